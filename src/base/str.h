@@ -1,0 +1,20 @@
+/* C strings, the object model's way: NULL and "" are the same absent string. */
+#ifndef CKUBE_BASE_STR_H
+#define CKUBE_BASE_STR_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+bool str_empty(const char *s);
+bool str_eq(const char *a, const char *b);             /* NULL equals "" */
+bool str_eq_nocase(const char *a, const char *b);
+int str_cmp(const char *a, const char *b);             /* byte order; NULL sorts as "" */
+bool str_in(const char *s, const char *const *set);    /* set ends with NULL */
+bool str_has_prefix(const char *s, const char *prefix);
+bool str_has_suffix(const char *s, const char *suffix);
+const char *str_or(const char *s, const char *fallback); /* s unless empty */
+/* Whole-string numbers in base 10; false (and *ret untouched) on anything else, overflow included. */
+bool str_to_i64(const char *s, int64_t *ret);
+bool str_to_u64(const char *s, uint64_t *ret);
+#endif
