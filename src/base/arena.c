@@ -146,6 +146,12 @@ char *arena_printf(struct arena *a, const char *format, ...) {
     return p;
 }
 
+void *arena_list_alloc(struct arena *a, size_t len, size_t item_size) {
+    size_t cap = 1;
+    while (cap < len) cap *= 2;
+    return arena_calloc(a, cap, item_size);
+}
+
 void *arena_list_push(struct arena *a, void *items_ptr, size_t *len, size_t item_size) {
     char *items;
     memcpy(&items, items_ptr, sizeof(items));

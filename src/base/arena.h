@@ -29,6 +29,9 @@ char *arena_vprintf(struct arena *a, const char *format, va_list args);
 
 #define ARENA_NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
 
+/* Zeroed room for a list of len items, with the spare capacity that arena_list_push counts on. Every list that may be pushed to must be made by this or
+ * by pushing. */
+void *arena_list_alloc(struct arena *a, size_t len, size_t item_size);
 /* Room for one more in a list `{ T *items; size_t len; }` whose items live in the arena: returns the new, zeroed last item.
  * Capacity is implied by len (it doubles at powers of two), so a list grown this way must only be grown this way. */
 void *arena_list_push(struct arena *a, void *items_ptr, size_t *len, size_t item_size);

@@ -1,0 +1,106 @@
+#include "api/time.h"
+#include <string.h>
+#include <time.h>
+
+static bool digits(const char **p, size_t n, int *ret) {
+    int v = 0;
+    for (size_t i = 0; i < n; i++, (*p)++) {
+        if (**p < '0' || **p > '9') return false;
+        v = v * 10 + (**p - '0');
+    }
+    *ret = v;
+    return true;
+}
+
+static int days_in(int year, int month) {
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    return days[month - 1] + (month == 2 && (year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)));
+}
+
+static bool parse_offset(const char **p, int *ret_s) {
+    int sign = **p == '-' ? -1 : 1, h, m;
+    if (**p == 'Z') {
+        (*p)++;
+        *ret_s = 0;
+        return true;
+    }
+    if (**p != '+' && **p != '-') return false;
+    (*p)++;
+    if (!digits(p, 2, &h) || *(*p)++ != ':' || !digits(p, 2, &m) || h > 24 || m > 60) return false;
+    *ret_s = sign * (h * 3600 + m * 60);
+    return true;
+}
+
+static bool parse(const char *p, struct api_time *ret) {
+    int year, month, day, h, m, s, offset;
+    int32_t nsec = 0;
+    if (!digits(&p, 4, &year) || *p++ != '-' || !digits(&p, 2, &month) || *p++ != '-' || !digits(&p, 2, &day) || *p++ != 'T') return false;
+    if (!digits(&p, 2, &h) || *p++ != ':' || !digits(&p, 2, &m) || *p++ != ':' || !digits(&p, 2, &s)) return false;
+    if (month < 1 || month > 12 || day < 1 || day > days_in(year, month) || h > 23 || m > 59 || s > 59) return false;
+    if (*p == '.' || *p == ',') {
+        int32_t unit = 100000000;
+        p++;
+        if (*p < '0' || *p > '9') return false;
+        for (; *p >= '0' && *p <= '9'; p++, unit /= 10) nsec += (*p - '0') * unit;
+    }
+    if (!parse_offset(&p, &offset) || *p) return false;
+    struct tm tm = {.tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day, .tm_hour = h, .tm_min = m, .tm_sec = s};
+    *ret = (struct api_time){true, nsec, (int64_t)timegm(&tm) - offset};
+    return true;
+}
+
+static int parse_or_fail(const char *text, struct api_time *ret, struct status *reterr) {
+    if (parse(text, ret)) return 0;
+    return status_bad_request(reterr, "parsing time \"%s\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"%s\" as \"2006\"", text, text);
+}
+
+int time_parse(const char *text, struct api_time *ret, struct status *reterr) {
+    struct api_time t;
+    if (parse_or_fail(text, &t, reterr) != 0) return -1;
+    *ret = (struct api_time){true, 0, t.sec};
+    return 0;
+}
+
+int micro_time_parse(const char *text, struct api_time *ret, struct status *reterr) {
+    struct api_time t;
+    if (parse_or_fail(text, &t, reterr) != 0) return -1;
+    *ret = (struct api_time){true, t.nsec / 1000 * 1000, t.sec};
+    return 0;
+}
+
+static void date_time(const struct api_time *t, struct buf *out) {
+    struct tm tm;
+    time_t sec = (time_t)t->sec;
+    gmtime_r(&sec, &tm);
+    buf_printf(out, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
+void time_format(const struct api_time *t, struct buf *out) {
+    date_time(t, out);
+    buf_append_char(out, 'Z');
+}
+
+void micro_time_format(const struct api_time *t, struct buf *out) {
+    date_time(t, out);
+    buf_printf(out, ".%06dZ", t->nsec / 1000);
+}
+
+/* Two units at most, the second only while the first is small. */
+static char *two(struct arena *a, int64_t n, const char *unit, int64_t m, const char *unit2) {
+    return m ? arena_printf(a, "%lld%s%lld%s", (long long)n, unit, (long long)m, unit2) : arena_printf(a, "%lld%s", (long long)n, unit);
+}
+
+char *human_duration(struct arena *a, int64_t s) {
+    if (s < -1) return arena_strdup(a, "<invalid>");
+    if (s < 0) return arena_strdup(a, "0s");
+    int64_t m = s / 60, h = s / 3600, d = h / 24;
+    if (s < 60 * 2) return two(a, s, "s", 0, "");
+    if (m < 10) return two(a, m, "m", s % 60, "s");
+    if (m < 60 * 3) return two(a, m, "m", 0, "");
+    if (h < 8) return two(a, h, "h", m % 60, "m");
+    if (h < 48) return two(a, h, "h", 0, "");
+    if (h < 24 * 8) return two(a, d, "d", h % 24, "h");
+    if (h < 24 * 365 * 2) return two(a, d, "d", 0, "");
+    if (h < 24 * 365 * 8) return two(a, d / 365, "y", d % 365, "d");
+    return two(a, d / 365, "y", 0, "");
+}
