@@ -2,6 +2,7 @@
 #ifndef CKUBE_BASE_MACROS_H
 #define CKUBE_BASE_MACROS_H
 #include <stdlib.h>
+#include <sys/param.h> /* MIN and MAX */
 
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 #define WARN_UNUSED __attribute__((warn_unused_result))
@@ -9,8 +10,6 @@
 #define _cleanup_(f) __attribute__((cleanup(f)))
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
 
 /* CHECK stays on in release builds and aborts with a message: for invariants of our own, never for data from outside. */
 _Noreturn void check_failed(const char *expr, const char *file, int line);

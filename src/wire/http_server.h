@@ -1,0 +1,86 @@
+/* The asynchronous HTTP server under the apiserver and the kubelet: HTTP/1.1 and HTTP/2, with or without TLS, on libuv loops.
+ *
+ * Each request is handled in a fiber on the loop of its connection. The handler answers with http_respond, or begins a stream with http_response_begin
+ * and goes on writing after it has returned (a watch), or takes the connection over with http_upgrade. Everything here is called on the request's
+ * own loop; another thread posts there first. A request is counted: the handler has it until it returns, longer with http_request_ref. Once the
+ * client has gone (http_request_closed) writes do nothing. Limits: http_server_options. Tests: tests/unit/test_http_server.c. */
+#ifndef CKUBE_WIRE_HTTP_SERVER_H
+#define CKUBE_WIRE_HTTP_SERVER_H
+#include <openssl/x509.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/loop.h"
+#include "base/status.h"
+
+struct http_server;
+struct http_request;
+
+struct http_header { const char *name, *value; };
+
+struct http_server_options {
+    const char *bind_address;      /* "127.0.0.1", "0.0.0.0", "::" */
+    int port;                      /* 0: any free one; see http_server_port */
+    int loops;                     /* threads; 0: one a core */
+    const char *cert_file, *key_file; /* PEM; NULL: plain HTTP */
+    const char *client_ca_file;    /* PEM; NULL: client certificates are not asked for */
+    size_t body_bytes_max;         /* larger bodies are not read: the request arrives with body_too_large */
+    void (*handler)(struct http_request *req, void *ctx);
+    void *ctx;
+};
+
+/* Listens and starts the loops. NULL with a status on failure. */
+struct http_server *http_server_new(const struct http_server_options *options, struct status *reterr);
+int http_server_port(const struct http_server *s);
+struct loop *http_server_loop(struct http_server *s, size_t i); /* i taken modulo their number: for in-process calls */
+/* Stops accepting, closes idle connections, waits for running requests up to `grace_ms`, then closes all and frees the server. */
+void http_server_free(struct http_server *s, int grace_ms);
+
+struct http_request {
+    const char *method, *path, *query; /* path as sent, still percent-encoded; query "" if none */
+    const struct http_header *headers; /* names in lower case for HTTP/2, as sent for 1.1 */
+    size_t headers_len;
+    const char *body;
+    size_t body_len;
+    bool body_too_large;
+    bool upgrade;                      /* HTTP/1.1 with Connection: upgrade */
+    int http_major;
+    char peer[64];                     /* "address:port" */
+    X509 *peer_cert;                   /* verified client certificate, or NULL; lives as long as the request */
+    bool peer_cert_invalid;            /* one was given but it did not verify */
+    struct arena *arena;               /* dies with the request */
+    struct loop *loop;
+    void *user;                        /* the handler's */
+};
+
+const char *http_request_header(const struct http_request *req, const char *name); /* the first of that name in any case, or NULL */
+struct http_request *http_request_ref(struct http_request *req);
+void http_request_unref(struct http_request *req);
+bool http_request_closed(const struct http_request *req);
+/* Called once on the loop when the client goes away before the answer is complete. */
+void http_request_on_close(struct http_request *req, void (*fn)(void *arg), void *arg);
+
+struct http_slice { const void *data; size_t len; };
+/* The whole answer; the slices are copied before it returns. Content-Length is added. */
+void http_respond(struct http_request *req, int code, const struct http_header *headers, size_t headers_len, const struct http_slice *body, size_t body_len);
+/* A streamed answer. */
+void http_response_begin(struct http_request *req, int code, const struct http_header *headers, size_t headers_len);
+void http_response_write(struct http_request *req, const void *data, size_t len);
+void http_response_end(struct http_request *req);
+size_t http_response_backlog_bytes(const struct http_request *req); /* written but not yet taken by the client's socket */
+void http_request_abort(struct http_request *req); /* resets the stream (HTTP/2) or closes the connection */
+
+/* HTTP/1.1: answers 101 and turns the connection into a plain stream of bytes both ways; the request lives until on_close. */
+struct http_stream_handler {
+    void (*on_data)(void *arg, const char *data, size_t len);
+    void (*on_close)(void *arg);
+    void *arg;
+};
+int http_upgrade(struct http_request *req, const struct http_header *headers, size_t headers_len, const struct http_stream_handler *handler, struct status *reterr);
+void http_stream_write(struct http_request *req, const void *data, size_t len);
+void http_stream_pause(struct http_request *req, bool paused); /* stops or resumes on_data */
+void http_stream_close(struct http_request *req);              /* after what was written */
+
+const char *http_code_text(int code);
+#endif
