@@ -1,0 +1,115 @@
+/* The database: a revisioned, ordered key-value store with watches. Upstream: the subset of etcd that the apiserver uses.
+ *
+ * Keys are upstream's (`/registry/pods/default/web-0`), values are opaque bytes. One 64-bit revision counts the writes of the whole store; an object's
+ * resourceVersion is the revision of its last write (mod_revision) and is not inside its bytes: `rv_offset` says where its digits belong, so that
+ * a reader can send the bytes from the map with the digits between. Reads see one snapshot and never block; writes go through one writer thread that
+ * commits whatever has queued up while the last commit was syncing. Nobody is told "done" before the disk has it.
+ *
+ * Guarantees, tested in tests/unit/test_store.c: events of a watch come in revision order, each once, without a gap, from any revision the log still
+ * holds; a write's callback comes after its commit is durable and after a read would see it. */
+#ifndef CKUBE_STORE_STORE_H
+#define CKUBE_STORE_STORE_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/env.h"
+#include "base/status.h"
+
+struct store;
+struct store_txn;
+
+struct store_options {
+    const char *dir;                /* made if missing, mode 0700 */
+    struct env *env;                /* NULL: env_real() */
+    int64_t log_age_s;              /* events are kept for so long; 0: 300, upstream's compaction interval */
+    size_t log_entries_max;         /* and so many at most; 0: 1,000,000 */
+    bool no_sync;                   /* tests only: acknowledged is then not durable */
+};
+
+int store_open(const struct store_options *options, struct store **ret, struct status *reterr);
+void store_close(struct store *s);  /* waits for the writes that were submitted; NULL is fine */
+
+/* ---- reading ---- */
+
+struct store_view {
+    const char *key, *value;        /* key is NUL-terminated only in copies: use key_len */
+    size_t key_len, value_len;
+    uint32_t rv_offset;             /* 0: the value holds no revision */
+    uint64_t create_revision, mod_revision;
+};
+
+/* A snapshot for the calling thread, one at a time; must be ended before the thread returns to its loop or a fiber suspends. */
+int store_read_begin(struct store *s, struct store_txn **ret, struct status *reterr);
+void store_read_end(struct store_txn *t);
+uint64_t store_txn_revision(const struct store_txn *t);
+/* 1 and a view (valid until store_read_end), or 0 when there is none. */
+int store_get(struct store_txn *t, const char *key, struct store_view *ret);
+/* Calls fn for each key with the prefix, in byte order, beginning at `start` (NULL: the first) until it returns false. The view is valid during the call. */
+void store_range(struct store_txn *t, const char *prefix, const char *start, bool (*fn)(void *arg, const struct store_view *view), void *arg);
+size_t store_count(struct store_txn *t, const char *prefix, const char *start);
+uint64_t store_revision(struct store *s);            /* of the last durable write; any thread, no snapshot */
+uint64_t store_compacted_revision(struct store *s);  /* watches can begin at this revision or later */
+
+/* ---- writing ---- */
+
+#define STORE_ANY (-1)
+struct store_op {
+    const char *key;
+    int64_t expect_mod_revision;    /* 0: must not exist; STORE_ANY; otherwise must match */
+    const void *value;              /* NULL: delete (a missing key is no error with STORE_ANY) */
+    size_t value_len;
+    uint32_t rv_offset;
+    int64_t ttl_s;                  /* 0: forever; otherwise the store deletes the key after so long */
+};
+
+enum store_outcome { STORE_OK, STORE_CONFLICT, STORE_FAILED };
+struct store_result {
+    enum store_outcome outcome;
+    uint64_t revision;              /* STORE_OK: of the write */
+    size_t conflict_op;             /* STORE_CONFLICT: which op; its key's revision now (0: absent) */
+    uint64_t conflict_revision;
+    struct status error;            /* STORE_FAILED: full disk and the like; the receiver releases it */
+};
+
+/* Submits ops that take effect together under one revision, or not at all. The bytes are copied. `done` is called once, on the writer thread, and must be
+ * short: it posts or wakes. */
+void store_write(struct store *s, const struct store_op *ops, size_t ops_len, void (*done)(void *arg, struct store_result *result), void *arg);
+/* The same, waiting: on a fiber it suspends the fiber, on another thread it blocks. */
+void store_write_wait(struct store *s, const struct store_op *ops, size_t ops_len, struct store_result *ret);
+
+/* ---- watching ---- */
+
+enum store_event_type { STORE_PUT, STORE_DELETE };
+/* One change; immutable and counted. For a delete, value is NULL and prev is what was there. */
+struct store_event {
+    uint64_t revision;
+    enum store_event_type type;
+    char *key;
+    struct shared *value, *prev;
+    uint32_t rv_offset, prev_rv_offset;
+    uint64_t create_revision, prev_mod_revision;
+};
+struct store_event *store_event_ref(struct store_event *e);
+void store_event_unref(struct store_event *e);
+
+struct store_watch;
+/* Calls fn for each event of the prefix after `from_revision`, in order: first those of the log on the calling thread, then live ones on the writer
+ * thread. -1 with 410 Expired when the log no longer reaches back so far. fn must be short and must not write to the store and wait. */
+int store_watch_start(struct store *s, const char *prefix, uint64_t from_revision, void (*fn)(void *arg, struct store_event *e), void *arg, struct store_watch **ret,
+                      struct status *reterr);
+void store_watch_stop(struct store_watch *w); /* no call of fn is under way or comes after it returns */
+/* The log's events of the prefix in (from, to], oldest first; -1 with 410 as above. */
+int store_log_read(struct store *s, const char *prefix, uint64_t from, uint64_t to, void (*fn)(void *arg, struct store_event *e), void *arg, struct status *reterr);
+
+/* ---- care ---- */
+
+struct store_metrics {
+    uint64_t commits, writes, conflicts, failures, commit_ns_total, batch_max;
+    uint64_t revision, compacted_revision, db_bytes;
+};
+void store_metrics(struct store *s, struct store_metrics *ret);
+/* Writes a consistent copy of the running store into an empty folder. */
+int store_snapshot(struct store *s, const char *dir, struct status *reterr);
+#endif

@@ -1,0 +1,346 @@
+/* The writer thread: takes what has queued up, applies it in one LMDB transaction, syncs once, then tells everybody.
+ *
+ * Fed by store_write from any thread; feeds the watches and the submitters' callbacks. A submission whose expectations fail is left out and told so; one
+ * that the disk refuses fails the whole batch, since LMDB cannot undo a part of it. */
+#include <errno.h>
+#include <string.h>
+#include "base/fiber.h"
+#include "base/loop.h"
+#include "store/lmdb.h"
+
+enum { BATCH_MAX = 512, CARE_MS = 1000, EXPIRE_BATCH = 256 };
+
+static void free_submission(struct submission *sub) {
+    for (size_t i = 0; i < sub->events_len; i++) store_event_unref(sub->events[i]);
+    free(sub->events);
+    free(sub->ops);
+    free(sub);
+}
+
+/* One block holds the ops, their keys and their values. */
+static struct store_op *copy_ops(const struct store_op *ops, size_t n) {
+    size_t bytes = n * sizeof(*ops);
+    for (size_t i = 0; i < n; i++) bytes += strlen(ops[i].key) + 1 + ops[i].value_len;
+    struct store_op *copy = malloc(bytes ? bytes : 1);
+    CHECK(copy);
+    char *p = (char *)(copy + n);
+    memcpy(copy, ops, n * sizeof(*ops));
+    for (size_t i = 0; i < n; i++) {
+        size_t len = strlen(ops[i].key) + 1;
+        copy[i].key = memcpy(p, ops[i].key, len);
+        p += len;
+        if (!ops[i].value) continue;
+        if (ops[i].value_len) memcpy(p, ops[i].value, ops[i].value_len);
+        copy[i].value = p;
+        p += ops[i].value_len;
+    }
+    return copy;
+}
+
+void store_write(struct store *s, const struct store_op *ops, size_t ops_len, void (*done)(void *, struct store_result *), void *arg) {
+    struct submission *sub = calloc(1, sizeof(*sub));
+    CHECK(sub);
+    sub->ops = copy_ops(ops, ops_len);
+    sub->ops_len = ops_len;
+    sub->done = done;
+    sub->arg = arg;
+    pthread_mutex_lock(&s->mutex);
+    CHECK(!s->stopping);
+    bool was_empty = s->first == NULL;
+    *s->last = sub;
+    s->last = &sub->next;
+    if (was_empty) pthread_cond_signal(&s->cond);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+struct waiter {
+    struct store_result *ret;
+    struct fiber *fiber;
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    bool done;
+};
+
+static void wake_waiter(void *arg, struct store_result *result) {
+    struct waiter *w = arg;
+    *w->ret = *result;
+    if (w->fiber) {
+        fiber_wake(w->fiber);
+        return;
+    }
+    pthread_mutex_lock(&w->mutex);
+    w->done = true;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+void store_write_wait(struct store *s, const struct store_op *ops, size_t ops_len, struct store_result *ret) {
+    struct waiter w = {.ret = ret, .fiber = fiber_current(), .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    CHECK(w.fiber || !loop_current()); /* a loop must not block */
+    store_write(s, ops, ops_len, wake_waiter, &w);
+    if (w.fiber) {
+        fiber_suspend();
+        return;
+    }
+    pthread_mutex_lock(&w.mutex);
+    while (!w.done) pthread_cond_wait(&w.cond, &w.mutex);
+    pthread_mutex_unlock(&w.mutex);
+}
+
+/* ---- applying ---- */
+
+static int find(struct store *s, MDB_txn *txn, const char *key, struct record *ret, MDB_val *ret_value) {
+    MDB_val k = {strlen(key), (void *)(uintptr_t)key}, v;
+    int rc = mdb_get(txn, s->kv, &k, &v);
+    if (rc) return rc;
+    memcpy(ret, v.mv_data, sizeof(*ret));
+    *ret_value = (MDB_val){v.mv_size - sizeof(*ret), (char *)v.mv_data + sizeof(*ret)};
+    return 0;
+}
+
+/* 0: all expectations hold; 1: a conflict, noted in the result; otherwise an LMDB error. */
+static int check(struct store *s, MDB_txn *txn, struct submission *sub) {
+    for (size_t i = 0; i < sub->ops_len; i++) {
+        struct store_op *op = &sub->ops[i];
+        struct record r;
+        MDB_val v;
+        size_t key_len = strlen(op->key);
+        if (key_len == 0 || key_len > 480) return MDB_BAD_VALSIZE;
+        if (op->expect_mod_revision == STORE_ANY) continue;
+        int rc = find(s, txn, op->key, &r, &v);
+        if (rc && rc != MDB_NOTFOUND) return rc;
+        uint64_t now = rc ? 0 : r.mod_revision;
+        if (now == (uint64_t)op->expect_mod_revision) continue;
+        sub->result.outcome = STORE_CONFLICT;
+        sub->result.conflict_op = i;
+        sub->result.conflict_revision = now;
+        return 1;
+    }
+    return 0;
+}
+
+static int expiry_entry(struct store *s, MDB_txn *txn, const char *key, int64_t expires_s, bool add) {
+    char bytes[8 + 512];
+    size_t len = strlen(key);
+    for (int i = 0; i < 8; i++) bytes[i] = (char)((uint64_t)expires_s >> (56 - 8 * i));
+    memcpy(bytes + 8, key, len);
+    MDB_val k = {8 + len, bytes}, v = {0, NULL};
+    int rc = add ? mdb_put(txn, s->expiry, &k, &v, 0) : mdb_del(txn, s->expiry, &k, NULL);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static struct store_event *new_event(const struct store_op *op, uint64_t revision) {
+    struct store_event *e = store_event_new();
+    e->revision = revision;
+    e->type = op->value ? STORE_PUT : STORE_DELETE;
+    e->key = strdup(op->key);
+    CHECK(e->key);
+    return e;
+}
+
+static int put(struct store *s, MDB_txn *txn, const struct store_op *op, struct store_event *e, int64_t now_s) {
+    struct record r = {e->create_revision, e->revision, op->ttl_s ? now_s + op->ttl_s : 0, op->rv_offset, 0};
+    MDB_val k = {strlen(op->key), (void *)(uintptr_t)op->key}, v = {sizeof(r) + op->value_len, NULL};
+    int rc = mdb_put(txn, s->kv, &k, &v, MDB_RESERVE);
+    if (rc) return rc;
+    memcpy(v.mv_data, &r, sizeof(r));
+    if (op->value_len) memcpy((char *)v.mv_data + sizeof(r), op->value, op->value_len);
+    return r.expires_s ? expiry_entry(s, txn, op->key, r.expires_s, true) : 0;
+}
+
+static int apply_op(struct store *s, MDB_txn *txn, struct submission *sub, size_t i, uint64_t revision, int64_t now_s) {
+    struct store_op *op = &sub->ops[i];
+    struct record old;
+    MDB_val old_value;
+    int rc = find(s, txn, op->key, &old, &old_value);
+    bool there = rc == 0;
+    if (rc && rc != MDB_NOTFOUND) return rc;
+    if (!there && !op->value) return 0; /* deleting nothing */
+    struct store_event *e = new_event(op, revision);
+    sub->events[sub->events_len++] = e;
+    e->create_revision = there ? old.create_revision : revision;
+    if (there) {
+        e->prev = shared_new(old_value.mv_data, old_value.mv_size);
+        e->prev_rv_offset = old.rv_offset;
+        e->prev_mod_revision = old.mod_revision;
+        if (old.expires_s && (rc = expiry_entry(s, txn, op->key, old.expires_s, false))) return rc;
+    }
+    if (op->value) {
+        e->value = shared_new(op->value, op->value_len);
+        e->rv_offset = op->rv_offset;
+        rc = put(s, txn, op, e, now_s);
+    } else {
+        MDB_val k = {strlen(op->key), (void *)(uintptr_t)op->key};
+        rc = mdb_del(txn, s->kv, &k, NULL);
+    }
+    return rc ? rc : store_log_append(s, txn, e, i, now_s);
+}
+
+static int apply(struct store *s, MDB_txn *txn, struct submission *sub, int64_t now_s) {
+    int rc = check(s, txn, sub);
+    if (rc == 1) return 0;
+    if (rc == MDB_BAD_VALSIZE) {
+        sub->result.outcome = STORE_FAILED;
+        status_bad_request(&sub->result.error, "the key is empty or too long");
+        return 0;
+    }
+    if (rc) return rc;
+    uint64_t revision = ++s->next_revision;
+    sub->events = calloc(sub->ops_len ? sub->ops_len : 1, sizeof(*sub->events));
+    CHECK(sub->events);
+    for (size_t i = 0; i < sub->ops_len; i++)
+        if ((rc = apply_op(s, txn, sub, i, revision, now_s))) return rc;
+    sub->result.outcome = STORE_OK;
+    sub->result.revision = revision;
+    return 0;
+}
+
+static int meta_put(struct store *s, MDB_txn *txn, const char *name, uint64_t value) {
+    MDB_val k = {strlen(name), (void *)(uintptr_t)name}, v = {sizeof(value), &value};
+    return mdb_put(txn, s->meta, &k, &v, 0);
+}
+
+static void fail_all(struct submission *batch, int rc) {
+    for (struct submission *sub = batch; sub; sub = sub->next) {
+        for (size_t i = 0; i < sub->events_len; i++) store_event_unref(sub->events[i]);
+        sub->events_len = 0;
+        status_release(&sub->result.error);
+        sub->result = (struct store_result){.outcome = STORE_FAILED};
+        store_lmdb_error(&sub->result.error, rc, "write");
+    }
+}
+
+/* One transaction for the whole batch and one sync. */
+static int commit_batch(struct store *s, struct submission *batch, int64_t now_s) {
+    MDB_txn *txn;
+    uint64_t before = s->next_revision;
+    int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
+    if (rc) return rc;
+    for (struct submission *sub = batch; sub && !rc; sub = sub->next) rc = apply(s, txn, sub, now_s);
+    if (!rc && s->next_revision != before) rc = meta_put(s, txn, "revision", s->next_revision);
+    if (!rc && s->next_revision == before) {
+        mdb_txn_abort(txn); /* nothing but conflicts */
+        return 0;
+    }
+    if (rc) mdb_txn_abort(txn);
+    else rc = mdb_txn_commit(txn);
+    if (rc) s->next_revision = before;
+    return rc;
+}
+
+static void note(struct store *s, struct submission *batch, int64_t ns) {
+    uint64_t n = 0;
+    pthread_mutex_lock(&s->metrics_mutex);
+    for (struct submission *sub = batch; sub; sub = sub->next, n++) {
+        s->metrics.writes += sub->result.outcome == STORE_OK;
+        s->metrics.conflicts += sub->result.outcome == STORE_CONFLICT;
+        s->metrics.failures += sub->result.outcome == STORE_FAILED;
+    }
+    s->metrics.commits++;
+    s->metrics.commit_ns_total += (uint64_t)ns;
+    s->metrics.batch_max = MAX(s->metrics.batch_max, n);
+    pthread_mutex_unlock(&s->metrics_mutex);
+}
+
+static void run_batch(struct store *s, struct submission *batch) {
+    int64_t start = env_mono_ns(s->clock);
+    int rc = commit_batch(s, batch, env_now_s(s->clock));
+    if (rc) fail_all(batch, rc);
+    note(s, batch, env_mono_ns(s->clock) - start);
+    s->revision = s->next_revision;
+    store_watch_dispatch(s, batch);
+    while (batch) {
+        struct submission *next = batch->next;
+        batch->done(batch->arg, &batch->result);
+        free_submission(batch);
+        batch = next;
+    }
+}
+
+/* ---- care: expiry and compaction, once a second when due ---- */
+
+static void ignore_result(void *arg UNUSED, struct store_result *r) { status_release(&r->error); }
+
+/* Expired keys are deleted through the same path as any write, each only if it is still the one that was to expire. */
+static struct submission *expired_keys(struct store *s, int64_t now_s) {
+    MDB_txn *txn;
+    MDB_cursor *c;
+    struct submission *first = NULL, **last = &first;
+    size_t n = 0;
+    if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn)) return NULL;
+    if (mdb_cursor_open(txn, s->expiry, &c) == 0) {
+        MDB_val k, v;
+        for (int rc = mdb_cursor_get(c, &k, &v, MDB_FIRST); rc == 0 && n < EXPIRE_BATCH; rc = mdb_cursor_get(c, &k, &v, MDB_NEXT), n++) {
+            uint64_t at = 0;
+            for (int i = 0; i < 8; i++) at = at << 8 | ((unsigned char *)k.mv_data)[i];
+            if ((int64_t)at > now_s) break;
+            char key[512];
+            size_t len = MIN(k.mv_size - 8, sizeof(key) - 1);
+            memcpy(key, (char *)k.mv_data + 8, len);
+            key[len] = 0;
+            struct submission *sub = calloc(1, sizeof(*sub));
+            CHECK(sub);
+            struct store_op op = {.key = key, .expect_mod_revision = STORE_ANY};
+            sub->ops = copy_ops(&op, 1);
+            sub->ops_len = 1;
+            sub->done = ignore_result;
+            *last = sub;
+            last = &sub->next;
+        }
+        mdb_cursor_close(c);
+    }
+    mdb_txn_abort(txn);
+    return first;
+}
+
+static void take_care(struct store *s) {
+    int64_t now_s = env_now_s(s->clock);
+    struct submission *expired = expired_keys(s, now_s);
+    if (expired) run_batch(s, expired);
+    MDB_txn *txn;
+    size_t removed = 0;
+    uint64_t compacted = s->compacted;
+    if (mdb_txn_begin(s->env, NULL, 0, &txn)) return;
+    int rc = store_compact_step(s, txn, now_s, &removed, &compacted);
+    if (!rc && removed && !(rc = meta_put(s, txn, "compacted", compacted)) && !(rc = mdb_txn_commit(txn))) s->compacted = compacted;
+    else mdb_txn_abort(txn);
+}
+
+static struct submission *take_batch(struct store *s, bool *ret_stop) {
+    pthread_mutex_lock(&s->mutex);
+    int64_t deadline = env_mono_ns(s->clock) + (int64_t)CARE_MS * 1000000;
+    while (!s->first && !s->stopping)
+        if (!env_cond_wait(s->clock, &s->cond, &s->mutex, deadline)) break;
+    struct submission *batch = s->first, **end = &s->first;
+    for (size_t n = 0; *end && n < BATCH_MAX; n++) end = &(*end)->next;
+    s->first = *end;
+    *end = NULL;
+    if (!s->first) s->last = &s->first;
+    *ret_stop = s->stopping && !batch;
+    pthread_mutex_unlock(&s->mutex);
+    return batch;
+}
+
+static void *writer_main(void *arg) {
+    struct store *s = arg;
+    for (bool stop = false; !stop;) {
+        struct submission *batch = take_batch(s, &stop);
+        if (batch) run_batch(s, batch);
+        int64_t now_s = env_now_s(s->clock);
+        if (now_s >= s->next_care_s && !stop) {
+            s->next_care_s = now_s + 1;
+            take_care(s);
+        }
+    }
+    return NULL;
+}
+
+void store_writer_start(struct store *s) { CHECK(pthread_create(&s->writer, NULL, writer_main, s) == 0); }
+
+void store_writer_stop(struct store *s) {
+    pthread_mutex_lock(&s->mutex);
+    s->stopping = true;
+    pthread_cond_signal(&s->cond);
+    pthread_mutex_unlock(&s->mutex);
+    pthread_join(s->writer, NULL);
+}
