@@ -1,45 +1,125 @@
 #include "base/fiber.h"
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <ucontext.h>
+#include <unistd.h>
 #include "base/loop.h"
 #include "base/macros.h"
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN 1
+#endif
+#if __has_feature(thread_sanitizer)
+#define WITH_TSAN 1
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__)
+#define WITH_ASAN 1
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define WITH_TSAN 1
+#endif
+
+#ifdef WITH_ASAN
 #include <sanitizer/common_interface_defs.h>
 #define ASAN_START(save, bottom, size) __sanitizer_start_switch_fiber(save, bottom, size)
 #define ASAN_FINISH(fake, bottom, size) __sanitizer_finish_switch_fiber(fake, bottom, size)
-enum { STACK_BYTES = 1 << 20 };
 #else
 #define ASAN_START(save, bottom, size) ((void)0)
 #define ASAN_FINISH(fake, bottom, size) ((void)0)
-#if defined(__SANITIZE_THREAD__)
+#endif
+#ifdef WITH_TSAN
+#include <sanitizer/tsan_interface.h>
+#define TSAN_SWITCH(to) __tsan_switch_to_fiber(to, 0)
+#else
+#define TSAN_SWITCH(to) ((void)0)
+#endif
+#if defined(WITH_ASAN) || defined(WITH_TSAN)
 enum { STACK_BYTES = 1 << 20 };
 #else
 enum { STACK_BYTES = 256 << 10 };
 #endif
-#endif
-#if defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
+
+enum { SPARE_MAX = 64 };
+
+/* ---- switching stacks: what the calling convention has a function preserve is pushed, the stack pointers change places, and it is popped ---- */
+
+#if defined(__x86_64__) || defined(__aarch64__)
+
+struct context { void *sp; };
+
+void ckube_context_switch(struct context *save, const struct context *to);
+#if defined(__x86_64__)
+__asm__(".text\n.p2align 4\n.hidden ckube_context_switch\n.globl ckube_context_switch\n.type ckube_context_switch, @function\nckube_context_switch:\n"
+        "pushq %rbp\npushq %rbx\npushq %r12\npushq %r13\npushq %r14\npushq %r15\n"
+        "movq %rsp, (%rdi)\nmovq (%rsi), %rsp\n"
+        "popq %r15\npopq %r14\npopq %r13\npopq %r12\npopq %rbx\npopq %rbp\nret\n"
+        ".size ckube_context_switch, .-ckube_context_switch\n");
+enum { SAVED_WORDS = 6, TOP_WORDS = 2 }; /* above the saved registers: where to return, and one word that keeps the stack aligned */
+
+static void context_init(struct context *c, char *stack, size_t size, void (*entry)(void)) {
+    void **sp = (void **)(void *)(stack + size) - TOP_WORDS - SAVED_WORDS;
+    for (int i = 0; i < SAVED_WORDS + TOP_WORDS; i++) sp[i] = NULL;
+    sp[SAVED_WORDS] = (void *)(uintptr_t)entry;
+    c->sp = sp;
+}
+#else
+__asm__(".text\n.p2align 4\n.hidden ckube_context_switch\n.globl ckube_context_switch\n.type ckube_context_switch, @function\nckube_context_switch:\n"
+        "sub sp, sp, #176\nstp x19, x20, [sp]\nstp x21, x22, [sp, #16]\nstp x23, x24, [sp, #32]\nstp x25, x26, [sp, #48]\nstp x27, x28, [sp, #64]\n"
+        "stp x29, x30, [sp, #80]\nstp d8, d9, [sp, #96]\nstp d10, d11, [sp, #112]\nstp d12, d13, [sp, #128]\nstp d14, d15, [sp, #144]\n"
+        "mov x9, sp\nstr x9, [x0]\nldr x9, [x1]\nmov sp, x9\n"
+        "ldp x19, x20, [sp]\nldp x21, x22, [sp, #16]\nldp x23, x24, [sp, #32]\nldp x25, x26, [sp, #48]\nldp x27, x28, [sp, #64]\n"
+        "ldp x29, x30, [sp, #80]\nldp d8, d9, [sp, #96]\nldp d10, d11, [sp, #112]\nldp d12, d13, [sp, #128]\nldp d14, d15, [sp, #144]\n"
+        "add sp, sp, #176\nret\n.size ckube_context_switch, .-ckube_context_switch\n");
+enum { SAVED_WORDS = 22, LINK_WORD = 11 }; /* x30 is where `ret` goes */
+
+static void context_init(struct context *c, char *stack, size_t size, void (*entry)(void)) {
+    void **sp = (void **)(void *)(stack + size) - SAVED_WORDS;
+    for (int i = 0; i < SAVED_WORDS; i++) sp[i] = NULL;
+    sp[LINK_WORD] = (void *)(uintptr_t)entry;
+    c->sp = sp;
+}
 #endif
 
-enum { GUARD_BYTES = 4096, SPARE_MAX = 64 };
+static void context_switch(struct context *save, const struct context *to) { ckube_context_switch(save, to); }
+
+#else
+#include <ucontext.h>
+
+struct context { ucontext_t u; };
+
+static void context_init(struct context *c, char *stack, size_t size, void (*entry)(void)) {
+    CHECK(getcontext(&c->u) == 0);
+    c->u.uc_stack.ss_sp = stack;
+    c->u.uc_stack.ss_size = size;
+    c->u.uc_link = NULL;
+    makecontext(&c->u, entry, 0);
+}
+
+static void context_switch(struct context *save, const struct context *to) { swapcontext(&save->u, &to->u); }
+#endif
+
+/* ---- fibers ---- */
+
+enum waiting { WAIT_NONE, WAIT_WAKE, WAIT_SLEEP };
 
 struct fiber {
-    ucontext_t context;
+    struct context context;
     struct loop *loop;
     void (*fn)(void *);
     void *arg;
-    char *stack;
+    char *stack; /* lowest byte; the guard page lies below it */
     void *fake_stack; /* ASan's */
     void *tsan;
+    unsigned wakes; /* wakes that no suspend has taken yet; the loop thread's */
+    enum waiting waiting;
     bool done;
     struct fiber *next_spare;
 };
 
 /* Per loop thread: the context that fibers return to, and stacks kept for reuse. */
 static _Thread_local struct {
-    ucontext_t context;
+    struct context context;
     struct fiber *running, *spare;
     size_t spare_len;
     void *fake_stack, *tsan;
@@ -48,6 +128,8 @@ static _Thread_local struct {
 } home;
 
 struct fiber *fiber_current(void) { return home.running; }
+
+static size_t guard_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
 static struct fiber *fiber_take(void) {
     struct fiber *f = home.spare;
@@ -58,14 +140,15 @@ static struct fiber *fiber_take(void) {
     }
     f = calloc(1, sizeof(*f));
     CHECK(f);
-    f->stack = mmap(NULL, STACK_BYTES + GUARD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    CHECK(f->stack != MAP_FAILED);
-    CHECK(mprotect(f->stack, GUARD_BYTES, PROT_NONE) == 0);
+    char *all = mmap(NULL, STACK_BYTES + guard_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(all != MAP_FAILED);
+    CHECK(mprotect(all, guard_bytes(), PROT_NONE) == 0);
+    f->stack = all + guard_bytes();
     return f;
 }
 
 static void fiber_release(struct fiber *f) {
-    munmap(f->stack, STACK_BYTES + GUARD_BYTES);
+    munmap(f->stack - guard_bytes(), STACK_BYTES + guard_bytes());
     free(f);
 }
 
@@ -90,10 +173,8 @@ void fiber_pool_drain(void) {
 
 static void switch_home(struct fiber *f) {
     ASAN_START(f->done ? NULL : &f->fake_stack, home.stack_bottom, home.stack_size);
-#if defined(__SANITIZE_THREAD__)
-    __tsan_switch_to_fiber(home.tsan, 0);
-#endif
-    swapcontext(&f->context, &home.context);
+    TSAN_SWITCH(home.tsan);
+    context_switch(&f->context, &home.context);
     ASAN_FINISH(f->fake_stack, &home.stack_bottom, &home.stack_size);
 }
 
@@ -103,21 +184,23 @@ static void fiber_main(void) {
     f->fn(f->arg);
     f->done = true;
     switch_home(f);
+    __builtin_unreachable();
 }
 
 static void resume(struct fiber *f) {
     CHECK(home.running == NULL);
     home.running = f;
-    ASAN_START(&home.fake_stack, f->stack + GUARD_BYTES, STACK_BYTES);
-#if defined(__SANITIZE_THREAD__)
+    f->waiting = WAIT_NONE;
+    ASAN_START(&home.fake_stack, f->stack, STACK_BYTES);
+#ifdef WITH_TSAN
     home.tsan = __tsan_get_current_fiber();
-    __tsan_switch_to_fiber(f->tsan, 0);
 #endif
-    swapcontext(&home.context, &f->context);
+    TSAN_SWITCH(f->tsan);
+    context_switch(&home.context, &f->context);
     ASAN_FINISH(home.fake_stack, NULL, NULL);
     home.running = NULL;
     if (!f->done) return;
-#if defined(__SANITIZE_THREAD__)
+#ifdef WITH_TSAN
     __tsan_destroy_fiber(f->tsan);
 #endif
     fiber_give_back(f);
@@ -128,12 +211,9 @@ static void prepare(struct fiber *f, void (*fn)(void *), void *arg) {
     f->fn = fn;
     f->arg = arg;
     f->done = false;
-    CHECK(getcontext(&f->context) == 0);
-    f->context.uc_stack.ss_sp = f->stack + GUARD_BYTES;
-    f->context.uc_stack.ss_size = STACK_BYTES;
-    f->context.uc_link = NULL;
-    makecontext(&f->context, fiber_main, 0);
-#if defined(__SANITIZE_THREAD__)
+    f->wakes = 0;
+    context_init(&f->context, f->stack, STACK_BYTES, fiber_main);
+#ifdef WITH_TSAN
     f->tsan = __tsan_create_fiber(0);
 #endif
 }
@@ -148,26 +228,46 @@ void fiber_spawn(void (*fn)(void *), void *arg) {
     else resume(f);
 }
 
-void fiber_suspend(void) {
-    CHECK(home.running);
-    switch_home(home.running);
+static void wait_here(struct fiber *f, enum waiting how) {
+    f->waiting = how;
+    switch_home(f);
 }
 
-static void wake_here(void *arg) { resume(arg); }
+void fiber_suspend(void) {
+    struct fiber *f = home.running;
+    CHECK(f);
+    while (f->wakes == 0) wait_here(f, WAIT_WAKE);
+    f->wakes--;
+}
+
+static void wake_here(void *arg) {
+    struct fiber *f = arg;
+    f->wakes++;
+    if (f->waiting == WAIT_WAKE) resume(f);
+}
 
 void fiber_wake(struct fiber *f) { loop_post(f->loop, wake_here, f); }
 
 struct sleeper {
     uv_timer_t timer;
     struct fiber *fiber;
+    bool over;
 };
 
-static void sleeper_closed(uv_handle_t *h) { resume(((struct sleeper *)(void *)h)->fiber); }
+static void sleeper_closed(uv_handle_t *h) {
+    struct sleeper *s = h->data;
+    s->over = true;
+    if (s->fiber->waiting == WAIT_SLEEP) resume(s->fiber);
+}
+
 static void sleeper_fired(uv_timer_t *t) { uv_close((uv_handle_t *)t, sleeper_closed); }
 
 void fiber_sleep_ms(uint64_t ms) {
     struct sleeper s = {.fiber = fiber_current()};
+    CHECK(s.fiber);
     uv_timer_init(loop_uv(loop_current()), &s.timer);
+    s.timer.data = &s;
+    uv_update_time(s.timer.loop);
     uv_timer_start(&s.timer, sleeper_fired, ms, 0);
-    fiber_suspend();
+    while (!s.over) wait_here(s.fiber, WAIT_SLEEP);
 }

@@ -1,18 +1,19 @@
 /* Fibers: coroutines on a loop's thread, so that a request handler reads from top to bottom though it waits for a commit or another server.
  *
  * A fiber runs until it suspends or returns; nothing else on its loop runs meanwhile. For each fiber_suspend there must be exactly one fiber_wake,
- * which may come first. Stacks are small (256 KiB, guarded): no large locals. */
+ * which may come first. Stacks are small (256 KiB, guarded): no large locals. Tests: tests/unit/test_fiber.c. */
 #ifndef CKUBE_BASE_FIBER_H
 #define CKUBE_BASE_FIBER_H
 #include <stdbool.h>
 #include <stdint.h>
 
 struct fiber;
-/* Starts fn(arg) in a fiber of the calling loop thread, at once; returns when it first suspends or ends. */
+/* Starts fn(arg) in a fiber of the calling loop thread, at once; returns when it first suspends or ends. Called from a fiber, the new one starts
+ * at the end of the turn. */
 void fiber_spawn(void (*fn)(void *arg), void *arg);
 struct fiber *fiber_current(void);      /* NULL outside of fibers */
 void fiber_suspend(void);               /* until somebody calls fiber_wake on this fiber */
-void fiber_wake(struct fiber *f);       /* from any thread */
-void fiber_sleep_ms(uint64_t ms);
+void fiber_wake(struct fiber *f);       /* from any thread; the fiber runs later, from its loop */
+void fiber_sleep_ms(uint64_t ms);       /* a fiber_wake meanwhile is kept for the next fiber_suspend */
 void fiber_pool_drain(void);            /* frees this thread's spare stacks */
 #endif
