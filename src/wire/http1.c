@@ -1,16 +1,25 @@
 /* HTTP/1.1 on one connection: llhttp parses, one request is answered at a time, what arrives meanwhile waits in c->in. */
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include "wire/http_conn.h"
 
 static struct conn *conn_of(llhttp_t *p) { return p->data; }
 
+/* ---- requests ---- */
+
+/* Remembers why the request is refused and stops the parser. */
+static int refuse_later(struct conn *c, int code, const char *text) {
+    c->refuse_code = code;
+    c->refuse_text = text;
+    return -1;
+}
+
 /* Headers count against a limit, or a client could feed them forever. */
 static int count_header(struct conn *c, size_t len) {
     c->header_bytes += len;
-    return c->header_bytes > HTTP_HEADER_BYTES_MAX ? -1 : 0;
+    return c->header_bytes > conn_options(c)->header_bytes_max ? refuse_later(c, 431, NULL) : 0;
 }
 
 static int on_url(llhttp_t *p, const char *at, size_t len) {
@@ -20,138 +29,179 @@ static int on_url(llhttp_t *p, const char *at, size_t len) {
 }
 
 static void header_complete(struct conn *c) {
-    if (c->header_name.len) request_add_header(c->current, buf_cstr(&c->header_name), c->header_name.len, buf_cstr(&c->header_value), c->header_value.len);
-    buf_clear(&c->header_name);
-    buf_clear(&c->header_value);
+    while (c->value.len && (c->value.data[c->value.len - 1] == ' ' || c->value.data[c->value.len - 1] == '\t')) c->value.len--;
+    if (c->name.len && c->current->headers.len < HTTP_HEADERS_MAX)
+        request_add_header(c->current, c->name.data, c->name.len, buf_cstr(&c->value), c->value.len);
+    buf_clear(&c->name);
+    buf_clear(&c->value);
     c->in_value = false;
 }
 
 static int on_header_field(llhttp_t *p, const char *at, size_t len) {
     struct conn *c = conn_of(p);
+    if (c->body_since_ms) return count_header(c, len); /* trailers are not kept */
     if (c->in_value) header_complete(c);
-    buf_append(&c->header_name, at, len);
+    buf_append(&c->name, at, len);
     return count_header(c, len);
 }
 
 static int on_header_value(llhttp_t *p, const char *at, size_t len) {
     struct conn *c = conn_of(p);
+    if (c->body_since_ms) return count_header(c, len);
     c->in_value = true;
-    buf_append(&c->header_value, at, len);
+    buf_append(&c->value, at, len);
     return count_header(c, len);
 }
 
 static int on_message_begin(llhttp_t *p) {
     struct conn *c = conn_of(p);
     c->current = request_new(c);
-    c->requests--; /* not yet one that is being answered */
+    if (!c->head_since_ms) c->head_since_ms = MAX(conn_now_ms(c), (int64_t)1);
+    return 0;
+}
+
+/* What the headers ask of the connection. -1: the request is refused. */
+static int heed_headers(struct conn *c, struct request_ext *r) {
+    size_t hosts = 0;
+    bool expects = false;
+    for (size_t i = 0; i < r->headers.len; i++) {
+        const struct http_header *h = &r->headers.items[i];
+        if (strcasecmp(h->name, "Host") == 0) hosts++;
+        if (strcasecmp(h->name, "Expect") != 0) continue;
+        if (strcasecmp(h->value, "100-continue") != 0) return refuse_later(c, 417, NULL);
+        expects = true;
+    }
+    if (c->parser.http_major != 1) return refuse_later(c, 505, "unsupported protocol version");
+    if (hosts > 1) return refuse_later(c, 400, "too many Host headers");
+    if (!hosts && c->parser.http_minor >= 1) return refuse_later(c, 400, "missing required Host header");
+    if ((c->parser.flags & F_CONTENT_LENGTH) && !request_length_allowed(r, c->parser.content_length)) return -1; /* answered without reading it */
+    if (expects) sock_write(&c->sock, "HTTP/1.1 100 Continue\r\n\r\n", 25);
     return 0;
 }
 
 static int on_headers_complete(llhttp_t *p) {
     struct conn *c = conn_of(p);
-    header_complete(c);
     struct request_ext *r = c->current;
-    r->pub.method = arena_strdup(r->pub.arena, llhttp_method_name(llhttp_get_method(p)));
+    header_complete(c);
+    r->pub.method = llhttp_method_name(llhttp_get_method(p));
     r->pub.path = arena_strndup(r->pub.arena, buf_cstr(&c->url), c->url.len);
     r->pub.upgrade = p->upgrade;
     r->keep_alive = llhttp_should_keep_alive(p);
     r->head_only = p->method == HTTP_HEAD;
-    c->header_bytes = 0;
+    c->head_since_ms = 0;
+    c->body_since_ms = MAX(conn_now_ms(c), (int64_t)1);
     buf_clear(&c->url);
-    for (size_t i = 0; i < r->headers.len; i++)
-        if (strcasecmp(r->headers.items[i].name, "Expect") == 0 && strcasecmp(r->headers.items[i].value, "100-continue") == 0) {
-            buf_append_str(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
-            conn_mark_dirty(c);
-        }
-    return 0;
+    return heed_headers(c, r);
 }
 
-static int on_body(llhttp_t *p, const char *at, size_t len) {
-    struct conn *c = conn_of(p);
-    if (request_take_body(c->current, at, len) != 0) c->current->keep_alive = false; /* the rest is not worth reading: answer, then close */
-    return c->current->pub.body_too_large ? HPE_PAUSED : 0;
-}
+static int on_body(llhttp_t *p, const char *at, size_t len) { return request_take_body(conn_of(p)->current, at, len); }
 
 static int on_message_complete(llhttp_t *p UNUSED) { return HPE_PAUSED; }
 
-static const llhttp_settings_t *settings(void) {
-    static llhttp_settings_t s;
-    if (!s.on_url) {
-        llhttp_settings_t t;
-        llhttp_settings_init(&t);
-        t.on_message_begin = on_message_begin;
-        t.on_header_field = on_header_field;
-        t.on_header_value = on_header_value;
-        t.on_headers_complete = on_headers_complete;
-        t.on_body = on_body;
-        t.on_message_complete = on_message_complete;
-        t.on_url = on_url;
-        s = t;
-    }
-    return &s;
-}
+static const llhttp_settings_t settings = {
+    .on_message_begin = on_message_begin,
+    .on_url = on_url,
+    .on_header_field = on_header_field,
+    .on_header_value = on_header_value,
+    .on_headers_complete = on_headers_complete,
+    .on_body = on_body,
+    .on_message_complete = on_message_complete,
+};
 
 void http1_init(struct conn *c) {
-    llhttp_init(&c->parser, HTTP_REQUEST, settings());
+    llhttp_init(&c->parser, HTTP_REQUEST, &settings);
     c->parser.data = c;
 }
 
 void http1_release(struct conn *c) {
-    if (c->current) {
-        struct request_ext *r = c->current;
-        c->current = NULL;
-        if (!r->dispatched) c->requests++; /* request_finished counts it down */
-        request_finished(r);
-    }
+    struct request_ext *r = c->current;
+    c->current = NULL;
+    if (r) request_finished(r);
     buf_release(&c->in);
-    buf_release(&c->header_name);
-    buf_release(&c->header_value);
+    buf_release(&c->name);
+    buf_release(&c->value);
     buf_release(&c->url);
 }
 
 /* Bad requests get what Go's server says, and the connection ends. */
-static void refuse(struct conn *c, int code) {
-    const char *text = http_code_text(code);
-    buf_printf(&c->out, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%d %s", code, text, code, text);
-    c->close_after_write = true;
-    conn_mark_dirty(c);
+static void refuse(struct conn *c) {
+    int code = c->refuse_code ? c->refuse_code : 400;
+    const char *text = http_code_text(code), *colon = c->refuse_text ? ": " : "", *more = c->refuse_text ? c->refuse_text : "";
+    char answer[512];
+    int len;
+    if (code == 417) len = snprintf(answer, sizeof(answer), "HTTP/1.1 417 %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", text);
+    else if (code == 501) len = snprintf(answer, sizeof(answer), "HTTP/1.1 501 %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nUnsupported transfer encoding", text);
+    else len = snprintf(answer, sizeof(answer), "HTTP/1.1 %d %s%s%s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%d %s%s%s", code, text, colon, more, code, text, colon, more);
+    sock_write(&c->sock, answer, (size_t)len);
+    conn_finish(c);
 }
 
 static void dispatch(struct conn *c) {
-    struct request_ext *r = c->current;
-    c->requests++;
-    request_dispatch(r);
+    c->body_since_ms = c->head_since_ms = 0;
+    c->header_bytes = 0;
+    request_dispatch(c->current);
 }
 
-static void parse(struct conn *c) {
-    while (c->mode == CONN_HTTP1 && !c->closing && !c->close_after_write && c->in.len && !(c->current && c->current->dispatched)) {
-        enum llhttp_errno e = llhttp_execute(&c->parser, c->in.data, c->in.len);
-        if (c->closing) return;
-        if (e == HPE_OK) {
-            buf_clear(&c->in);
-            return;
-        }
-        if (e != HPE_PAUSED && e != HPE_PAUSED_UPGRADE) {
-            refuse(c, c->header_bytes > HTTP_HEADER_BYTES_MAX ? 431 : 400);
-            return;
-        }
-        buf_consume(&c->in, (size_t)(llhttp_get_error_pos(&c->parser) - c->in.data));
+static bool ready_to_parse(const struct conn *c) {
+    return c->mode == CONN_HTTP1 && !c->sock.closing && !c->finishing && !(c->current && c->current->dispatched);
+}
+
+/* Parses until a request is complete and dispatches it. Returns how much was used. */
+static size_t parse_one(struct conn *c, const char *data, size_t len) {
+    enum llhttp_errno e = llhttp_execute(&c->parser, data, len);
+    if (e == HPE_OK) return len;
+    if (e == HPE_PAUSED || e == HPE_PAUSED_UPGRADE) {
+        size_t used = (size_t)(llhttp_get_error_pos(&c->parser) - data);
         if (e == HPE_PAUSED) llhttp_resume(&c->parser);
         else llhttp_resume_after_upgrade(&c->parser);
         dispatch(c);
+        return used;
     }
+    if (c->current && c->current->pub.body_too_large) { /* answered, and then the connection ends: the rest is not worth reading */
+        c->current->keep_alive = false;
+        dispatch(c);
+        return len;
+    }
+    if (e == HPE_INVALID_TRANSFER_ENCODING && !c->refuse_code) c->refuse_code = (c->parser.flags & F_CONTENT_LENGTH) ? 400 : 501;
+    refuse(c);
+    return len;
+}
+
+static void parse_waiting(struct conn *c) {
+    size_t at = 0;
+    struct buf in = c->in;
+    c->in = (struct buf)BUF_INIT;
+    while (at < in.len && ready_to_parse(c)) {
+        at += parse_one(c, in.data + at, in.len - at);
+    }
+    if (at < in.len && c->mode == CONN_RAW) http_stream_data(&c->stream, in.data + at, in.len - at);
+    if (at < in.len && c->mode == CONN_HTTP1 && !c->sock.closing && !c->finishing) {
+        buf_consume(&in, at);
+        c->in = in;
+    } else buf_release(&in);
 }
 
 void http1_input(struct conn *c, const char *data, size_t len) {
-    if (c->in.len + len > HTTP_IN_BYTES_MAX + (64 << 10) && c->current && c->current->dispatched) {
-        conn_close(c); /* pipelining without end while an answer is awaited */
-        return;
-    }
+    if (c->in.len == 0)
+        while (len && ready_to_parse(c)) {
+            size_t used = parse_one(c, data, len);
+            data += used;
+            len -= used;
+        }
+    if (len && c->mode == CONN_RAW) http_stream_data(&c->stream, data, len);
+    if (!len || c->mode != CONN_HTTP1 || c->finishing || c->sock.closing) return;
     buf_append(&c->in, data, len);
-    parse(c);
+    if (c->in.len > HTTP_IN_BYTES_MAX) sock_pause(&c->sock, true);
 }
 
-void http1_continue(struct conn *c) { parse(c); }
+/* The client has ended its half. A request that is complete is still answered, unless the answer is a stream without end. */
+void http1_eof(struct conn *c) {
+    struct request_ext *r = c->current;
+    c->eof = true;
+    if (!r || !r->dispatched || r->streaming) sock_close(&c->sock);
+}
+
+/* ---- answers ---- */
 
 static const char *date_line(void) {
     static _Thread_local char line[64];
@@ -166,55 +216,100 @@ static const char *date_line(void) {
     return line;
 }
 
+static void put_str(struct outq *q, const char *s) { outq_append(q, s, strlen(s)); }
+
 static void put_head(struct request_ext *r, int code, const struct http_header *headers, size_t headers_len) {
-    struct buf *out = &r->conn->out;
-    buf_printf(out, "HTTP/1.1 %d %s\r\n", code, http_code_text(code));
+    struct outq *q = sock_out(&r->conn->sock);
+    char line[64];
+    outq_append(q, line, (size_t)snprintf(line, sizeof(line), "HTTP/1.1 %d %s\r\n", code, http_code_text(code)));
     for (size_t i = 0; i < headers_len; i++) {
-        buf_append_str(out, headers[i].name);
-        buf_append_str(out, ": ");
-        buf_append_str(out, headers[i].value);
-        buf_append_str(out, "\r\n");
+        size_t n = strlen(headers[i].name), v = strlen(headers[i].value);
+        char *to = outq_reserve(q, n + v + 4);
+        memcpy(to, headers[i].name, n);
+        memcpy(to + n, ": ", 2);
+        memcpy(to + n + 2, headers[i].value, v);
+        memcpy(to + n + 2 + v, "\r\n", 2);
     }
-    if (code != 101) buf_append_str(out, date_line());
+    if (code != 101) put_str(q, date_line());
 }
 
+static void continue_later(void *arg) {
+    struct request_ext *r = arg;
+    struct conn *c = r->home;
+    if (!c->gone && c->mode == CONN_HTTP1 && !c->sock.closing) {
+        parse_waiting(c);
+        if (c->in.len <= HTTP_IN_BYTES_MAX) sock_pause(&c->sock, false);
+        if (c->eof && !c->finishing && !(c->current && c->current->dispatched)) conn_finish(c);
+    }
+    if (--c->handlers == 0 && c->gone) free(c);
+    http_request_unref(&r->pub);
+}
+
+/* The answer is complete: the connection turns to the next request, not from within this one's handler. */
 static void answered(struct request_ext *r) {
     struct conn *c = r->conn;
+    bool more = c->in.len || c->eof;
+    if (!r->keep_alive || c->hl->stopping) conn_finish(c);
+    else if (more) {
+        c->handlers++;
+        http_request_ref(&r->pub);
+        loop_post(c->hl->loop, continue_later, r);
+    }
     c->current = NULL;
-    if (!r->keep_alive || c->hl->stopping) c->close_after_write = true;
     request_finished(r);
-    if (c->in.len) http1_continue(c);
+}
+
+static void put_connection(struct request_ext *r, struct outq *q) {
+    const struct conn *c = r->conn;
+    if (!r->keep_alive || c->hl->stopping) put_str(q, "Connection: close\r\n");
+    else if (c->parser.http_minor == 0) put_str(q, "Connection: keep-alive\r\n");
 }
 
 void http1_respond(struct request_ext *r, int code, const struct http_header *headers, size_t headers_len, const struct http_slice *body, size_t body_len, bool stream) {
-    struct buf *out = &r->conn->out;
+    struct outq *q = sock_out(&r->conn->sock);
+    const char *length = http_headers_get(headers, headers_len, "Content-Length");
     size_t len = 0;
+    sock_flush_later(&r->conn->sock);
+    if (stream && code != 101 && !length && r->conn->parser.http_minor == 0) r->keep_alive = false; /* the body ends with the connection */
     put_head(r, code, headers, headers_len);
-    if (code == 101) {
-        buf_append_str(out, "\r\n");
-        return;
-    }
-    if (!r->keep_alive) buf_append_str(out, "Connection: close\r\n");
+    if (code != 101) put_connection(r, q);
     if (stream) {
-        r->chunked = true;
-        buf_append_str(out, "Transfer-Encoding: chunked\r\n\r\n");
+        r->has_length = length != NULL;
+        r->length_left = length ? strtoull(length, NULL, 10) : 0;
+        r->chunked = code != 101 && !length && r->conn->parser.http_minor > 0;
+        put_str(q, r->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
+        if (code != 101 && r->conn->eof) sock_close(&r->conn->sock);
         return;
     }
-    for (size_t i = 0; i < body_len; i++) len += body[i].len;
-    if (code != 204 && code != 304) buf_printf(out, "Content-Length: %zu\r\n", len);
-    buf_append_str(out, "\r\n");
-    for (size_t i = 0; i < body_len && !r->head_only; i++) buf_append(out, body[i].data, body[i].len);
+    for (size_t i = 0; i < body_len; i++) len += http_slice_len(&body[i]);
+    char line[48];
+    if (!length && code != 204 && code != 304) outq_append(q, line, (size_t)snprintf(line, sizeof(line), "Content-Length: %zu\r\n\r\n", len));
+    else put_str(q, "\r\n");
+    for (size_t i = 0; i < body_len && !r->head_only; i++) http_slice_append(q, &body[i]);
     answered(r);
 }
 
-void http1_write(struct request_ext *r, const void *data, size_t len) {
-    struct buf *out = &r->conn->out;
-    buf_printf(out, "%zx\r\n", len);
-    buf_append(out, data, len);
-    buf_append_str(out, "\r\n");
+void http1_write(struct request_ext *r, const void *data, size_t len, struct shared *block) {
+    struct outq *q = sock_out(&r->conn->sock);
+    char line[24];
+    if (r->has_length) {
+        len = (size_t)MIN((unsigned long long)len, r->length_left);
+        r->length_left -= len;
+    }
+    if (!len) return;
+    if (r->chunked) outq_append(q, line, (size_t)snprintf(line, sizeof(line), "%zx\r\n", len));
+    if (block) outq_append_shared(q, block, data, len);
+    else outq_append(q, data, len);
+    if (r->chunked) outq_append(q, "\r\n", 2);
+    sock_flush_later(&r->conn->sock);
 }
 
 void http1_end(struct request_ext *r) {
-    buf_append_str(&r->conn->out, "0\r\n\r\n");
+    if (r->has_length && r->length_left && !r->head_only) { /* the client must not take what comes next for the rest */
+        sock_close(&r->conn->sock);
+        return;
+    }
+    if (r->chunked && !r->head_only) put_str(sock_out(&r->conn->sock), "0\r\n\r\n");
+    sock_flush_later(&r->conn->sock);
     answered(r);
 }

@@ -13,11 +13,10 @@
 #include "base/buf.h"
 #include "base/loop.h"
 #include "base/status.h"
+#include "wire/http_types.h"
 
 struct http_server;
 struct http_request;
-
-struct http_header { const char *name, *value; };
 
 struct http_server_options {
     const char *bind_address;      /* "127.0.0.1", "0.0.0.0", "::" */
@@ -25,7 +24,13 @@ struct http_server_options {
     int loops;                     /* threads; 0: one a core */
     const char *cert_file, *key_file; /* PEM; NULL: plain HTTP */
     const char *client_ca_file;    /* PEM; NULL: client certificates are not asked for */
-    size_t body_bytes_max;         /* larger bodies are not read: the request arrives with body_too_large */
+    size_t body_bytes_max;         /* larger bodies are not read: the request arrives with body_too_large; 0: no limit */
+    size_t header_bytes_max;       /* 431 above; 0: 1 MiB, as Go's */
+    size_t conns_max;              /* further connections are closed at once; 0: no limit */
+    int header_timeout_ms;         /* from the connection's or the request's first byte to its last header; 0: 32 s */
+    int body_timeout_ms;           /* from there to the body's last byte; 0: 60 s */
+    int idle_timeout_ms;           /* between requests; 0: 90 s */
+    int stall_timeout_ms;          /* a client that takes nothing of what waits for it is cut; 0: 60 s */
     void (*handler)(struct http_request *req, void *ctx);
     void *ctx;
 };
@@ -34,6 +39,8 @@ struct http_server_options {
 struct http_server *http_server_new(const struct http_server_options *options, struct status *reterr);
 int http_server_port(const struct http_server *s);
 struct loop *http_server_loop(struct http_server *s, size_t i); /* i taken modulo their number: for in-process calls */
+/* New connections use these certificates from now on. -1: they cannot be read, nothing has changed. From any thread. */
+int http_server_reload_tls(struct http_server *s, const char *cert_file, const char *key_file, const char *client_ca_file, struct status *reterr);
 /* Stops accepting, closes idle connections, waits for running requests up to `grace_ms`, then closes all and frees the server. */
 void http_server_free(struct http_server *s, int grace_ms);
 
@@ -48,7 +55,8 @@ struct http_request {
     int http_major;
     char peer[64];                     /* "address:port" */
     X509 *peer_cert;                   /* verified client certificate, or NULL; lives as long as the request */
-    bool peer_cert_invalid;            /* one was given but it did not verify */
+    bool peer_cert_invalid;            /* one was given but it did not verify against client_ca_file */
+    STACK_OF(X509) *peer_chain;        /* all certificates that the client sent, its own first, verified or not; NULL if none */
     struct arena *arena;               /* dies with the request */
     struct loop *loop;
     void *user;                        /* the handler's */
@@ -61,26 +69,21 @@ bool http_request_closed(const struct http_request *req);
 /* Called once on the loop when the client goes away before the answer is complete. */
 void http_request_on_close(struct http_request *req, void (*fn)(void *arg), void *arg);
 
-struct http_slice { const void *data; size_t len; };
-/* The whole answer; the slices are copied before it returns. Content-Length is added. */
+/* The whole answer. Bytes are copied and counted blocks referenced before it returns (see http_types.h). Content-Length is added unless given. */
 void http_respond(struct http_request *req, int code, const struct http_header *headers, size_t headers_len, const struct http_slice *body, size_t body_len);
-/* A streamed answer. */
+/* A streamed answer; what is written in one turn of the loop goes out together. With a Content-Length among the headers just so many bytes must follow. */
 void http_response_begin(struct http_request *req, int code, const struct http_header *headers, size_t headers_len);
 void http_response_write(struct http_request *req, const void *data, size_t len);
+void http_response_write_shared(struct http_request *req, struct shared *block); /* references the block: for what many clients get */
 void http_response_end(struct http_request *req);
 size_t http_response_backlog_bytes(const struct http_request *req); /* written but not yet taken by the client's socket */
+/* Called on the loop each time the backlog has fallen to `low_bytes` or less after a write had left it above. */
+void http_response_on_drain(struct http_request *req, size_t low_bytes, void (*fn)(void *arg), void *arg);
+/* In a fiber: waits until the backlog is at most `max_bytes`. -1: the client has gone. */
+int http_response_wait(struct http_request *req, size_t max_bytes);
 void http_request_abort(struct http_request *req); /* resets the stream (HTTP/2) or closes the connection */
 
-/* HTTP/1.1: answers 101 and turns the connection into a plain stream of bytes both ways; the request lives until on_close. */
-struct http_stream_handler {
-    void (*on_data)(void *arg, const char *data, size_t len);
-    void (*on_close)(void *arg);
-    void *arg;
-};
-int http_upgrade(struct http_request *req, const struct http_header *headers, size_t headers_len, const struct http_stream_handler *handler, struct status *reterr);
-void http_stream_write(struct http_request *req, const void *data, size_t len);
-void http_stream_pause(struct http_request *req, bool paused); /* stops or resumes on_data */
-void http_stream_close(struct http_request *req);              /* after what was written */
-
-const char *http_code_text(int code);
+/* HTTP/1.1: answers 101 and turns the connection into a stream of bytes (http_types.h), paused until http_stream_start. The request is over with that:
+ * it lives on only while it is referenced. NULL with a status: no upgrade was asked for, or the client has gone. */
+struct http_stream *http_upgrade(struct http_request *req, const struct http_header *headers, size_t headers_len, struct status *reterr);
 #endif

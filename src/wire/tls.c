@@ -25,8 +25,9 @@ SSL_CTX *tls_server_context(const char *cert_file, const char *key_file, const c
     CHECK(ctx);
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
-    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"ckube", 5);
+    SSL_CTX_set_num_tickets(ctx, 1); /* as Go's server; each costs every handshake */
     SSL_CTX_set_alpn_select_cb(ctx, select_alpn, NULL);
     int failed = 0;
     if (SSL_CTX_use_certificate_chain_file(ctx, cert_file) != 1) failed = tls_error(reterr, "reading certificate", cert_file);

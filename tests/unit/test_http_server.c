@@ -21,7 +21,10 @@ static void count_close(void *arg) {
     http_request_unref(arg);
 }
 
-static void echo_raw(void *arg, const char *data, size_t len) { http_stream_write(arg, data, len); }
+static struct http_stream *raw;
+
+static void echo_raw(void *arg UNUSED, const char *data, size_t len) { http_stream_write(raw, data, len); }
+static void raw_closed(void *arg UNUSED) { atomic_fetch_add(&closed_streams, 1); }
 
 static void handler(struct http_request *req, void *ctx UNUSED) {
     const struct http_header text[] = {{"Content-Type", "text/plain"}};
@@ -39,8 +42,9 @@ static void handler(struct http_request *req, void *ctx UNUSED) {
         http_request_on_close(http_request_ref(req), count_close, req);
     } else if (strcmp(req->path, "/raw") == 0) {
         const struct http_header up[] = {{"Connection", "Upgrade"}, {"Upgrade", "echo"}};
-        struct http_stream_handler h = {echo_raw, count_close, http_request_ref(req)};
-        if (http_upgrade(req, up, 2, &h, NULL) != 0) http_request_unref(req);
+        const struct http_stream_handler h = {.on_data = echo_raw, .on_close = raw_closed};
+        raw = http_upgrade(req, up, 2, NULL);
+        if (raw) http_stream_start(raw, &h);
     } else {
         char *head = arena_printf(req->arena, "%s %s?%s big=%d host=%s ", req->method, req->path, req->query, req->body_too_large, http_request_header(req, "HOST"));
         struct http_slice body[] = {{head, strlen(head)}, {req->body, req->body_len}};
