@@ -220,7 +220,7 @@ static int get_varint(struct reader *r, uint64_t *ret) {
 }
 
 static int get_bytes(struct reader *r, const unsigned char **ret, size_t *ret_len) {
-    uint64_t len;
+    uint64_t len = 0;
     if (get_varint(r, &len) != 0) return -1;
     if (len > (uint64_t)(r->end - r->p)) return malformed(r, "unexpected EOF");
     *ret = r->p;
@@ -255,7 +255,7 @@ static const char *make_string(struct arena *a, const unsigned char *data, size_
 }
 
 static int get_tag(struct reader *r, unsigned *number, unsigned *wire) {
-    uint64_t tag;
+    uint64_t tag = 0;
     if (get_varint(r, &tag) != 0) return -1;
     *number = (unsigned)(tag >> 3);
     *wire = tag & 7;
