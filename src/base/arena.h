@@ -36,7 +36,8 @@ void *arena_list_alloc(struct arena *a, size_t len, size_t item_size);
  * Capacity is implied by len (it doubles at powers of two), so a list grown this way must only be grown this way. */
 void *arena_list_push(struct arena *a, void *items_ptr, size_t *len, size_t item_size);
 #define LIST_PUSH(arena, list) ((__typeof__((list)->items))arena_list_push((arena), &(list)->items, &(list)->len, sizeof(*(list)->items)))
-#define LIST_FOREACH(it, list) for (__typeof__((list)->items) it = (list)->items, it##_end = (list)->items ? (list)->items + (list)->len : (list)->items; it != it##_end; it++)
+#define LIST_FOREACH(it, list) \
+    for (__typeof__(*(list)->items) *it = (list)->items, *it##_end = (list)->items ? (list)->items + (list)->len : (list)->items; it != it##_end; it++)
 
 static inline void arena_freep(struct arena **a) { arena_free(*a); }
 #define _cleanup_arena_ __attribute__((cleanup(arena_freep)))

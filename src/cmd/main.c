@@ -1,7 +1,32 @@
 /* The one binary: `ckube COMMAND`, or a command's name through a link. */
 #include <stdio.h>
+#include <string.h>
+#include "base/macros.h"
+#include "cmd/commands.h"
 
-int main(void) {
-    fprintf(stderr, "ckube %s\n", CKUBE_VERSION);
-    return 2;
+static const struct { const char *name; int (*run)(int, char **); const char *help; } commands[] = {
+    {"kube-apiserver", cmd_kube_apiserver, "the apiserver on its embedded store"},
+};
+
+static int usage(FILE *to) {
+    fprintf(to, "usage: ckube COMMAND [flags]\n\n");
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) fprintf(to, "  %-24s %s\n", commands[i].name, commands[i].help);
+    fprintf(to, "  %-24s print the version\n", "version");
+    return to == stdout ? 0 : 2;
+}
+
+int main(int argc, char **argv) {
+    const char *slash = strrchr(argv[0], '/'), *self = slash ? slash + 1 : argv[0];
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (strcmp(self, commands[i].name) == 0) return commands[i].run(argc, argv);
+    if (argc < 2) return usage(stderr);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+    if (strcmp(argv[1], "version") == 0) {
+        printf("ckube %s (Kubernetes v1.36.2)\n", CKUBE_VERSION);
+        return 0;
+    }
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return usage(stdout);
+    fprintf(stderr, "ckube: unknown command: %s\n", argv[1]);
+    return usage(stderr);
 }

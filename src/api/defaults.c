@@ -1,0 +1,283 @@
+/* core/v1, apps/v1, batch/v1 and the smaller groups; Pods and their parts are in defaults_pod.c. */
+#include "api/defaults.h"
+#include <string.h>
+#include "api/defaults_pod.h"
+#include "base/str.h"
+
+#define DEFAULT_STR(field, value) ((field) = str_empty(field) ? (value) : (field))
+#define DEFAULT_OPT(field, v) ((field).has ? (void)0 : ((field).has = true, (field).value = (v), (void)0))
+
+static struct int_or_string percent(const char *s) { return (struct int_or_string){INTSTR_STRING, 0, s}; }
+
+static void service(struct arena *a, void *obj) {
+    struct corev1_Service *s = obj;
+    struct corev1_ServiceSpec *p = &s->spec;
+    DEFAULT_STR(p->sessionAffinity, "None");
+    if (str_eq(p->sessionAffinity, "None")) p->sessionAffinityConfig = NULL;
+    if (str_eq(p->sessionAffinity, "ClientIP")) {
+        struct corev1_SessionAffinityConfig *c = p->sessionAffinityConfig;
+        if (!c || !c->clientIP || !c->clientIP->timeoutSeconds.has) {
+            p->sessionAffinityConfig = c = ARENA_NEW(a, struct corev1_SessionAffinityConfig);
+            c->clientIP = ARENA_NEW(a, struct corev1_ClientIPConfig);
+            DEFAULT_OPT(c->clientIP->timeoutSeconds, 10800);
+        }
+    }
+    DEFAULT_STR(p->type, "ClusterIP");
+    LIST_FOREACH(port, &p->ports) {
+        DEFAULT_STR(port->protocol, "TCP");
+        bool zero = port->targetPort.kind == INTSTR_NONE || (port->targetPort.kind == INTSTR_INT && port->targetPort.i == 0) || (port->targetPort.kind == INTSTR_STRING && str_empty(port->targetPort.s));
+        if (zero) port->targetPort = (struct int_or_string){INTSTR_INT, port->port, NULL};
+    }
+    bool balancer = str_eq(p->type, "LoadBalancer"), external = balancer || str_eq(p->type, "NodePort") || (str_eq(p->type, "ClusterIP") && p->externalIPs.len > 0);
+    if (external) DEFAULT_STR(p->externalTrafficPolicy, "Cluster");
+    if (!p->internalTrafficPolicy && !str_eq(p->type, "ExternalName")) p->internalTrafficPolicy = "Cluster";
+    if (balancer) DEFAULT_OPT(p->allocateLoadBalancerNodePorts, true);
+    if (balancer)
+        LIST_FOREACH(in, &s->status.loadBalancer.ingress)
+            if (!str_empty(in->ip) && !in->ipMode) in->ipMode = "VIP";
+}
+
+static void pod(struct arena *a, void *obj) { default_pod(a, obj); }
+static void pod_template(struct arena *a, void *obj) { default_pod_spec(a, &((struct corev1_PodTemplate *)obj)->template.spec); }
+
+static void replication_controller(struct arena *a, void *obj) {
+    struct corev1_ReplicationController *rc = obj;
+    if (rc->spec.template) {
+        const struct string_map *labels = &rc->spec.template->metadata.labels;
+        if (labels->len && !rc->spec.selector.len) rc->spec.selector = string_map_copy(a, labels);
+        if (labels->len && !rc->metadata.labels.len) rc->metadata.labels = string_map_copy(a, labels);
+        default_pod_spec(a, &rc->spec.template->spec);
+    }
+    DEFAULT_OPT(rc->spec.replicas, 1);
+}
+
+static void secret(struct arena *a UNUSED, void *obj) { DEFAULT_STR(((struct corev1_Secret *)obj)->type, "Opaque"); }
+
+static void namespace_(struct arena *a, void *obj) {
+    struct corev1_Namespace *ns = obj;
+    if (!str_empty(ns->metadata.name)) string_map_set(a, &ns->metadata.labels, "kubernetes.io/metadata.name", ns->metadata.name);
+    DEFAULT_STR(ns->status.phase, "Active");
+}
+
+static void node(struct arena *a, void *obj) {
+    struct corev1_Node *n = obj;
+    if (!n->status.allocatable.items && n->status.capacity.items) n->status.allocatable = string_map_copy(a, &n->status.capacity);
+}
+
+static void endpoints(struct arena *a UNUSED, void *obj) {
+    LIST_FOREACH(s, &((struct corev1_Endpoints *)obj)->subsets)
+        LIST_FOREACH(p, &s->ports) DEFAULT_STR(p->protocol, "TCP");
+}
+
+static void persistent_volume(struct arena *a UNUSED, void *obj) {
+    struct corev1_PersistentVolume *pv = obj;
+    struct corev1_PersistentVolumeSpec *s = &pv->spec;
+    DEFAULT_STR(pv->status.phase, "Pending");
+    DEFAULT_STR(s->persistentVolumeReclaimPolicy, "Retain");
+    if (!s->volumeMode) s->volumeMode = "Filesystem";
+    if (s->hostPath && !s->hostPath->type) s->hostPath->type = "";
+    if (s->iscsi) DEFAULT_STR(s->iscsi->iscsiInterface, "default");
+    if (s->rbd) {
+        DEFAULT_STR(s->rbd->pool, "rbd");
+        DEFAULT_STR(s->rbd->user, "admin");
+        DEFAULT_STR(s->rbd->keyring, "/etc/ceph/keyring");
+    }
+    if (s->azureDisk) {
+        if (!s->azureDisk->cachingMode) s->azureDisk->cachingMode = "ReadWrite";
+        if (!s->azureDisk->kind) s->azureDisk->kind = "Shared";
+        if (!s->azureDisk->fsType) s->azureDisk->fsType = "ext4";
+        DEFAULT_OPT(s->azureDisk->readOnly, false);
+    }
+    if (s->scaleIO) {
+        DEFAULT_STR(s->scaleIO->storageMode, "ThinProvisioned");
+        DEFAULT_STR(s->scaleIO->fsType, "xfs");
+    }
+}
+
+static void claim(struct arena *a UNUSED, void *obj) {
+    struct corev1_PersistentVolumeClaim *c = obj;
+    DEFAULT_STR(c->status.phase, "Pending");
+    if (!c->spec.volumeMode) c->spec.volumeMode = "Filesystem";
+}
+
+static void fill_missing(struct arena *a, struct string_map *into, const struct string_map *from) {
+    LIST_FOREACH(e, from)
+        if (!string_map_has(into, e->key)) string_map_set(a, into, e->key, e->value);
+}
+
+static void limit_range(struct arena *a, void *obj) {
+    LIST_FOREACH(l, &((struct corev1_LimitRange *)obj)->spec.limits) {
+        if (!str_eq(l->type, "Container")) continue;
+        fill_missing(a, &l->default_, &l->max);
+        fill_missing(a, &l->defaultRequest, &l->default_);
+        fill_missing(a, &l->defaultRequest, &l->min);
+    }
+}
+
+/* ---- apps ---- */
+
+static void deployment(struct arena *a, void *obj) {
+    struct appsv1_DeploymentSpec *s = &((struct appsv1_Deployment *)obj)->spec;
+    default_pod_spec(a, &s->template.spec);
+    DEFAULT_OPT(s->replicas, 1);
+    DEFAULT_STR(s->strategy.type, "RollingUpdate");
+    if (str_eq(s->strategy.type, "RollingUpdate")) {
+        if (!s->strategy.rollingUpdate) s->strategy.rollingUpdate = ARENA_NEW(a, struct appsv1_RollingUpdateDeployment);
+        if (!s->strategy.rollingUpdate->maxUnavailable.kind) s->strategy.rollingUpdate->maxUnavailable = percent("25%");
+        if (!s->strategy.rollingUpdate->maxSurge.kind) s->strategy.rollingUpdate->maxSurge = percent("25%");
+    }
+    DEFAULT_OPT(s->revisionHistoryLimit, 10);
+    DEFAULT_OPT(s->progressDeadlineSeconds, 600);
+}
+
+static void replica_set(struct arena *a, void *obj) {
+    struct appsv1_ReplicaSetSpec *s = &((struct appsv1_ReplicaSet *)obj)->spec;
+    default_pod_spec(a, &s->template.spec);
+    DEFAULT_OPT(s->replicas, 1);
+}
+
+static void stateful_set(struct arena *a, void *obj) {
+    struct appsv1_StatefulSetSpec *s = &((struct appsv1_StatefulSet *)obj)->spec;
+    default_pod_spec(a, &s->template.spec);
+    DEFAULT_STR(s->podManagementPolicy, "OrderedReady");
+    DEFAULT_STR(s->updateStrategy.type, "RollingUpdate");
+    if (str_eq(s->updateStrategy.type, "RollingUpdate")) {
+        if (!s->updateStrategy.rollingUpdate) s->updateStrategy.rollingUpdate = ARENA_NEW(a, struct appsv1_RollingUpdateStatefulSetStrategy);
+        DEFAULT_OPT(s->updateStrategy.rollingUpdate->partition, 0);
+        if (!s->updateStrategy.rollingUpdate->maxUnavailable.kind) s->updateStrategy.rollingUpdate->maxUnavailable = (struct int_or_string){INTSTR_INT, 1, NULL};
+    }
+    if (!s->persistentVolumeClaimRetentionPolicy) s->persistentVolumeClaimRetentionPolicy = ARENA_NEW(a, struct appsv1_StatefulSetPersistentVolumeClaimRetentionPolicy);
+    DEFAULT_STR(s->persistentVolumeClaimRetentionPolicy->whenDeleted, "Retain");
+    DEFAULT_STR(s->persistentVolumeClaimRetentionPolicy->whenScaled, "Retain");
+    DEFAULT_OPT(s->replicas, 1);
+    DEFAULT_OPT(s->revisionHistoryLimit, 10);
+    LIST_FOREACH(c, &s->volumeClaimTemplates) {
+        c->kind = str_or(c->kind, "PersistentVolumeClaim");
+        c->apiVersion = str_or(c->apiVersion, "v1");
+        claim(a, c);
+    }
+}
+
+static void daemon_set(struct arena *a, void *obj) {
+    struct appsv1_DaemonSetSpec *s = &((struct appsv1_DaemonSet *)obj)->spec;
+    default_pod_spec(a, &s->template.spec);
+    DEFAULT_STR(s->updateStrategy.type, "RollingUpdate");
+    if (str_eq(s->updateStrategy.type, "RollingUpdate")) {
+        if (!s->updateStrategy.rollingUpdate) s->updateStrategy.rollingUpdate = ARENA_NEW(a, struct appsv1_RollingUpdateDaemonSet);
+        if (!s->updateStrategy.rollingUpdate->maxUnavailable.kind) s->updateStrategy.rollingUpdate->maxUnavailable = (struct int_or_string){INTSTR_INT, 1, NULL};
+        if (!s->updateStrategy.rollingUpdate->maxSurge.kind) s->updateStrategy.rollingUpdate->maxSurge = (struct int_or_string){INTSTR_INT, 0, NULL};
+    }
+    DEFAULT_OPT(s->revisionHistoryLimit, 10);
+}
+
+/* ---- batch ---- */
+
+static void job_spec(struct arena *a, struct batchv1_JobSpec *s) {
+    default_pod_spec(a, &s->template.spec);
+    if (!s->completions.has && !s->parallelism.has) {
+        DEFAULT_OPT(s->completions, 1);
+        DEFAULT_OPT(s->parallelism, 1);
+    }
+    DEFAULT_OPT(s->parallelism, 1);
+    if (!s->backoffLimit.has) DEFAULT_OPT(s->backoffLimit, s->backoffLimitPerIndex.has ? INT32_MAX : 6);
+    if (!s->completionMode) s->completionMode = "NonIndexed";
+    DEFAULT_OPT(s->suspend, false);
+    if (s->podFailurePolicy)
+        LIST_FOREACH(r, &s->podFailurePolicy->rules)
+            LIST_FOREACH(c, &r->onPodConditions) DEFAULT_STR(c->status, "True");
+    if (!s->podReplacementPolicy) s->podReplacementPolicy = s->podFailurePolicy ? "Failed" : "TerminatingOrFailed";
+}
+
+static void job(struct arena *a, void *obj) {
+    struct batchv1_Job *j = obj;
+    job_spec(a, &j->spec);
+    if (!j->metadata.labels.len) j->metadata.labels = string_map_copy(a, &j->spec.template.metadata.labels);
+}
+
+static void cron_job(struct arena *a, void *obj) {
+    struct batchv1_CronJobSpec *s = &((struct batchv1_CronJob *)obj)->spec;
+    DEFAULT_STR(s->concurrencyPolicy, "Allow");
+    DEFAULT_OPT(s->suspend, false);
+    DEFAULT_OPT(s->successfulJobsHistoryLimit, 3);
+    DEFAULT_OPT(s->failedJobsHistoryLimit, 1);
+    default_pod_spec(a, &s->jobTemplate.spec.template.spec); /* the Job's own defaults come when it is made */
+}
+
+/* ---- the smaller groups ---- */
+
+static void role_binding(struct arena *a UNUSED, void *obj) {
+    struct rbacv1_RoleBinding *b = obj; /* a ClusterRoleBinding has the same form */
+    DEFAULT_STR(b->roleRef.apiGroup, "rbac.authorization.k8s.io");
+    LIST_FOREACH(s, &b->subjects)
+        if (str_eq(s->kind, "User") || str_eq(s->kind, "Group")) DEFAULT_STR(s->apiGroup, "rbac.authorization.k8s.io");
+}
+_Static_assert(sizeof(struct rbacv1_RoleBinding) == sizeof(struct rbacv1_ClusterRoleBinding), "one function defaults both");
+
+static void storage_class(struct arena *a UNUSED, void *obj) {
+    struct storagev1_StorageClass *s = obj;
+    if (!s->reclaimPolicy) s->reclaimPolicy = "Delete";
+    if (!s->volumeBindingMode) s->volumeBindingMode = "Immediate";
+}
+
+static void csi_driver(struct arena *a, void *obj) {
+    struct storagev1_CSIDriverSpec *s = &((struct storagev1_CSIDriver *)obj)->spec;
+    DEFAULT_OPT(s->attachRequired, true);
+    DEFAULT_OPT(s->podInfoOnMount, false);
+    DEFAULT_OPT(s->storageCapacity, false);
+    if (!s->fsGroupPolicy) s->fsGroupPolicy = "ReadWriteOnceWithFSType";
+    if (!s->volumeLifecycleModes.len) string_list_push(a, &s->volumeLifecycleModes, "Persistent");
+    DEFAULT_OPT(s->requiresRepublish, false);
+    DEFAULT_OPT(s->seLinuxMount, false);
+}
+
+static void priority_class(struct arena *a UNUSED, void *obj) {
+    struct schedulingv1_PriorityClass *p = obj;
+    if (!p->preemptionPolicy) p->preemptionPolicy = "PreemptLowerPriority";
+}
+
+static void ingress_class(struct arena *a UNUSED, void *obj) {
+    struct networkingv1_IngressClass *c = obj;
+    if (c->spec.parameters && !c->spec.parameters->scope) c->spec.parameters->scope = "Cluster";
+}
+
+static void network_policy(struct arena *a, void *obj) {
+    struct networkingv1_NetworkPolicySpec *s = &((struct networkingv1_NetworkPolicy *)obj)->spec;
+    if (!s->policyTypes.len) {
+        string_list_push(a, &s->policyTypes, "Ingress");
+        if (s->egress.len) string_list_push(a, &s->policyTypes, "Egress");
+    }
+    LIST_FOREACH(r, &s->ingress)
+        LIST_FOREACH(p, &r->ports)
+            if (!p->protocol) p->protocol = "TCP";
+    LIST_FOREACH(r, &s->egress)
+        LIST_FOREACH(p, &r->ports)
+            if (!p->protocol) p->protocol = "TCP";
+}
+
+static void endpoint_slice(struct arena *a UNUSED, void *obj) {
+    LIST_FOREACH(p, &((struct discoveryv1_EndpointSlice *)obj)->ports) {
+        if (!p->name) p->name = "";
+        if (!p->protocol) p->protocol = "TCP";
+    }
+}
+
+
+static void scaler(struct arena *a UNUSED, void *obj) {
+    struct autoscalingv2_HorizontalPodAutoscaler *h = obj;
+    DEFAULT_OPT(h->spec.minReplicas, 1);
+}
+
+void object_set_defaults(struct arena *a, const struct type_desc *type, void *obj) {
+    static const struct { const struct type_desc *type; void (*fn)(struct arena *, void *); } table[] = {
+        {&corev1_Pod_desc, pod}, {&corev1_PodTemplate_desc, pod_template}, {&corev1_Service_desc, service}, {&corev1_ReplicationController_desc, replication_controller},
+        {&corev1_Secret_desc, secret}, {&corev1_Namespace_desc, namespace_}, {&corev1_Node_desc, node}, {&corev1_Endpoints_desc, endpoints},
+        {&corev1_PersistentVolume_desc, persistent_volume}, {&corev1_PersistentVolumeClaim_desc, claim}, {&corev1_LimitRange_desc, limit_range},
+        {&appsv1_Deployment_desc, deployment}, {&appsv1_ReplicaSet_desc, replica_set}, {&appsv1_StatefulSet_desc, stateful_set}, {&appsv1_DaemonSet_desc, daemon_set},
+        {&batchv1_Job_desc, job}, {&batchv1_CronJob_desc, cron_job}, {&rbacv1_RoleBinding_desc, role_binding}, {&rbacv1_ClusterRoleBinding_desc, role_binding},
+        {&storagev1_StorageClass_desc, storage_class}, {&storagev1_CSIDriver_desc, csi_driver}, {&schedulingv1_PriorityClass_desc, priority_class},
+        {&networkingv1_IngressClass_desc, ingress_class}, {&networkingv1_NetworkPolicy_desc, network_policy}, {&discoveryv1_EndpointSlice_desc, endpoint_slice},
+        {&autoscalingv2_HorizontalPodAutoscaler_desc, scaler},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        if (table[i].type == type) table[i].fn(a, obj);
+}

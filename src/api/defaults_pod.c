@@ -1,0 +1,146 @@
+#include "api/defaults_pod.h"
+#include <string.h>
+#include "api/quantity.h"
+#include "base/str.h"
+
+#define DEFAULT_STR(field, value) ((field) = str_empty(field) ? (value) : (field))
+#define DEFAULT_OPT(field, v) ((field).has ? (void)0 : ((field).has = true, (field).value = (v), (void)0))
+#define DEFAULT_INT(field, v) ((field) = (field) ? (field) : (v))
+
+const char *image_tag(const char *reference) {
+    const char *r = str_or(reference, ""), *slash = strrchr(r, '/'), *last = slash ? slash + 1 : r, *colon = strchr(last, ':');
+    if (strchr(last, '@')) return colon && colon < strchr(last, '@') ? colon + 1 : "";
+    return colon ? colon + 1 : "latest";
+}
+
+static const char *pull_policy(const char *image) { return str_eq(image_tag(image), "latest") ? "Always" : "IfNotPresent"; }
+
+static void http_get(struct corev1_HTTPGetAction *h) {
+    if (!h) return;
+    DEFAULT_STR(h->path, "/");
+    DEFAULT_STR(h->scheme, "HTTP");
+}
+
+static void probe(struct corev1_Probe *p) {
+    if (!p) return;
+    DEFAULT_INT(p->timeoutSeconds, 1);
+    DEFAULT_INT(p->periodSeconds, 10);
+    DEFAULT_INT(p->successThreshold, 1);
+    DEFAULT_INT(p->failureThreshold, 3);
+    http_get(p->httpGet);
+    if (p->grpc && !p->grpc->service) p->grpc->service = "";
+}
+
+static void lifecycle(struct corev1_Lifecycle *l) {
+    if (!l) return;
+    if (l->postStart) http_get(l->postStart->httpGet);
+    if (l->preStop) http_get(l->preStop->httpGet);
+}
+
+/* Amounts finer than thousandths are rounded up to them. */
+static void resource_list(struct arena *a, struct string_map *list) {
+    LIST_FOREACH(e, list) {
+        struct quantity q = quantity_of(e->value);
+        quantity_round_up_milli(&q);
+        e->value = quantity_format(a, &q);
+    }
+}
+
+static void field_ref(struct corev1_ObjectFieldSelector *f) {
+    if (f) DEFAULT_STR(f->apiVersion, "v1");
+}
+
+static void container(struct arena *a, struct corev1_Container *c) {
+    DEFAULT_STR(c->imagePullPolicy, pull_policy(c->image));
+    DEFAULT_STR(c->terminationMessagePath, "/dev/termination-log");
+    DEFAULT_STR(c->terminationMessagePolicy, "File");
+    LIST_FOREACH(p, &c->ports) DEFAULT_STR(p->protocol, "TCP");
+    LIST_FOREACH(e, &c->env)
+        if (e->valueFrom) field_ref(e->valueFrom->fieldRef);
+    resource_list(a, &c->resources.limits);
+    resource_list(a, &c->resources.requests);
+    probe(c->livenessProbe);
+    probe(c->readinessProbe);
+    probe(c->startupProbe);
+    lifecycle(c->lifecycle);
+}
+
+static void items_field_refs(struct corev1_DownwardAPIVolumeFile_list *items) { LIST_FOREACH(i, items) field_ref(i->fieldRef); }
+
+static void projected(struct corev1_ProjectedVolumeSource *p) {
+    DEFAULT_OPT(p->defaultMode, 0644);
+    LIST_FOREACH(s, &p->sources) {
+        if (s->serviceAccountToken) DEFAULT_OPT(s->serviceAccountToken->expirationSeconds, 3600);
+        if (s->downwardAPI) items_field_refs(&s->downwardAPI->items);
+    }
+}
+
+static void remote_disks(struct corev1_VolumeSource *v) {
+    if (v->iscsi) DEFAULT_STR(v->iscsi->iscsiInterface, "default");
+    if (v->rbd) {
+        DEFAULT_STR(v->rbd->pool, "rbd");
+        DEFAULT_STR(v->rbd->user, "admin");
+        DEFAULT_STR(v->rbd->keyring, "/etc/ceph/keyring");
+    }
+    if (v->azureDisk) {
+        if (!v->azureDisk->cachingMode) v->azureDisk->cachingMode = "ReadWrite";
+        if (!v->azureDisk->kind) v->azureDisk->kind = "Shared";
+        if (!v->azureDisk->fsType) v->azureDisk->fsType = "ext4";
+        DEFAULT_OPT(v->azureDisk->readOnly, false);
+    }
+    if (v->scaleIO) {
+        DEFAULT_STR(v->scaleIO->storageMode, "ThinProvisioned");
+        DEFAULT_STR(v->scaleIO->fsType, "xfs");
+    }
+}
+
+static void volume(struct arena *a, struct corev1_Volume *v) {
+    if (object_is_zero(&corev1_VolumeSource_desc, &v->VolumeSource)) v->emptyDir = ARENA_NEW(a, struct corev1_EmptyDirVolumeSource);
+    if (v->image && str_empty(v->image->pullPolicy)) v->image->pullPolicy = pull_policy(v->image->reference);
+    if (v->secret) DEFAULT_OPT(v->secret->defaultMode, 0644);
+    if (v->configMap) DEFAULT_OPT(v->configMap->defaultMode, 0644);
+    if (v->downwardAPI) {
+        DEFAULT_OPT(v->downwardAPI->defaultMode, 0644);
+        items_field_refs(&v->downwardAPI->items);
+    }
+    if (v->projected) projected(v->projected);
+    if (v->hostPath && !v->hostPath->type) v->hostPath->type = "";
+    if (v->ephemeral && v->ephemeral->volumeClaimTemplate && !v->ephemeral->volumeClaimTemplate->spec.volumeMode) v->ephemeral->volumeClaimTemplate->spec.volumeMode = "Filesystem";
+    remote_disks(&v->VolumeSource);
+}
+
+_Static_assert(offsetof(struct corev1_Container, securityContext) == offsetof(struct corev1_EphemeralContainerCommon, securityContext), "an ephemeral container begins as a container");
+
+void default_pod_spec(struct arena *a, struct corev1_PodSpec *s) {
+    DEFAULT_STR(s->dnsPolicy, "ClusterFirst");
+    DEFAULT_STR(s->restartPolicy, "Always");
+    if (!s->securityContext) s->securityContext = ARENA_NEW(a, struct corev1_PodSecurityContext);
+    DEFAULT_OPT(s->terminationGracePeriodSeconds, 30);
+    DEFAULT_STR(s->schedulerName, "default-scheduler");
+    if (str_empty(s->serviceAccountName)) s->serviceAccountName = s->serviceAccount; /* the old name of the field is kept equal */
+    s->serviceAccount = s->serviceAccountName;
+    LIST_FOREACH(c, &s->containers) container(a, c);
+    LIST_FOREACH(c, &s->initContainers) container(a, c);
+    LIST_FOREACH(c, &s->ephemeralContainers) container(a, (struct corev1_Container *)(void *)c);
+    LIST_FOREACH(v, &s->volumes) volume(a, v);
+    resource_list(a, &s->overhead);
+    if (s->hostNetwork) {
+        LIST_FOREACH(c, &s->containers)
+            LIST_FOREACH(p, &c->ports) DEFAULT_INT(p->hostPort, p->containerPort);
+        LIST_FOREACH(c, &s->initContainers)
+            LIST_FOREACH(p, &c->ports) DEFAULT_INT(p->hostPort, p->containerPort);
+    }
+}
+
+/* What has a limit but no request requests its limit: in Pods only, not in templates. */
+static void requests_from_limits(struct arena *a, struct corev1_ResourceRequirements *r) {
+    LIST_FOREACH(e, &r->limits)
+        if (!string_map_has(&r->requests, e->key)) string_map_set(a, &r->requests, e->key, e->value);
+}
+
+void default_pod(struct arena *a, struct corev1_Pod *pod) {
+    default_pod_spec(a, &pod->spec);
+    LIST_FOREACH(c, &pod->spec.containers) requests_from_limits(a, &c->resources);
+    LIST_FOREACH(c, &pod->spec.initContainers) requests_from_limits(a, &c->resources);
+    DEFAULT_OPT(pod->spec.enableServiceLinks, true);
+}

@@ -1,0 +1,10 @@
+/* Defaults of Pods and of Pod specs in templates, which get fewer. */
+#ifndef CKUBE_API_DEFAULTS_POD_H
+#define CKUBE_API_DEFAULTS_POD_H
+#include "api/object.h"
+
+void default_pod(struct arena *a, struct corev1_Pod *pod);
+void default_pod_spec(struct arena *a, struct corev1_PodSpec *spec);
+/* "latest" when the reference names neither tag nor digest. */
+const char *image_tag(const char *reference);
+#endif

@@ -1,0 +1,20 @@
+/* Validation of core/v1 kinds. Upstream: pkg/apis/core/validation. Each appends what is wrong, in upstream's words. */
+#ifndef CKUBE_API_VALIDATION_CORE_H
+#define CKUBE_API_VALIDATION_CORE_H
+#include "api/field_error.h"
+#include "api/object.h"
+
+void validate_configmap(const void *obj, struct field_errors *errs);
+void validate_configmap_update(const void *obj, const void *old, struct field_errors *errs);
+void validate_secret(const void *obj, struct field_errors *errs);
+void validate_secret_update(const void *obj, const void *old, struct field_errors *errs);
+void validate_node(const void *obj, struct field_errors *errs);
+void validate_node_update(const void *obj, const void *old, struct field_errors *errs);
+void validate_service(const void *obj, struct field_errors *errs);
+void validate_service_update(const void *obj, const void *old, struct field_errors *errs);
+void validate_pod(const void *obj, struct field_errors *errs);
+void validate_pod_update(const void *obj, const void *old, struct field_errors *errs);
+/* A Pod's spec wherever it stands: in Pods and in templates. */
+void validate_pod_spec(const struct corev1_PodSpec *spec, const struct metav1_ObjectMeta *meta, const struct field_path *at, bool is_template, struct field_errors *errs);
+void validate_pod_template(const struct corev1_PodTemplateSpec *t, const struct field_path *at, struct field_errors *errs);
+#endif

@@ -1,0 +1,174 @@
+#include "api/validation/meta.h"
+#include <string.h>
+#include "api/names.h"
+#include "base/str.h"
+#include "wire/json.h"
+
+enum { ANNOTATIONS_BYTES_MAX = 256 << 10 };
+
+void field_invalid_each(struct field_errors *errs, const struct field_path *at, const char *value, const struct string_list *msgs) {
+    for (size_t i = 0; i < msgs->len; i++) field_invalid(errs, at, value, "%s", msgs->items[i]);
+}
+
+char *object_json_text(struct arena *a, const struct type_desc *type, const void *obj) {
+    _cleanup_buf_ struct buf out = BUF_INIT;
+    object_encode_json(type, obj, &out);
+    return arena_strdup(a, buf_cstr(&out));
+}
+
+void validate_non_negative(int64_t value, const struct field_path *at, struct field_errors *errs) {
+    if (value < 0) field_invalid_int(errs, at, value, "must be greater than or equal to 0");
+}
+
+void validate_immutable(bool equal, const char *value_raw, const struct field_path *at, struct field_errors *errs) {
+    if (!equal) field_invalid_raw(errs, at, value_raw, "field is immutable");
+}
+
+void validate_labels(const struct string_map *labels, const struct field_path *at, struct field_errors *errs) {
+    LIST_FOREACH(e, labels) {
+        struct string_list msgs = {0};
+        name_qualified(errs->arena, e->key, &msgs);
+        field_invalid_each(errs, at, e->key, &msgs);
+        msgs = (struct string_list){0};
+        name_label_value(errs->arena, str_or(e->value, ""), &msgs);
+        field_invalid_each(errs, FIELD_KEY(at, e->key), e->value, &msgs);
+    }
+}
+
+static char *lower(struct arena *a, const char *s) {
+    char *out = arena_strdup(a, s);
+    for (char *p = out; *p; p++)
+        if (*p >= 'A' && *p <= 'Z') *p = (char)(*p + 32);
+    return out;
+}
+
+void validate_annotations(const struct string_map *annotations, const struct field_path *at, struct field_errors *errs) {
+    size_t total = 0;
+    LIST_FOREACH(e, annotations) {
+        struct string_list msgs = {0};
+        name_qualified(errs->arena, lower(errs->arena, e->key), &msgs); /* keys may hold capitals */
+        field_invalid_each(errs, at, e->key, &msgs);
+        total += strlen(e->key) + strlen(str_or(e->value, ""));
+    }
+    if (total > ANNOTATIONS_BYTES_MAX) field_too_long(errs, at, ANNOTATIONS_BYTES_MAX);
+}
+
+static void validate_owner_references(const struct metav1_OwnerReference_list *refs, const struct field_path *at, struct field_errors *errs) {
+    const char *controller = NULL;
+    LIST_FOREACH(o, refs) {
+        const char *slash = strchr(str_or(o->apiVersion, ""), '/');
+        if (str_empty(slash ? slash + 1 : o->apiVersion)) field_invalid(errs, FIELD(at, "apiVersion"), o->apiVersion, "version must not be empty");
+        if (str_empty(o->kind)) field_invalid(errs, FIELD(at, "kind"), o->kind, "must not be empty");
+        if (str_empty(o->name)) field_invalid(errs, FIELD(at, "name"), o->name, "must not be empty");
+        if (str_empty(o->uid)) field_invalid(errs, FIELD(at, "uid"), o->uid, "must not be empty");
+        if (str_eq(o->apiVersion, "v1") && str_eq(o->kind, "Event"))
+            field_invalid_raw(errs, at, object_json_text(errs->arena, &metav1_OwnerReference_desc, o), "/v1, Kind=Event is disallowed from being an owner");
+        if (!o->controller.has || !o->controller.value) continue;
+        if (controller) {
+            const char *second = arena_printf(errs->arena, "%s/%s", o->kind, o->name);
+            struct buf all = BUF_INIT;
+            buf_append_char(&all, '[');
+            LIST_FOREACH(p, refs) buf_printf(&all, "%s%s", p == refs->items ? "" : ",", object_json_text(errs->arena, &metav1_OwnerReference_desc, p));
+            buf_append_char(&all, ']');
+            field_invalid_raw(errs, at, arena_strdup(errs->arena, all.data), "Only one reference can have Controller set to true. Found \"true\" in references for %s and %s", controller, second);
+            buf_release(&all);
+        } else controller = arena_printf(errs->arena, "%s/%s", o->kind, o->name);
+    }
+}
+
+static void validate_finalizers(const struct string_list *finalizers, const struct field_path *at, struct field_errors *errs) {
+    static const char *const standard[] = {"orphan", "foregroundDeletion", "kubernetes", NULL};
+    for (size_t i = 0; i < finalizers->len; i++) {
+        const char *f = finalizers->items[i];
+        struct string_list msgs = {0};
+        name_qualified(errs->arena, f, &msgs);
+        field_invalid_each(errs, at, f, &msgs);
+        if (!msgs.len && !strchr(f, '/') && !str_in(f, standard)) field_invalid(errs, at, f, "name is neither a standard finalizer name nor is it fully qualified");
+    }
+    if (string_list_has(finalizers, "orphan") && string_list_has(finalizers, "foregroundDeletion")) {
+        struct buf all = BUF_INIT;
+        for (size_t i = 0; i < finalizers->len; i++) buf_printf(&all, "%s\"%s\"", i ? "," : "[", finalizers->items[i]);
+        buf_append_char(&all, ']');
+        field_invalid_raw(errs, at, arena_strdup(errs->arena, all.data), "finalizer orphan and foregroundDeletion cannot be both set");
+        buf_release(&all);
+    }
+}
+
+static void validate_common(const struct metav1_ObjectMeta *m, const struct field_path *at, struct field_errors *errs) {
+    validate_non_negative(m->generation, FIELD(at, "generation"), errs);
+    validate_labels(&m->labels, FIELD(at, "labels"), errs);
+    validate_annotations(&m->annotations, FIELD(at, "annotations"), errs);
+    validate_owner_references(&m->ownerReferences, FIELD(at, "ownerReferences"), errs);
+    validate_finalizers(&m->finalizers, FIELD(at, "finalizers"), errs);
+}
+
+void validate_object_meta(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, const struct field_path *at, struct field_errors *errs) {
+    struct string_list msgs = {0};
+    if (!rule) rule = object_name_dns_subdomain;
+    if (!str_empty(m->generateName)) {
+        rule(errs->arena, m->generateName, true, &msgs);
+        field_invalid_each(errs, FIELD(at, "generateName"), m->generateName, &msgs);
+    }
+    if (str_empty(m->name)) field_required(errs, FIELD(at, "name"), "name or generateName is required");
+    else {
+        msgs = (struct string_list){0};
+        rule(errs->arena, m->name, false, &msgs);
+        field_invalid_each(errs, FIELD(at, "name"), m->name, &msgs);
+    }
+    if (namespaced && str_empty(m->namespace)) field_required(errs, FIELD(at, "namespace"), "%s", "");
+    else if (namespaced) {
+        msgs = (struct string_list){0};
+        name_dns1123_label(errs->arena, m->namespace, &msgs);
+        field_invalid_each(errs, FIELD(at, "namespace"), m->namespace, &msgs);
+    } else if (!str_empty(m->namespace)) field_forbidden(errs, FIELD(at, "namespace"), "not allowed on this type");
+    validate_common(m, at, errs);
+}
+
+static char *time_text(struct arena *a, const struct api_time *t) {
+    _cleanup_buf_ struct buf out = BUF_INIT;
+    if (!t->set) return arena_strdup(a, "null");
+    buf_append_char(&out, '"');
+    struct metav1_ObjectMeta m = {.creationTimestamp = *t};
+    object_encode_json(&metav1_ObjectMeta_desc, &m, &out);
+    const char *from = strstr(out.data, "creationTimestamp\":\"") + 19;
+    return arena_strndup(a, from, 22);
+}
+
+void validate_object_meta_update(const struct metav1_ObjectMeta *m, const struct metav1_ObjectMeta *old, const struct field_path *at, struct field_errors *errs) {
+    struct arena *a = errs->arena;
+    if (old->deletionTimestamp.set) {
+        struct buf extra = BUF_INIT;
+        for (size_t i = 0; i < m->finalizers.len; i++)
+            if (!string_list_has(&old->finalizers, m->finalizers.items[i])) buf_printf(&extra, "%s\"%s\"", extra.len ? ", " : "", m->finalizers.items[i]);
+        if (extra.len) field_forbidden(errs, FIELD(at, "finalizers"), "no new finalizers can be added if the object is being deleted, found new finalizers []string{%s}", extra.data);
+        buf_release(&extra);
+    }
+    validate_immutable(str_eq(m->name, old->name), go_quote(a, m->name), FIELD(at, "name"), errs);
+    validate_immutable(str_eq(m->namespace, old->namespace), go_quote(a, m->namespace), FIELD(at, "namespace"), errs);
+    validate_immutable(str_eq(m->uid, old->uid), go_quote(a, m->uid), FIELD(at, "uid"), errs);
+    validate_immutable(m->creationTimestamp.sec == old->creationTimestamp.sec, time_text(a, &m->creationTimestamp), FIELD(at, "creationTimestamp"), errs);
+    validate_common(m, at, errs);
+}
+
+void validate_label_selector(const struct metav1_LabelSelector *s, const struct field_path *at, struct field_errors *errs) {
+    static const char *const ops[] = {"In", "NotIn", "Exists", "DoesNotExist", NULL};
+    if (!s) return;
+    validate_labels(&s->matchLabels, FIELD(at, "matchLabels"), errs);
+    for (size_t i = 0; i < s->matchExpressions.len; i++) {
+        const struct metav1_LabelSelectorRequirement *e = &s->matchExpressions.items[i];
+        const struct field_path *p = FIELD_INDEX(FIELD(at, "matchExpressions"), i);
+        bool set_op = str_eq(e->operator, "In") || str_eq(e->operator, "NotIn");
+        if (set_op && e->values.len == 0) field_required(errs, FIELD(p, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
+        if ((str_eq(e->operator, "Exists") || str_eq(e->operator, "DoesNotExist")) && e->values.len)
+            field_forbidden(errs, FIELD(p, "values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+        if (!str_in(e->operator, ops)) field_invalid(errs, FIELD(p, "operator"), e->operator, "not a valid selector operator");
+        struct string_list msgs = {0};
+        name_qualified(errs->arena, str_or(e->key, ""), &msgs);
+        field_invalid_each(errs, FIELD(p, "key"), e->key, &msgs);
+        for (size_t j = 0; j < e->values.len; j++) {
+            msgs = (struct string_list){0};
+            name_label_value(errs->arena, e->values.items[j], &msgs);
+            field_invalid_each(errs, FIELD_INDEX(FIELD(p, "values"), j), e->values.items[j], &msgs);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+/* Validation of what all objects share. Upstream: apimachinery api/validation and meta/v1/validation. */
+#ifndef CKUBE_API_VALIDATION_META_H
+#define CKUBE_API_VALIDATION_META_H
+#include "api/field_error.h"
+#include "api/object.h"
+
+typedef void (*name_rule)(struct arena *a, const char *name, bool prefix, struct string_list *msgs);
+void validate_object_meta(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, const struct field_path *at, struct field_errors *errs);
+void validate_object_meta_update(const struct metav1_ObjectMeta *m, const struct metav1_ObjectMeta *old, const struct field_path *at, struct field_errors *errs);
+void validate_labels(const struct string_map *labels, const struct field_path *at, struct field_errors *errs);
+void validate_annotations(const struct string_map *annotations, const struct field_path *at, struct field_errors *errs);
+void validate_label_selector(const struct metav1_LabelSelector *s, const struct field_path *at, struct field_errors *errs);
+/* `field is immutable`, with the new value printed as JSON-like text where it is simple. */
+void validate_immutable(bool equal, const char *value_raw, const struct field_path *at, struct field_errors *errs);
+/* Each message as an Invalid value of the string. */
+void field_invalid_each(struct field_errors *errs, const struct field_path *at, const char *value, const struct string_list *msgs);
+void validate_non_negative(int64_t value, const struct field_path *at, struct field_errors *errs);
+/* A value as upstream prints it in an error: strings quoted, structs as JSON. */
+char *object_json_text(struct arena *a, const struct type_desc *type, const void *obj);
+#endif

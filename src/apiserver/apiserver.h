@@ -1,0 +1,31 @@
+/* The apiserver: the one way in. Owns the store, the HTTP server, and what is allocated for the whole cluster. Upstream: cmd/kube-apiserver. */
+#ifndef CKUBE_APISERVER_APISERVER_H
+#define CKUBE_APISERVER_APISERVER_H
+#include "base/env.h"
+#include "base/status.h"
+#include "store/store.h"
+#include "wire/http_server.h"
+
+struct apiserver_options {
+    const char *data_dir;
+    const char *bind_address;
+    int secure_port;
+    const char *cert_file, *key_file, *client_ca_file;
+    const char *service_cluster_ip_range;   /* "10.96.0.0/16" */
+    int node_port_min, node_port_max;
+    const char *token_file;                  /* static tokens, or NULL */
+    const char *service_account_key_file, *service_account_issuer;
+    struct env *env;
+};
+
+struct apiserver;
+struct apiserver *apiserver_new(const struct apiserver_options *options, struct status *reterr);
+int apiserver_port(const struct apiserver *s);
+void apiserver_free(struct apiserver *s);
+struct store *apiserver_store(struct apiserver *s);
+struct env *apiserver_env(struct apiserver *s);
+const struct apiserver_options *apiserver_options(struct apiserver *s);
+struct watch_hub *apiserver_watch_hub(struct apiserver *s);
+struct ip_allocator *apiserver_cluster_ips(struct apiserver *s);
+struct port_allocator *apiserver_node_ports(struct apiserver *s);
+#endif

@@ -1,0 +1,97 @@
+#include "apiserver/bootstrap.h"
+#include <string.h>
+#include "api/defaults.h"
+#include "api/time.h"
+#include "apiserver/allocators.h"
+#include "apiserver/registry.h"
+#include "base/str.h"
+
+struct writer { struct apiserver *s; struct arena *a; struct { struct store_op *items; size_t len; } ops; };
+
+/* Queues the object for writing unless it is there. */
+static void want(struct writer *w, struct store_txn *t, const char *resource, const char *group, void *object) {
+    const struct strategy *st = strategy_find(group, resource);
+    struct object *obj = object;
+    struct store_view v;
+    struct buf out = BUF_INIT;
+    size_t rv_offset;
+    char uuid[37];
+    CHECK(st);
+    char *key = storage_key(w->a, st, obj->metadata.namespace, obj->metadata.name);
+    if (store_get(t, key, &v)) return;
+    env_uuid(apiserver_env(w->s), uuid);
+    obj->metadata.uid = arena_strdup(w->a, uuid);
+    obj->metadata.creationTimestamp = time_from_s(env_now_s(apiserver_env(w->s)));
+    object_set_type_meta(w->a, st->type, obj);
+    object_set_defaults(w->a, st->type, obj);
+    object_encode_stored(st->type, obj, &out, &rv_offset);
+    *LIST_PUSH(w->a, &w->ops) = (struct store_op){.key = key, .expect_mod_revision = STORE_ANY, .value = arena_memdup(w->a, out.data, out.len), .value_len = out.len, .rv_offset = (uint32_t)rv_offset};
+    buf_release(&out);
+}
+
+static void want_namespace(struct writer *w, struct store_txn *t, const char *name) {
+    struct corev1_Namespace *ns = object_new(w->a, &corev1_Namespace_desc);
+    ns->metadata.name = name;
+    string_list_push(w->a, &ns->spec.finalizers, "kubernetes");
+    ns->status.phase = "Active";
+    want(w, t, "namespaces", "", ns);
+}
+
+static void want_kubernetes_service(struct writer *w, struct store_txn *t) {
+    struct corev1_Service *svc = object_new(w->a, &corev1_Service_desc);
+    svc->metadata.name = "kubernetes";
+    svc->metadata.namespace = "default";
+    string_map_set(w->a, &svc->metadata.labels, "component", "apiserver");
+    string_map_set(w->a, &svc->metadata.labels, "provider", "kubernetes");
+    svc->spec.clusterIP = ip_allocator_first(apiserver_cluster_ips(w->s), w->a);
+    string_list_push(w->a, &svc->spec.clusterIPs, svc->spec.clusterIP);
+    string_list_push(w->a, &svc->spec.ipFamilies, "IPv4");
+    svc->spec.ipFamilyPolicy = "SingleStack";
+    svc->spec.type = "ClusterIP";
+    *LIST_PUSH(w->a, &svc->spec.ports) = (struct corev1_ServicePort){.name = "https", .protocol = "TCP", .port = 443, .targetPort = {INTSTR_INT, apiserver_options(w->s)->secure_port ? apiserver_options(w->s)->secure_port : 6443, NULL}};
+    want(w, t, "services", "", svc);
+}
+
+static void want_priority_class(struct writer *w, struct store_txn *t, const char *name, int32_t value, const char *description) {
+    struct schedulingv1_PriorityClass *pc = object_new(w->a, &schedulingv1_PriorityClass_desc);
+    pc->metadata.name = name;
+    pc->metadata.generation = 1;
+    pc->value = value;
+    pc->description = description;
+    want(w, t, "priorityclasses", "scheduling.k8s.io", pc);
+}
+
+/* Every Service holds its cluster IPs and node ports again. */
+static bool take_service(void *arg, const struct store_view *v) {
+    struct apiserver *s = arg;
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct corev1_Service *svc = registry_decode(a, strategy_find("", "services"), v);
+    if (!svc) return true;
+    for (size_t i = 0; i < svc->spec.clusterIPs.len; i++) ip_allocator_take(apiserver_cluster_ips(s), svc->spec.clusterIPs.items[i]);
+    LIST_FOREACH(p, &svc->spec.ports)
+        if (p->nodePort) port_allocator_take(apiserver_node_ports(s), p->nodePort);
+    if (svc->spec.healthCheckNodePort) port_allocator_take(apiserver_node_ports(s), svc->spec.healthCheckNodePort);
+    return true;
+}
+
+int bootstrap(struct apiserver *s, struct status *reterr) {
+    static const char *const namespaces[] = {"default", "kube-node-lease", "kube-public", "kube-system"};
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct writer w = {.s = s, .a = a};
+    struct store_txn *t;
+    struct store_result res = {0};
+    if (store_read_begin(apiserver_store(s), &t, reterr) != 0) return -1;
+    for (size_t i = 0; i < ARRAY_LEN(namespaces); i++) want_namespace(&w, t, namespaces[i]);
+    want_kubernetes_service(&w, t);
+    want_priority_class(&w, t, "system-cluster-critical", 2000000000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.");
+    want_priority_class(&w, t, "system-node-critical", 2000001000, "Used for system critical pods that must not be moved from their current node.");
+    ip_allocator_take(apiserver_cluster_ips(s), ip_allocator_first(apiserver_cluster_ips(s), a));
+    store_range(t, "/registry/services/specs/", NULL, take_service, s);
+    store_read_end(t);
+    if (w.ops.len == 0) return 0;
+    store_write_wait(apiserver_store(s), w.ops.items, w.ops.len, &res);
+    if (res.outcome == STORE_OK) return 0;
+    status_copy(reterr, &res.error);
+    status_release(&res.error);
+    return -1;
+}

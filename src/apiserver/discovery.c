@@ -1,0 +1,292 @@
+/* Everything that is no resource: discovery (plain and aggregated), version, health. */
+#include <openssl/sha.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include "apiserver/apiserver.h"
+#include "apiserver/handlers.h"
+#include "base/str.h"
+#include "wire/json.h"
+
+/* The order upstream lists its groups in: by priority, set when each was added. */
+static const char *const group_order[] = {"apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "autoscaling", "batch", "certificates.k8s.io",
+    "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io", "admissionregistration.k8s.io", "apiextensions.k8s.io", "scheduling.k8s.io", "coordination.k8s.io",
+    "node.k8s.io", "discovery.k8s.io", "resource.k8s.io", "flowcontrol.apiserver.k8s.io"};
+
+static bool served(const struct resource_desc *d) { return !d->off_by_default; }
+
+/* The served versions of a group, the preferred one first: v2 before v1 before betas. */
+static struct string_list versions_of(struct arena *a, const char *group) {
+    struct string_list list = {0};
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < api_resources_len; i++) {
+            const struct resource_desc *d = &api_resources[i];
+            if (strcmp(d->group, group) != 0 || !served(d) || string_list_has(&list, d->version)) continue;
+            bool first = strcmp(d->version, "v2") == 0;
+            if ((pass == 0) == first) string_list_push(a, &list, d->version);
+        }
+    return list;
+}
+
+static const char *group_version(struct arena *a, const char *group, const char *version) { return *group ? arena_printf(a, "%s/%s", group, version) : version; }
+
+static const char *storage_hash(struct arena *a, const struct resource_desc *d) {
+    unsigned char sum[SHA256_DIGEST_LENGTH];
+    struct buf out = BUF_INIT;
+    const struct strategy *st = strategy_find(d->group, d->resource);
+    const char *text = arena_printf(a, "%s/%s/%s", d->group, st ? st->version : d->version, d->kind);
+    SHA256((const unsigned char *)text, strlen(text), sum);
+    base64_encode(&out, sum, 8);
+    const char *hash = arena_strdup(a, out.data);
+    buf_release(&out);
+    return hash;
+}
+
+static struct string_list verb_list(struct arena *a, uint8_t verbs) {
+    static const char *const names[] = {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"};
+    struct string_list list = {0};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (verbs & (1u << i)) string_list_push(a, &list, names[i]);
+    return list;
+}
+
+static struct string_list copy_names(struct arena *a, const char *const *names) {
+    struct string_list list = {0};
+    for (; *names; names++) string_list_push(a, &list, *names);
+    return list;
+}
+
+static void respond_resources(struct api_request *r, const char *group, const char *version) {
+    struct metav1_APIResourceList out = {.kind = "APIResourceList", .apiVersion = *group ? "v1" : NULL, .groupVersion = group_version(r->arena, group, version)};
+    for (size_t i = 0; i < api_resources_len; i++) {
+        const struct resource_desc *d = &api_resources[i];
+        if (strcmp(d->group, group) != 0 || strcmp(d->version, version) != 0 || !served(d)) continue;
+        bool stored = !d->subresource && (d->verbs & VERB_CREATE) && (d->verbs & VERB_GET);
+        *LIST_PUSH(r->arena, &out.resources) = (struct metav1_APIResource){
+            .name = d->subresource ? arena_printf(r->arena, "%s/%s", d->resource, d->subresource) : d->resource, .singularName = d->singular, .namespaced = d->namespaced, .group = d->acts_on_group,
+            .version = d->acts_on_version, .kind = d->kind, .verbs = verb_list(r->arena, d->verbs), .shortNames = copy_names(r->arena, d->short_names),
+            .categories = copy_names(r->arena, d->categories), .storageVersionHash = stored ? storage_hash(r->arena, d) : NULL};
+    }
+    _cleanup_buf_ struct buf json = BUF_INIT;
+    object_encode_json(&metav1_APIResourceList_desc, &out, &json);
+    buf_append_char(&json, '\n');
+    respond_text(r, 200, "application/json", json.data);
+}
+
+static void fill_group(struct arena *a, struct metav1_APIGroup *g, const char *group) {
+    struct string_list versions = versions_of(a, group);
+    g->name = group;
+    for (size_t i = 0; i < versions.len; i++)
+        *LIST_PUSH(a, &g->versions) = (struct metav1_GroupVersionForDiscovery){.groupVersion = group_version(a, group, versions.items[i]), .version = versions.items[i]};
+    if (g->versions.len) g->preferredVersion = g->versions.items[0];
+}
+
+static void respond_encoded(struct api_request *r, const struct type_desc *type, const void *obj, const char *content_type) {
+    _cleanup_buf_ struct buf json = BUF_INIT;
+    object_encode_json(type, obj, &json);
+    buf_append_char(&json, '\n');
+    respond_text(r, 200, content_type, json.data);
+}
+
+/* ---- aggregated ---- */
+
+static struct apidiscoveryv2_APIResourceDiscovery discover(struct arena *a, const struct resource_desc *d) {
+    struct apidiscoveryv2_APIResourceDiscovery out = {.resource = d->resource, .scope = d->namespaced ? "Namespaced" : "Cluster", .singularResource = d->singular,
+                                                      .verbs = verb_list(a, d->verbs), .shortNames = copy_names(a, d->short_names), .categories = copy_names(a, d->categories)};
+    out.responseKind = ARENA_NEW(a, struct metav1_GroupVersionKind);
+    out.responseKind->kind = d->kind;
+    out.responseKind->group = d->acts_on_group;
+    out.responseKind->version = d->acts_on_version;
+    return out;
+}
+
+static void discover_version(struct arena *a, struct apidiscoveryv2_APIVersionDiscovery *v, const char *group, const char *version) {
+    v->version = version;
+    v->freshness = "Current";
+    for (size_t i = 0; i < api_resources_len; i++) {
+        const struct resource_desc *d = &api_resources[i];
+        if (strcmp(d->group, group) != 0 || strcmp(d->version, version) != 0 || !served(d)) continue;
+        if (!d->subresource) {
+            *LIST_PUSH(a, &v->resources) = discover(a, d);
+            continue;
+        }
+        struct apidiscoveryv2_APIResourceDiscovery *parent = NULL;
+        for (size_t j = 0; j < v->resources.len; j++)
+            if (strcmp(v->resources.items[j].resource, d->resource) == 0) parent = &v->resources.items[j];
+        if (!parent) continue;
+        struct apidiscoveryv2_APISubresourceDiscovery *sub = LIST_PUSH(a, &parent->subresources);
+        sub->subresource = d->subresource;
+        sub->verbs = verb_list(a, d->verbs);
+        sub->responseKind = ARENA_NEW(a, struct metav1_GroupVersionKind);
+        sub->responseKind->kind = d->kind;
+        sub->responseKind->group = d->acts_on_group;
+        sub->responseKind->version = d->acts_on_version;
+    }
+}
+
+static void discover_group(struct arena *a, struct apidiscoveryv2_APIGroupDiscoveryList *list, const char *group) {
+    struct apidiscoveryv2_APIGroupDiscovery *g = LIST_PUSH(a, &list->items);
+    struct string_list versions = versions_of(a, group);
+    g->metadata.name = *group ? group : NULL;
+    for (size_t i = 0; i < versions.len; i++) discover_version(a, LIST_PUSH(a, &g->versions), group, versions.items[i]);
+}
+
+static void respond_aggregated(struct api_request *r, bool core) {
+    struct apidiscoveryv2_APIGroupDiscoveryList list = {.kind = "APIGroupDiscoveryList", .apiVersion = "apidiscovery.k8s.io/v2"};
+    if (core) discover_group(r->arena, &list, "");
+    else
+        for (size_t i = 0; i < ARRAY_LEN(group_order); i++) discover_group(r->arena, &list, group_order[i]);
+    respond_encoded(r, &apidiscoveryv2_APIGroupDiscoveryList_desc, &list, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+}
+
+static bool wants_aggregated(struct api_request *r) {
+    const char *accept = http_request_header(r->http, "Accept");
+    for (const char *p = accept; p && *p; p += strcspn(p, ",") + (p[strcspn(p, ",")] == ',')) {
+        const char *clause = arena_strndup(r->arena, p, strcspn(p, ","));
+        if (strstr(clause, "as=APIGroupDiscoveryList") && strstr(clause, "g=apidiscovery.k8s.io") && strstr(clause, "application/json")) {
+            const char *v = strstr(clause, "v=v2");
+            if (v && strncmp(v, "v=v2beta1", 9) != 0) return true;
+        } else if (strstr(clause, "application/json") && !strstr(clause, "as=")) return false;
+    }
+    return false;
+}
+
+/* ---- the roots ---- */
+
+static void respond_api(struct api_request *r) {
+    if (wants_aggregated(r)) {
+        respond_aggregated(r, true);
+        return;
+    }
+    struct metav1_APIVersions out = {.kind = "APIVersions"};
+    string_list_push(r->arena, &out.versions, "v1");
+    *LIST_PUSH(r->arena, &out.serverAddressByClientCIDRs) = (struct metav1_ServerAddressByClientCIDR){.clientCIDR = "0.0.0.0/0", .serverAddress = str_or(http_request_header(r->http, "Host"), "")};
+    respond_encoded(r, &metav1_APIVersions_desc, &out, "application/json");
+}
+
+static void respond_apis(struct api_request *r) {
+    if (wants_aggregated(r)) {
+        respond_aggregated(r, false);
+        return;
+    }
+    struct metav1_APIGroupList out = {.kind = "APIGroupList", .apiVersion = "v1"};
+    for (size_t i = 0; i < ARRAY_LEN(group_order); i++) fill_group(r->arena, LIST_PUSH(r->arena, &out.groups), group_order[i]);
+    respond_encoded(r, &metav1_APIGroupList_desc, &out, "application/json");
+}
+
+static void respond_version(struct api_request *r) {
+    struct utsname u;
+    uname(&u);
+    const char *json = arena_printf(r->arena,
+        "{\n  \"major\": \"1\",\n  \"minor\": \"36\",\n  \"emulationMajor\": \"1\",\n  \"emulationMinor\": \"36\",\n  \"minCompatibilityMajor\": \"1\",\n  \"minCompatibilityMinor\": \"35\",\n"
+        "  \"gitVersion\": \"v1.36.2+ckube-%s\",\n  \"gitCommit\": \"\",\n  \"gitTreeState\": \"clean\",\n  \"buildDate\": \"\",\n  \"goVersion\": \"\",\n  \"compiler\": \"gcc\",\n  \"platform\": \"linux/%s\"\n}",
+        CKUBE_VERSION, strcmp(u.machine, "x86_64") == 0 ? "amd64" : strcmp(u.machine, "aarch64") == 0 ? "arm64" : u.machine);
+    respond_text(r, 200, "application/json", json);
+}
+
+static bool is_health(const char *path) { return strcmp(path, "/healthz") == 0 || strcmp(path, "/livez") == 0 || strcmp(path, "/readyz") == 0; }
+
+static void respond_health(struct api_request *r, const char *endpoint) {
+    if (!url_query_has(&r->query, "verbose")) {
+        respond_text(r, 200, "text/plain; charset=utf-8", "ok");
+        return;
+    }
+    respond_text(r, 200, "text/plain; charset=utf-8", arena_printf(r->arena, "[+]ping ok\n[+]log ok\n[+]etcd ok\n%s check passed\n", endpoint + 1));
+}
+
+static bool health_path(struct api_request *r) {
+    static const char *const roots[] = {"/healthz", "/livez", "/readyz"};
+    static const char *const checks[] = {"ping", "log", "etcd", NULL};
+    if (is_health(r->path)) {
+        respond_health(r, r->path);
+        return true;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(roots); i++) {
+        size_t n = strlen(roots[i]);
+        if (strncmp(r->path, roots[i], n) == 0 && r->path[n] == '/' && str_in(r->path + n + 1, checks)) {
+            respond_text(r, 200, "text/plain; charset=utf-8", "ok");
+            return true;
+        }
+    }
+    return false;
+}
+
+static void respond_metrics(struct api_request *r) {
+    struct store_metrics m;
+    struct buf out = BUF_INIT;
+    store_metrics(apiserver_store(r->server), &m);
+    buf_printf(&out, "# HELP ckube_store_revision Revision of the last durable write.\n# TYPE ckube_store_revision gauge\nckube_store_revision %llu\n", (unsigned long long)m.revision);
+    buf_printf(&out, "# HELP ckube_store_commits_total Commits, each with one sync.\n# TYPE ckube_store_commits_total counter\nckube_store_commits_total %llu\n", (unsigned long long)m.commits);
+    buf_printf(&out, "# HELP ckube_store_writes_total Writes that took effect.\n# TYPE ckube_store_writes_total counter\nckube_store_writes_total %llu\n", (unsigned long long)m.writes);
+    buf_printf(&out, "# HELP ckube_store_commit_seconds_total Time spent in commits.\n# TYPE ckube_store_commit_seconds_total counter\nckube_store_commit_seconds_total %.6f\n", (double)m.commit_ns_total / 1e9);
+    buf_printf(&out, "# HELP apiserver_storage_size_bytes Size of the storage database file physically allocated in bytes.\n# TYPE apiserver_storage_size_bytes gauge\napiserver_storage_size_bytes %llu\n", (unsigned long long)m.db_bytes);
+    respond_text(r, 200, "text/plain; version=0.0.4; charset=utf-8", out.data);
+    buf_release(&out);
+}
+
+static void fail(struct api_request *r, int code, const char *reason, const char *message) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    status_set(&err, code, reason, "%s", message);
+    err.has_details = code != 406;
+    respond_status(r, &err);
+}
+
+static bool group_exists(const char *group) {
+    for (size_t i = 0; i < api_resources_len; i++)
+        if (strcmp(api_resources[i].group, group) == 0 && served(&api_resources[i])) return true;
+    return false;
+}
+
+static void group_document(struct api_request *r, const char *group) {
+    struct metav1_APIGroup g = {.kind = "APIGroup", .apiVersion = "v1"};
+    fill_group(r->arena, &g, group);
+    respond_encoded(r, &metav1_APIGroup_desc, &g, "application/json");
+}
+
+static bool version_exists(const char *group, const char *version) {
+    for (size_t i = 0; i < api_resources_len; i++)
+        if (strcmp(api_resources[i].group, group) == 0 && strcmp(api_resources[i].version, version) == 0 && served(&api_resources[i])) return true;
+    return false;
+}
+
+/* /api, /api/v1, /apis, /apis/G, /apis/G/V */
+static bool api_path(struct api_request *r) {
+    const char *p = r->path;
+    char *parts[4] = {NULL}, *copy = arena_strdup(r->arena, p), *save = NULL;
+    size_t n = 0;
+    for (char *s = strtok_r(copy, "/", &save); s && n < 4; s = strtok_r(NULL, "/", &save)) parts[n++] = s;
+    bool core = n && strcmp(parts[0], "api") == 0, groups = n && strcmp(parts[0], "apis") == 0;
+    if ((!core && !groups) || n > (core ? 2u : 3u)) return false;
+    if (groups && n >= 2 && !group_exists(parts[1])) return false;
+    if (strcmp(r->method, "GET") != 0) {
+        fail(r, 405, REASON_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+        return true;
+    }
+    _cleanup_status_ struct status err = STATUS_INIT;
+    if (!wants_aggregated(r) && negotiate(r, false, false, &err) != 0) {
+        respond_status(r, &err);
+        return true;
+    }
+    r->out = (struct negotiated){0};
+    const char *group = core ? "" : n >= 2 ? parts[1] : NULL, *version = core ? parts[1] : parts[2];
+    if (n == 1) core ? respond_api(r) : respond_apis(r);
+    else if (groups && n == 2) group_document(r, group);
+    else if (!version_exists(group, version)) fail(r, 404, REASON_NOT_FOUND, "the server could not find the requested resource");
+    else respond_resources(r, group, version);
+    return true;
+}
+
+bool handle_nonresource(struct api_request *r) {
+    bool get = strcmp(r->method, "GET") == 0;
+    if (api_path(r)) return true;
+    if (strcmp(r->path, "/version") == 0 || strcmp(r->path, "/version/") == 0) {
+        if (get) respond_version(r);
+        else fail(r, 405, REASON_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+        return true;
+    }
+    if (!get) return false;
+    if (strcmp(r->path, "/metrics") == 0) {
+        respond_metrics(r);
+        return true;
+    }
+    return health_path(r);
+}

@@ -1,0 +1,323 @@
+/* get, create, update, delete and what they share. Upstream: endpoints/handlers. */
+#include "apiserver/handlers.h"
+#include <string.h>
+#include <strings.h>
+#include "api/defaults.h"
+#include "api/managedfields.h"
+#include "apiserver/apiserver.h"
+#include "base/str.h"
+#include "wire/json.h"
+#include "wire/yaml.h"
+
+/* ---- bodies ---- */
+
+static const char *const accepted_media = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+static int content_media(struct api_request *r, enum media *ret, struct status *reterr) {
+    const char *type = http_request_header(r->http, "Content-Type");
+    size_t len = type ? strcspn(type, ";") : 0;
+    while (len && type[len - 1] == ' ') len--;
+    if (len == 0 || (len == 16 && strncasecmp(type, "application/json", 16) == 0)) *ret = MEDIA_JSON;
+    else if (len == 16 && strncasecmp(type, "application/yaml", 16) == 0) *ret = MEDIA_YAML;
+    else if (len == 35 && strncasecmp(type, "application/vnd.kubernetes.protobuf", 35) == 0) *ret = MEDIA_PROTOBUF;
+    else return status_set(reterr, 415, REASON_UNSUPPORTED_MEDIA_TYPE, "the body of the request was in an unknown format - accepted media types include: %s", accepted_media);
+    return 0;
+}
+
+enum { VALIDATE_IGNORE, VALIDATE_WARN, VALIDATE_STRICT };
+
+static int field_validation(struct api_request *r, int *ret, struct status *reterr) {
+    const char *v = url_query_get(&r->query, "fieldValidation");
+    if (str_empty(v) || str_eq(v, "Warn")) *ret = VALIDATE_WARN;
+    else if (str_eq(v, "Ignore")) *ret = VALIDATE_IGNORE;
+    else if (str_eq(v, "Strict")) *ret = VALIDATE_STRICT;
+    else {
+        status_set(reterr, 422, REASON_INVALID, "%sOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"%s\": supported values: \"Ignore\", \"Strict\", \"Warn\"",
+                   str_eq(r->verb, "create") ? "Create" : str_eq(r->verb, "patch") ? "Patch" : "Update", v);
+        status_details(reterr, "meta.k8s.io", str_eq(r->verb, "create") ? "CreateOptions" : str_eq(r->verb, "patch") ? "PatchOptions" : "UpdateOptions", NULL);
+        status_add_cause(reterr, "FieldValueNotSupported", "fieldValidation", "Unsupported value: \"%s\": supported values: \"Ignore\", \"Strict\", \"Warn\"", v);
+        return -1;
+    }
+    return 0;
+}
+
+static int check_kind(struct api_request *r, const struct type_desc *type, const char *api_version, const char *kind, struct status *reterr) {
+    const char *want = type_api_version(r->arena, type);
+    if (!str_empty(kind) && !str_eq(kind, type->kind)) {
+        if (api_kind_find(*type->group ? type->group : "", type->version, kind) || true)
+            return status_bad_request(reterr, "%s in version \"%s\" cannot be handled as a %s: converting (v1.%s) to (core.%s): unknown conversion", kind, str_or(api_version, want), type->kind, kind, type->kind);
+    }
+    if (!str_empty(api_version) && !str_eq(api_version, want))
+        return status_bad_request(reterr, "the API version in the data (%s) does not match the expected API version (%s)", api_version, want);
+    return 0;
+}
+
+static int report_strict(struct api_request *r, int validation, const struct string_list *strict, const char *duplicate, const struct type_desc *type, struct status *reterr) {
+    struct buf all = BUF_INIT;
+    size_t n = 0;
+    if (validation == VALIDATE_IGNORE) return 0;
+    if (duplicate) buf_printf(&all, "%sduplicate field \"%s\"", n++ ? ", " : "", duplicate);
+    for (size_t i = 0; i < strict->len; i++) {
+        if (validation == VALIDATE_WARN) request_warn(r, "%s", strict->items[i]);
+        else buf_printf(&all, "%s%s", n++ ? ", " : "", strict->items[i]);
+    }
+    int failed = 0;
+    if (validation == VALIDATE_STRICT && n)
+        failed = status_bad_request(reterr, "%s in version \"%s\" cannot be handled as a %s: strict decoding error: %s", type->kind, type->version, type->kind, all.data);
+    else if (duplicate) request_warn(r, "duplicate field \"%s\"", duplicate);
+    buf_release(&all);
+    return failed;
+}
+
+void *body_decode_json(struct api_request *r, const struct type_desc *type, const char *json, size_t len, const char *duplicate, struct status *reterr) {
+    int validation;
+    struct string_list strict = {0};
+    struct object *obj = arena_alloc(r->arena, type->size);
+    if (field_validation(r, &validation, reterr) != 0) return NULL;
+    if (object_decode_json(r->arena, type, obj, json, len, &strict, reterr) != 0) {
+        struct status inner = STATUS_INIT;
+        status_copy(&inner, reterr);
+        status_bad_request(reterr, "%s in version \"%s\" cannot be handled as a %s: %s", type->kind, type->version, type->kind, inner.message);
+        status_release(&inner);
+        return NULL;
+    }
+    if (check_kind(r, type, obj->apiVersion, obj->kind, reterr) != 0) return NULL;
+    if (report_strict(r, validation, &strict, duplicate, type, reterr) != 0) return NULL;
+    object_set_type_meta(r->arena, type, obj);
+    object_set_defaults(r->arena, type, obj);
+    return obj;
+}
+
+static void *decode_protobuf(struct api_request *r, const struct type_desc *type, struct status *reterr) {
+    const char *api_version, *kind;
+    struct bytes raw;
+    void *obj = arena_alloc(r->arena, type->size);
+    if (proto_envelope_open(r->arena, r->http->body, r->http->body_len, &api_version, &kind, &raw, reterr) != 0 || check_kind(r, type, api_version, kind, reterr) != 0 ||
+        object_decode_proto(r->arena, type, obj, raw.data, raw.len, reterr) != 0)
+        return NULL;
+    object_set_type_meta(r->arena, type, obj);
+    object_set_defaults(r->arena, type, obj);
+    return obj;
+}
+
+void *body_decode(struct api_request *r, const struct type_desc *type, struct status *reterr) {
+    enum media media;
+    if (content_media(r, &media, reterr) != 0) return NULL;
+    if (r->http->body_too_large) {
+        status_set(reterr, 413, REASON_REQUEST_ENTITY_TOO_LARGE, "Request entity too large: limit is 3145728");
+        return NULL;
+    }
+    if (media == MEDIA_PROTOBUF) return decode_protobuf(r, type, reterr);
+    if (media == MEDIA_JSON) return body_decode_json(r, type, r->http->body, r->http->body_len, NULL, reterr);
+    _cleanup_buf_ struct buf json = BUF_INIT;
+    _cleanup_free_ char *duplicate = NULL;
+    if (yaml_to_json(r->http->body, r->http->body_len, &json, &duplicate, reterr) != 0) return NULL;
+    return body_decode_json(r, type, json.data, json.len, duplicate, reterr);
+}
+
+int body_check_names(struct api_request *r, struct object *obj, struct status *reterr) {
+    if (r->name && str_empty(obj->metadata.name))
+        return status_bad_request(reterr, "the name of the object (%s based on URL) was undeterminable: name must be provided", r->name);
+    if (r->name && !str_eq(obj->metadata.name, r->name))
+        return status_bad_request(reterr, "the name of the object (%s) does not match the name on the URL (%s)", obj->metadata.name, r->name);
+    if (r->rd->namespaced && !str_empty(obj->metadata.namespace) && !str_eq(obj->metadata.namespace, r->namespace))
+        return status_bad_request(reterr, "the namespace of the provided object does not match the namespace sent on the request");
+    return 0;
+}
+
+/* The manager that changes are recorded under: asked for, or the first word of the User-Agent. */
+static const char *manager_name(struct api_request *r) {
+    const char *m = url_query_get(&r->query, "fieldManager");
+    if (!str_empty(m)) return m;
+    const char *agent = http_request_header(r->http, "User-Agent");
+    if (str_empty(agent)) return "unknown";
+    return arena_strndup(r->arena, agent, MIN(strcspn(agent, "/"), (size_t)128));
+}
+
+int read_write_options(struct api_request *r, struct write_options *ret, struct status *reterr) {
+    const char *manager = url_query_get(&r->query, "fieldManager");
+    *ret = (struct write_options){.subresource = r->subresource};
+    if (request_dry_run(r, &ret->dry_run, reterr) != 0) return -1;
+    if (manager && strlen(manager) > 128) {
+        status_set(reterr, 422, REASON_INVALID, "fieldManager: Too long: may not be more than 128 bytes");
+        status_add_cause(reterr, "FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes");
+        return -1;
+    }
+    ret->field_manager = manager_name(r);
+    return 0;
+}
+
+/* ---- verbs ---- */
+
+static void fail(struct api_request *r, struct status *s) {
+    respond_status(r, s);
+    status_release(s);
+}
+
+void handle_get(struct api_request *r) {
+    struct status err = STATUS_INIT;
+    struct store_txn *t;
+    struct store_view v;
+    if (negotiate(r, true, false, &err) != 0 || store_read_begin(apiserver_store(r->server), &t, &err) != 0) {
+        fail(r, &err);
+        return;
+    }
+    bool found = store_get(t, storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, r->name), &v);
+    if (found) respond_stored(r, 200, r->strategy->type, v.value, v.value_len, v.rv_offset, v.mod_revision);
+    store_read_end(t);
+    if (!found) {
+        status_not_found(&err, r->group, r->resource, r->name);
+        fail(r, &err);
+    }
+}
+
+void handle_create(struct api_request *r) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    struct write_options o;
+    struct object *obj = NULL;
+    if (negotiate(r, true, false, &err) == 0 && read_write_options(r, &o, &err) == 0) obj = body_decode(r, r->strategy->type, &err);
+    if (!obj || body_check_names(r, obj, &err) != 0) {
+        respond_status(r, &err);
+        return;
+    }
+    managed_fields_reset(obj);
+    managed_fields_update(r->arena, r->strategy->type, NULL, obj, o.field_manager, r->subresource, env_now_s(apiserver_env(r->server)));
+    if (registry_create(r, r->strategy, obj, &o, &err) != 0) respond_status(r, &err);
+    else respond_object(r, 201, r->strategy->type, obj);
+}
+
+struct put { void *obj; struct write_options *o; };
+
+static void *put_transform(struct api_request *r, void *current, void *arg, struct status *reterr UNUSED) {
+    struct put *p = arg;
+    struct object *obj = object_copy(r->arena, r->strategy->type, p->obj);
+    if (current && obj->metadata.managedFields.items == NULL) obj->metadata.managedFields = ((struct object *)current)->metadata.managedFields;
+    managed_fields_update(r->arena, r->strategy->type, current, obj, p->o->field_manager, r->subresource, env_now_s(apiserver_env(r->server)));
+    return obj;
+}
+
+void handle_update(struct api_request *r) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    struct write_options o;
+    struct object *obj = NULL;
+    void *stored;
+    bool created;
+    if (negotiate(r, true, false, &err) == 0 && read_write_options(r, &o, &err) == 0) obj = body_decode(r, r->strategy->type, &err);
+    struct put p = {obj, &o};
+    if (!obj || body_check_names(r, obj, &err) != 0 ||
+        registry_update(r, r->strategy, r->rd->namespaced ? r->namespace : NULL, r->name, put_transform, &p, &o, &stored, &created, &err) != 0) {
+        respond_status(r, &err);
+        return;
+    }
+    respond_object(r, created ? 201 : 200, r->strategy->type, stored);
+}
+
+/* DeleteOptions come in the body, or as parameters. */
+static int delete_options(struct api_request *r, struct metav1_DeleteOptions *o, struct status *reterr) {
+    *o = (struct metav1_DeleteOptions){0};
+    if (r->http->body_len) {
+        struct metav1_DeleteOptions *body;
+        enum media media;
+        if (content_media(r, &media, reterr) != 0) return -1;
+        struct buf json = BUF_INIT;
+        int failed = 0;
+        body = ARENA_NEW(r->arena, struct metav1_DeleteOptions);
+        if (media == MEDIA_YAML) failed = yaml_to_json(r->http->body, r->http->body_len, &json, NULL, reterr);
+        else if (media == MEDIA_JSON) buf_append(&json, r->http->body, r->http->body_len);
+        else {
+            const char *v, *k;
+            struct bytes raw;
+            failed = proto_envelope_open(r->arena, r->http->body, r->http->body_len, &v, &k, &raw, reterr) != 0 ||
+                     object_decode_proto(r->arena, &metav1_DeleteOptions_desc, body, raw.data, raw.len, reterr) != 0;
+        }
+        if (!failed && media != MEDIA_PROTOBUF) failed = object_decode_json(r->arena, &metav1_DeleteOptions_desc, body, json.data, json.len, NULL, reterr);
+        buf_release(&json);
+        if (failed) return -1;
+        *o = *body;
+    } else {
+        const char *grace = url_query_get(&r->query, "gracePeriodSeconds"), *policy = url_query_get(&r->query, "propagationPolicy"), *orphan = url_query_get(&r->query, "orphanDependents");
+        int64_t n;
+        if (!str_empty(grace)) {
+            if (!str_to_i64(grace, &n)) return status_bad_request(reterr, "strconv.ParseInt: parsing \"%s\": invalid syntax", grace);
+            o->gracePeriodSeconds = (struct opt_int64)OPT(n);
+        }
+        if (!str_empty(policy)) o->propagationPolicy = policy;
+        if (!str_empty(orphan)) o->orphanDependents = (struct opt_bool)OPT(str_eq(orphan, "true") || str_eq(orphan, "1"));
+        for (size_t i = 0; i < r->query.len; i++)
+            if (str_eq(r->query.items[i].key, "dryRun")) string_list_push(r->arena, &o->dryRun, r->query.items[i].value);
+    }
+    return 0;
+}
+
+static int validate_delete_options(struct api_request *r, const struct metav1_DeleteOptions *o, struct status *reterr) {
+    static const char *const policies[] = {"Background", "Foreground", "Orphan", NULL};
+    static const char *const all[] = {"All", NULL};
+    struct field_errors errs = field_errors_in(r->arena);
+    if (o->orphanDependents.has && o->propagationPolicy)
+        field_invalid(&errs, FIELD(NULL, "propagationPolicy"), o->propagationPolicy, "orphanDependents and deletionPropagation cannot be both set");
+    if (o->propagationPolicy && !str_in(o->propagationPolicy, policies))
+        field_not_supported(&errs, FIELD(NULL, "propagationPolicy"), o->propagationPolicy, (const char *const[]){"Background", "Foreground", "Orphan", "nil", NULL});
+    for (size_t i = 0; i < o->dryRun.len; i++)
+        if (!str_eq(o->dryRun.items[i], "All")) field_not_supported(&errs, FIELD(NULL, "dryRun"), o->dryRun.items[i], all);
+    if (errs.len == 0) return 0;
+    return field_errors_status(&errs, "meta.k8s.io", "DeleteOptions", "", reterr);
+}
+
+void handle_delete(struct api_request *r) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    struct metav1_DeleteOptions o;
+    void *obj;
+    bool done;
+    if (negotiate(r, true, false, &err) != 0 || delete_options(r, &o, &err) != 0 || validate_delete_options(r, &o, &err) != 0 ||
+        registry_delete(r, r->strategy, r->rd->namespaced ? r->namespace : NULL, r->name, &o, o.dryRun.len > 0, &obj, &done, &err) != 0) {
+        respond_status(r, &err);
+        return;
+    }
+    struct object *gone = obj;
+    if (!done || (r->strategy->flags & RETURN_DELETED_OBJECT)) respond_object(r, 200, r->strategy->type, obj);
+    else respond_success(r, 200, str_empty(r->group) ? NULL : r->group, r->resource, gone->metadata.name, gone->metadata.uid);
+}
+
+struct names { struct arena *a; struct string_list list; const struct object_filter *filter; };
+
+static bool take_name(void *arg, const struct store_view *v) {
+    struct names *n = arg;
+    struct object *obj = registry_decode(n->a, n->filter->strategy, v);
+    if (!obj || !filter_matches(n->a, n->filter, obj)) return true;
+    string_list_push(n->a, &n->list, str_or(obj->metadata.namespace, ""));
+    string_list_push(n->a, &n->list, obj->metadata.name);
+    return true;
+}
+
+void handle_delete_collection(struct api_request *r) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    struct metav1_DeleteOptions o;
+    struct object_filter filter;
+    struct store_txn *t;
+    if (negotiate(r, true, false, &err) != 0 || delete_options(r, &o, &err) != 0 || validate_delete_options(r, &o, &err) != 0 || filter_from_request(r, &filter, &err) != 0 ||
+        store_read_begin(apiserver_store(r->server), &t, &err) != 0) {
+        respond_status(r, &err);
+        return;
+    }
+    struct names names = {r->arena, {0}, &filter};
+    uint64_t revision = store_txn_revision(t);
+    store_range(t, storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL), NULL, take_name, &names);
+    store_read_end(t);
+    struct object_list *list = object_new(r->arena, r->rd->list_type);
+    list->metadata.resourceVersion = arena_printf(r->arena, "%llu", (unsigned long long)revision);
+    list->items.items = arena_list_alloc(r->arena, 0, r->strategy->type->size);
+    for (size_t i = 0; i + 1 < names.list.len; i += 2) {
+        struct object *obj;
+        void *p;
+        bool done;
+        if (registry_delete(r, r->strategy, r->rd->namespaced ? names.list.items[i] : NULL, names.list.items[i + 1], &o, o.dryRun.len > 0, &p, &done, &err) != 0) {
+            if (err.code == 404) continue;
+            respond_status(r, &err);
+            return;
+        }
+        obj = arena_list_push(r->arena, &list->items.items, &list->items.len, r->strategy->type->size);
+        memcpy(obj, p, r->strategy->type->size);
+        obj->kind = obj->apiVersion = NULL;
+    }
+    respond_object(r, 200, r->rd->list_type, list);
+}

@@ -1,0 +1,39 @@
+/* The verbs. Each runs in the request's fiber and answers once. */
+#ifndef CKUBE_APISERVER_HANDLERS_H
+#define CKUBE_APISERVER_HANDLERS_H
+#include "apiserver/registry.h"
+
+void handle_get(struct api_request *r);
+void handle_list(struct api_request *r);
+void handle_watch(struct api_request *r);
+void handle_create(struct api_request *r);
+void handle_update(struct api_request *r);
+void handle_patch(struct api_request *r);
+void handle_delete(struct api_request *r);
+void handle_delete_collection(struct api_request *r);
+/* Subresources with bodies of their own kind: scale, binding, eviction, token, ... True when it was one of them. */
+bool handle_subresource(struct api_request *r);
+/* /api, /apis, /openapi, /version, health: everything that is no resource. False when the path is unknown. */
+bool handle_nonresource(struct api_request *r);
+
+/* ---- what several verbs share ---- */
+
+/* The request's body as an object of the type, by its Content-Type; checks kind and apiVersion, field validation (Strict, Warn, Ignore), sets defaults. */
+void *body_decode(struct api_request *r, const struct type_desc *type, struct status *reterr);
+/* The same from bytes already known to be JSON (a patch's result). */
+void *body_decode_json(struct api_request *r, const struct type_desc *type, const char *json, size_t len, const char *duplicate, struct status *reterr);
+/* Name and namespace of the body against the URL. */
+int body_check_names(struct api_request *r, struct object *obj, struct status *reterr);
+int read_write_options(struct api_request *r, struct write_options *ret, struct status *reterr);
+
+/* Which objects a list or watch wants. */
+struct object_filter {
+    struct selector labels;
+    struct field_selector fields;
+    const struct strategy *strategy;
+    const char *name;               /* metadata.name=NAME given as a requirement or in the path, or NULL */
+    bool any;                       /* everything matches */
+};
+int filter_from_request(struct api_request *r, struct object_filter *ret, struct status *reterr);
+bool filter_matches(struct arena *a, const struct object_filter *f, const void *obj);
+#endif

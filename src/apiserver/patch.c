@@ -1,0 +1,80 @@
+/* PATCH: the patch is applied to the object as the client would see it, and the result takes the way of an update. Upstream: handlers/patch.go. */
+#include <string.h>
+#include <strings.h>
+#include "api/managedfields.h"
+#include "api/patch.h"
+#include "apiserver/apiserver.h"
+#include "apiserver/handlers.h"
+#include "base/str.h"
+#include "wire/json.h"
+
+enum patch_kind { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC };
+
+struct patch {
+    enum patch_kind kind;
+    yyjson_val *body;
+    const char *manager;
+};
+
+static int patch_kind(struct api_request *r, enum patch_kind *ret, struct status *reterr) {
+    static const struct { const char *type; enum patch_kind kind; } kinds[] = {{"application/json-patch+json", PATCH_JSON}, {"application/merge-patch+json", PATCH_MERGE}, {"application/strategic-merge-patch+json", PATCH_STRATEGIC}};
+    const char *type = str_or(http_request_header(r->http, "Content-Type"), "");
+    size_t len = strcspn(type, "; ");
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (strlen(kinds[i].type) == len && strncasecmp(kinds[i].type, type, len) == 0) {
+            *ret = kinds[i].kind;
+            return 0;
+        }
+    if (len == 28 && strncasecmp(type, "application/apply-patch+yaml", 28) == 0)
+        return status_set(reterr, 415, REASON_UNSUPPORTED_MEDIA_TYPE, "server-side apply is not served yet by this server");
+    return status_set(reterr, 415, REASON_UNSUPPORTED_MEDIA_TYPE, "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor");
+}
+
+static void *patch_transform(struct api_request *r, void *current, void *arg, struct status *reterr) {
+    struct patch *p = arg;
+    const struct type_desc *type = r->strategy->type;
+    struct arena *a = r->arena;
+    struct buf text = BUF_INIT;
+    if (!current) {
+        status_not_found(reterr, r->group, r->resource, r->name);
+        return NULL;
+    }
+    object_set_type_meta(a, type, current);
+    object_encode_json(type, current, &text);
+    yyjson_doc *before = json_parse_in(a, text.data, text.len, JSON_NUMBERS_RAW, NULL);
+    buf_clear(&text);
+    yyjson_mut_doc *doc = json_mut_new(a, yyjson_doc_get_root(before));
+    int failed = p->kind == PATCH_JSON ? json_patch_apply(a, doc, p->body, reterr) : p->kind == PATCH_MERGE ? merge_patch_apply(a, doc, p->body, reterr) : strategic_patch_apply(a, type, doc, p->body, reterr);
+    struct object *obj = NULL;
+    if (failed) {
+        if (reterr && reterr->code == 422) status_details(reterr, str_empty(r->group) ? NULL : r->group, r->resource, r->name);
+    } else {
+        json_write_mut(&text, yyjson_mut_doc_get_root(doc));
+        obj = body_decode_json(r, type, buf_cstr(&text), text.len, NULL, reterr);
+        if (!obj && reterr && reterr->code == 400 && p->kind != PATCH_JSON) reterr->code = 400;
+    }
+    buf_release(&text);
+    if (!obj) return NULL;
+    if (body_check_names(r, obj, reterr) != 0) return NULL;
+    managed_fields_update(a, type, current, obj, p->manager, r->subresource, env_now_s(apiserver_env(r->server)));
+    return obj;
+}
+
+void handle_patch(struct api_request *r) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    struct write_options o;
+    struct patch p = {0};
+    void *stored;
+    bool created;
+    int failed = negotiate(r, true, false, &err) != 0 || patch_kind(r, &p.kind, &err) != 0 || read_write_options(r, &o, &err) != 0;
+    if (!failed && r->http->body_too_large) failed = status_set(&err, 413, REASON_REQUEST_ENTITY_TOO_LARGE, "Request entity too large: limit is 3145728");
+    if (!failed) {
+        yyjson_doc *doc = json_parse_in(r->arena, r->http->body, r->http->body_len, JSON_NUMBERS_RAW, &err);
+        failed = !doc;
+        p.body = yyjson_doc_get_root(doc);
+        p.manager = o.field_manager;
+    }
+    if (!failed) failed = registry_update(r, r->strategy, r->rd->namespaced ? r->namespace : NULL, r->name, patch_transform, &p, &o, &stored, &created, &err) != 0;
+    if (failed) respond_status(r, &err);
+    else respond_object(r, created ? 201 : 200, r->strategy->type, stored);
+}

@@ -1,0 +1,345 @@
+/* Create, update, delete as upstream's generic registry does them (apiserver/pkg/registry), over the strategies and the store. */
+#include "apiserver/registry.h"
+#include <stdio.h>
+#include <string.h>
+#include "api/defaults.h"
+#include "api/names.h"
+#include "api/time.h"
+#include "api/validation/meta.h"
+#include "apiserver/admission.h"
+#include "apiserver/apiserver.h"
+#include "base/str.h"
+
+enum { NAME_SUFFIX_LEN = 5, NAME_GENERATED_MAX = 63, CREATE_TRIES = 8, UPDATE_TRIES = 100 };
+
+char *storage_key(struct arena *a, const struct strategy *st, const char *namespace, const char *name) {
+    const char *prefix = st->storage_prefix ? st->storage_prefix : arena_printf(a, "/registry/%s", st->resource);
+    return arena_printf(a, "%s/%s%s%s", prefix, namespace ? namespace : "", namespace ? "/" : "", name ? name : "");
+}
+
+void *registry_decode(struct arena *a, const struct strategy *st, const struct store_view *view) {
+    struct object *obj = arena_alloc(a, st->type->size);
+    if (object_decode_json(a, st->type, obj, view->value, view->value_len, NULL, NULL) != 0) return NULL;
+    obj->metadata.resourceVersion = arena_printf(a, "%llu", (unsigned long long)view->mod_revision);
+    return obj;
+}
+
+int registry_get(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, void **ret, uint64_t *ret_revision, struct status *reterr) {
+    struct store_txn *t;
+    struct store_view v;
+    if (store_read_begin(apiserver_store(r->server), &t, reterr) != 0) return -1;
+    void *obj = NULL;
+    int found = store_get(t, storage_key(r->arena, st, namespace, name), &v);
+    if (found) {
+        obj = registry_decode(r->arena, st, &v);
+        if (ret_revision) *ret_revision = v.mod_revision;
+    }
+    store_read_end(t);
+    if (!found) return status_not_found(reterr, st->group, st->resource, name);
+    if (!obj) return status_internal(reterr, "the stored %s \"%s\" cannot be decoded", st->resource, name);
+    *ret = obj;
+    return 0;
+}
+
+/* ---- writing ---- */
+
+static int store_put(struct api_request *r, const struct strategy *st, struct object *obj, int64_t expect, struct store_result *ret) {
+    _cleanup_buf_ struct buf out = BUF_INIT;
+    size_t rv_offset;
+    object_set_type_meta(r->arena, st->type, obj);
+    object_encode_stored(st->type, obj, &out, &rv_offset);
+    bool event = st->type == &corev1_Event_desc;
+    struct store_op op = {.key = storage_key(r->arena, st, r->rd && !r->rd->namespaced ? NULL : obj->metadata.namespace, obj->metadata.name),
+                          .expect_mod_revision = expect, .value = out.data, .value_len = out.len, .rv_offset = (uint32_t)rv_offset, .ttl_s = event ? 3600 : 0};
+    store_write_wait(apiserver_store(r->server), &op, 1, ret);
+    if (ret->outcome == STORE_OK) obj->metadata.resourceVersion = arena_printf(r->arena, "%llu", (unsigned long long)ret->revision);
+    return 0;
+}
+
+static int failed(struct store_result *res, struct status *reterr) {
+    status_copy(reterr, &res->error);
+    status_release(&res->error);
+    return -1;
+}
+
+static int invalid(const struct strategy *st, const struct field_errors *errs, const char *name, struct status *reterr) {
+    return field_errors_status(errs, st->group, st->type->kind, name, reterr);
+}
+
+static void generate_name(struct api_request *r, struct object *obj) {
+    char suffix[NAME_SUFFIX_LEN + 1];
+    env_name_suffix(apiserver_env(r->server), suffix, NAME_SUFFIX_LEN);
+    int keep = NAME_GENERATED_MAX - NAME_SUFFIX_LEN;
+    obj->metadata.name = arena_printf(r->arena, "%.*s%s", keep, obj->metadata.generateName, suffix);
+}
+
+static void fill_system_fields(struct api_request *r, struct object *obj) {
+    char uuid[37];
+    env_uuid(apiserver_env(r->server), uuid);
+    if (str_empty(obj->metadata.uid)) obj->metadata.uid = arena_strdup(r->arena, uuid); /* a strategy may have needed one before (Job) */
+    obj->metadata.creationTimestamp = time_from_s(env_now_s(apiserver_env(r->server)));
+    obj->metadata.selfLink = NULL;
+}
+
+/* The name that error texts give: generateName's objects have none yet when they are refused for it. */
+static const char *name_for_errors(const struct object *obj) { return obj->metadata.name; }
+
+static int validate_create(struct api_request *r, const struct strategy *st, struct object *obj, struct status *reterr) {
+    struct field_errors errs = field_errors_in(r->arena);
+    validate_object_meta(&obj->metadata, r->rd ? r->rd->namespaced : true, st->validate_name, FIELD(NULL, "metadata"), &errs);
+    if (st->validate) st->validate(obj, &errs);
+    return errs.len ? invalid(st, &errs, name_for_errors(obj), reterr) : 0;
+}
+
+static int before_create(struct api_request *r, const struct strategy *st, struct object *obj, struct status *reterr) {
+    struct metav1_ObjectMeta *m = &obj->metadata;
+    if (!str_empty(m->resourceVersion) && !str_eq(m->resourceVersion, "0"))
+        return status_set(reterr, 500, NULL, "resourceVersion should not be set on objects to be created");
+    m->resourceVersion = m->uid = NULL;
+    m->deletionTimestamp.set = false;
+    m->deletionGracePeriodSeconds.has = false;
+    if (r->rd && r->rd->namespaced) m->namespace = r->namespace;
+    else m->namespace = NULL;
+    if (st->flags & HAS_GENERATION) m->generation = 1;
+    else m->generation = 0;
+    if (st->prepare_create) st->prepare_create(r, obj);
+    fill_system_fields(r, obj);
+    if (str_empty(m->name) && !str_empty(m->generateName)) generate_name(r, obj);
+    return 0;
+}
+
+int registry_create(struct api_request *r, const struct strategy *st, void *object, const struct write_options *o, struct status *reterr) {
+    struct object *obj = object;
+    bool generated = str_empty(obj->metadata.name) && !str_empty(obj->metadata.generateName);
+    if (before_create(r, st, obj, reterr) != 0) return -1;
+    if (admission_mutate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0) return -1;
+    if (validate_create(r, st, obj, reterr) != 0) return -1;
+    if (st->warnings) st->warnings(r, obj, NULL);
+    if (admission_validate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0) return -1;
+    if (st->allocate && st->allocate(r, obj, NULL, reterr) != 0) return -1;
+    for (int tries = 0;; tries++) {
+        struct store_result res;
+        void *there;
+        if (o->dry_run) {
+            if (registry_get(r, st, obj->metadata.namespace, obj->metadata.name, &there, NULL, NULL) == 0)
+                return status_already_exists(reterr, st->group, st->resource, obj->metadata.name);
+            if (st->release) st->release(r, obj);
+            return 0;
+        }
+        store_put(r, st, obj, 0, &res);
+        if (res.outcome == STORE_OK) return 0;
+        if (res.outcome == STORE_CONFLICT && generated && tries < CREATE_TRIES) {
+            generate_name(r, obj);
+            continue;
+        }
+        if (st->release) st->release(r, obj);
+        if (res.outcome == STORE_FAILED) return failed(&res, reterr);
+        if (generated) return status_set(reterr, 409, REASON_ALREADY_EXISTS, "%s \"%s\" already exists, the server was not able to generate a unique name for the object", st->resource, obj->metadata.name);
+        return status_already_exists(reterr, st->group, st->resource, obj->metadata.name);
+    }
+}
+
+/* What a client cannot change, whatever it sends. */
+static void keep_system_fields(struct object *obj, const struct object *old) {
+    struct metav1_ObjectMeta *m = &obj->metadata;
+    m->creationTimestamp = old->metadata.creationTimestamp;
+    m->deletionTimestamp = old->metadata.deletionTimestamp;
+    m->deletionGracePeriodSeconds = old->metadata.deletionGracePeriodSeconds;
+    m->selfLink = NULL;
+    if (str_empty(m->uid)) m->uid = old->metadata.uid;
+    m->generation = old->metadata.generation;
+    if (str_empty(m->generateName)) m->generateName = old->metadata.generateName;
+}
+
+static int check_revision(const struct strategy *st, const struct object *obj, uint64_t current, struct status *reterr) {
+    uint64_t rv;
+    const char *text = obj->metadata.resourceVersion;
+    if (str_empty(text) || str_eq(text, "0")) return 0;
+    if (!str_to_u64(text, &rv)) return status_set(reterr, 500, NULL, "strconv.ParseUint: parsing \"%s\": invalid syntax", text);
+    if (rv != current)
+        return status_conflict(reterr, st->group, st->resource, obj->metadata.name, "the object has been modified; please apply your changes to the latest version and try again");
+    return 0;
+}
+
+static bool spec_changed(const struct strategy *st, const void *a, const void *b) {
+    for (size_t i = 0; i < st->type->fields_len; i++) {
+        const struct field_desc *f = &st->type->fields[i];
+        if (strcmp(f->name, "spec") != 0 || f->kind != FK_STRUCT) continue;
+        const void *x = (const char *)a + f->offset, *y = (const char *)b + f->offset;
+        if (f->shape == SHAPE_POINTER) {
+            x = *(const void *const *)x;
+            y = *(const void *const *)y;
+            if (!x || !y) return x != y;
+        }
+        return !object_equal(f->type, x, y);
+    }
+    return false;
+}
+
+static int before_update(struct api_request *r, const struct strategy *st, struct object *obj, struct object *old, const struct write_options *o, struct status *reterr) {
+    struct field_errors errs = field_errors_in(r->arena);
+    bool status = str_eq(o->subresource, "status");
+    keep_system_fields(obj, old);
+    if (r->rd && r->rd->namespaced) obj->metadata.namespace = old->metadata.namespace;
+    else obj->metadata.namespace = NULL;
+    if (status) {
+        if (st->prepare_status_update) st->prepare_status_update(r, obj, old);
+    } else {
+        if (st->prepare_update) st->prepare_update(r, obj, old);
+        if ((st->flags & HAS_GENERATION) && spec_changed(st, obj, old)) obj->metadata.generation = old->metadata.generation + 1;
+    }
+    if (admission_mutate(r, st, ADMIT_UPDATE, obj, old, o, reterr) != 0) return -1;
+    validate_object_meta_update(&obj->metadata, &old->metadata, FIELD(NULL, "metadata"), &errs);
+    if (status && st->validate_status_update) st->validate_status_update(obj, old, &errs);
+    else if (!status && st->validate_update) st->validate_update(obj, old, &errs);
+    if (errs.len) return invalid(st, &errs, obj->metadata.name, reterr);
+    if (!status && st->warnings) st->warnings(r, obj, old);
+    return admission_validate(r, st, ADMIT_UPDATE, obj, old, o, reterr);
+}
+
+/* An object whose last finalizer has gone while it is being deleted goes with this update. */
+static bool completes_deletion(const struct strategy *st, const struct object *obj) {
+    if (!obj->metadata.deletionTimestamp.set || obj->metadata.finalizers.len) return false;
+    if (st->type == &corev1_Namespace_desc) return ((const struct corev1_Namespace *)(const void *)obj)->spec.finalizers.len == 0;
+    return !obj->metadata.deletionGracePeriodSeconds.has || obj->metadata.deletionGracePeriodSeconds.value == 0;
+}
+
+static void delete_now(struct api_request *r, const struct strategy *st, const struct object *obj, int64_t expect, struct store_result *ret) {
+    struct store_op op = {.key = storage_key(r->arena, st, r->rd && !r->rd->namespaced ? NULL : obj->metadata.namespace, obj->metadata.name), .expect_mod_revision = expect};
+    store_write_wait(apiserver_store(r->server), &op, 1, ret);
+    if (ret->outcome == STORE_OK && st->release) st->release(r, obj);
+}
+
+static int create_by_update(struct api_request *r, const struct strategy *st, const char *name, registry_transform transform, void *arg, const struct write_options *o, void **ret,
+                            bool *ret_created, struct status *reterr) {
+    if (!(st->flags & CREATE_ON_UPDATE) && !o->force_allow_create) return status_not_found(reterr, st->group, st->resource, name);
+    struct object *obj = transform(r, NULL, arg, reterr);
+    if (!obj) return -1;
+    if (!str_empty(obj->metadata.uid) && !o->force_allow_create)
+        return status_conflict(reterr, st->group, st->resource, name, arena_printf(r->arena, "Precondition failed: UID in precondition: %s, UID in object meta: ", obj->metadata.uid));
+    obj->metadata.resourceVersion = NULL;
+    if (registry_create(r, st, obj, o, reterr) != 0) return -1;
+    *ret = obj;
+    *ret_created = true;
+    return 0;
+}
+
+int registry_update(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, registry_transform transform, void *arg,
+                    const struct write_options *o, void **ret, bool *ret_created, struct status *reterr) {
+    *ret_created = false;
+    for (int tries = 0; tries < UPDATE_TRIES; tries++) {
+        void *current;
+        uint64_t revision;
+        struct status err = STATUS_INIT;
+        if (registry_get(r, st, namespace, name, &current, &revision, &err) != 0) {
+            bool missing = err.code == 404;
+            if (!missing) status_copy(reterr, &err);
+            status_release(&err);
+            return missing ? create_by_update(r, st, name, transform, arg, o, ret, ret_created, reterr) : -1;
+        }
+        struct object *old = current, *obj = transform(r, object_copy(r->arena, st->type, current), arg, reterr);
+        if (!obj) return -1;
+        if (!str_empty(obj->metadata.uid) && !str_eq(obj->metadata.uid, old->metadata.uid))
+            return status_conflict(reterr, st->group, st->resource, name, arena_printf(r->arena, "Precondition failed: UID in precondition: %s, UID in object meta: %s", obj->metadata.uid, old->metadata.uid));
+        bool conditional = !str_empty(obj->metadata.resourceVersion) && !str_eq(obj->metadata.resourceVersion, "0");
+        if (!conditional && (st->flags & NO_UNCONDITIONAL_UPDATE)) {
+            struct field_errors errs = field_errors_in(r->arena);
+            field_invalid_int(&errs, FIELD(FIELD(NULL, "metadata"), "resourceVersion"), 0, "must be specified for an update");
+            field_errors_status(&errs, st->group, st->resource, name, reterr);
+            return -1;
+        }
+        if (check_revision(st, obj, revision, reterr) != 0 || before_update(r, st, obj, old, o, reterr) != 0) return -1;
+        obj->metadata.resourceVersion = old->metadata.resourceVersion;
+        *ret = obj;
+        if (st->allocate && !o->subresource && st->allocate(r, obj, old, reterr) != 0) return -1;
+        if (o->dry_run || (object_equal(st->type, obj, old) && !completes_deletion(st, obj))) return 0;
+        struct store_result res;
+        if (completes_deletion(st, obj)) delete_now(r, st, obj, (int64_t)revision, &res);
+        else store_put(r, st, obj, (int64_t)revision, &res);
+        if (res.outcome == STORE_OK) return 0;
+        if (res.outcome == STORE_FAILED) return failed(&res, reterr);
+        if (conditional) return status_conflict(reterr, st->group, st->resource, name, "the object has been modified; please apply your changes to the latest version and try again");
+    }
+    return status_conflict(reterr, st->group, st->resource, name, "the object has been modified; please apply your changes to the latest version and try again");
+}
+
+/* ---- deleting ---- */
+
+static int check_preconditions(const struct strategy *st, const struct object *obj, const struct metav1_DeleteOptions *o, struct status *reterr) {
+    const struct metav1_Preconditions *p = o->preconditions;
+    if (!p) return 0;
+    _cleanup_arena_ struct arena *a = arena_new();
+    if (p->uid && !str_eq(p->uid, obj->metadata.uid))
+        return status_conflict(reterr, st->group, st->resource, obj->metadata.name, arena_printf(a, "Precondition failed: UID in precondition: %s, UID in object meta: %s", p->uid, obj->metadata.uid));
+    if (p->resourceVersion && !str_eq(p->resourceVersion, obj->metadata.resourceVersion))
+        return status_conflict(reterr, st->group, st->resource, obj->metadata.name,
+                               arena_printf(a, "Precondition failed: ResourceVersion in precondition: %s, ResourceVersion in object meta: %s", p->resourceVersion, obj->metadata.resourceVersion));
+    return 0;
+}
+
+static void set_finalizer(struct arena *a, struct object *obj, const char *name, bool on) {
+    struct string_list keep = {0};
+    for (size_t i = 0; i < obj->metadata.finalizers.len; i++)
+        if (!str_eq(obj->metadata.finalizers.items[i], name)) string_list_push(a, &keep, obj->metadata.finalizers.items[i]);
+    if (on) string_list_push(a, &keep, name);
+    obj->metadata.finalizers = keep;
+}
+
+/* Upstream's deletionFinalizersForGarbageCollection: what the options, or what the object already has, ask of the collector. */
+static void garbage_finalizers(struct api_request *r, const struct strategy *st, struct object *obj, const struct metav1_DeleteOptions *o) {
+    bool orphan = string_list_has(&obj->metadata.finalizers, "orphan"), foreground = string_list_has(&obj->metadata.finalizers, "foregroundDeletion");
+    if (o->orphanDependents.has) {
+        orphan = o->orphanDependents.value;
+        foreground = false;
+    } else if (o->propagationPolicy) {
+        orphan = str_eq(o->propagationPolicy, "Orphan");
+        foreground = str_eq(o->propagationPolicy, "Foreground");
+    } else if (!orphan && !foreground && (st->flags & ORPHAN_BY_DEFAULT)) orphan = true;
+    if (st->type == &corev1_Event_desc) orphan = foreground = false; /* Events are not collected */
+    set_finalizer(r->arena, obj, "orphan", orphan);
+    set_finalizer(r->arena, obj, "foregroundDeletion", foreground);
+}
+
+/* Sets the deletion timestamp and grace; a shorter grace shortens, nothing lengthens. */
+static void mark_deleted(struct api_request *r, const struct strategy *st, struct object *obj, int64_t grace) {
+    struct metav1_ObjectMeta *m = &obj->metadata;
+    int64_t now = env_now_s(apiserver_env(r->server));
+    if (m->deletionTimestamp.set) {
+        if (m->deletionGracePeriodSeconds.has && grace >= m->deletionGracePeriodSeconds.value) return;
+        m->deletionTimestamp = time_from_s(m->deletionTimestamp.sec - m->deletionGracePeriodSeconds.value + grace);
+    } else {
+        m->deletionTimestamp = time_from_s(now + grace);
+        if (m->generation > 0 || (st->flags & HAS_GENERATION)) m->generation++;
+    }
+    m->deletionGracePeriodSeconds = (struct opt_int64)OPT(grace);
+}
+
+int registry_delete(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, const struct metav1_DeleteOptions *options, bool dry_run,
+                    void **ret, bool *ret_done, struct status *reterr) {
+    for (int tries = 0; tries < UPDATE_TRIES; tries++) {
+        void *current;
+        uint64_t revision;
+        struct store_result res;
+        if (registry_get(r, st, namespace, name, &current, &revision, reterr) != 0) return -1;
+        struct object *old = current, *obj = object_copy(r->arena, st->type, current);
+        if (check_preconditions(st, obj, options, reterr) != 0) return -1;
+        if (admission_validate(r, st, ADMIT_DELETE, NULL, old, &(struct write_options){.dry_run = dry_run}, reterr) != 0) return -1;
+        int64_t grace = options->gracePeriodSeconds.has ? options->gracePeriodSeconds.value : -1;
+        bool graceful = st->check_graceful_delete && st->check_graceful_delete(r, obj, &grace);
+        garbage_finalizers(r, st, obj, options);
+        bool stays = obj->metadata.finalizers.len > 0 || (graceful && grace > 0) || (st->type == &corev1_Namespace_desc && ((struct corev1_Namespace *)(void *)obj)->spec.finalizers.len > 0);
+        if (stays) {
+            mark_deleted(r, st, obj, graceful ? grace : 0);
+            if (st->type == &corev1_Namespace_desc) ((struct corev1_Namespace *)(void *)obj)->status.phase = "Terminating";
+        } else if (graceful || st->check_graceful_delete) mark_deleted(r, st, obj, 0);
+        *ret = obj;
+        *ret_done = !stays;
+        if (dry_run) return 0;
+        if (stays && object_equal(st->type, obj, old)) return 0;
+        if (stays) store_put(r, st, obj, (int64_t)revision, &res);
+        else delete_now(r, st, obj, (int64_t)revision, &res);
+        if (res.outcome == STORE_OK) return 0;
+        if (res.outcome == STORE_FAILED) return failed(&res, reterr);
+    }
+    return status_conflict(reterr, st->group, st->resource, name, "the object has been modified; please apply your changes to the latest version and try again");
+}

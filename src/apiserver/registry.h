@@ -1,0 +1,78 @@
+/* What the server knows of each resource beyond its schema: upstream's registry strategies.
+ *
+ * A strategy is a table of small functions over the typed object, one table a resource, in src/apiserver/registry/GROUP.c. Generic code in
+ * registry.c calls them in upstream's order:
+ *   create: prepare_create -> system fields -> generateName -> defaults were set at decoding -> validate -> store
+ *   update: prepare_update -> system fields kept -> validate_update -> no write if nothing changed -> store
+ * A status subresource has its own pair. A function that is NULL does nothing. */
+#ifndef CKUBE_APISERVER_REGISTRY_H
+#define CKUBE_APISERVER_REGISTRY_H
+#include "api/field_error.h"
+#include "api/object.h"
+#include "api/selector.h"
+#include "apiserver/request.h"
+#include "store/store.h"
+
+struct names_rule;
+
+enum strategy_flags {
+    CREATE_ON_UPDATE = 1,        /* AllowCreateOnUpdate */
+    NO_UNCONDITIONAL_UPDATE = 2, /* a PUT needs a resourceVersion */
+    RETURN_DELETED_OBJECT = 4,   /* DELETE answers with the object */
+    HAS_GENERATION = 8,          /* metadata.generation is 1 at creation and grows when the spec changes */
+    ORPHAN_BY_DEFAULT = 16,      /* DELETE without a propagation policy leaves dependents (Job) */
+};
+
+struct strategy {
+    const char *group, *version, *resource;
+    const struct type_desc *type;   /* the storage version */
+    const char *storage_prefix;     /* "/registry/pods"; NULL: /registry/RESOURCE */
+    unsigned flags;
+    /* Upstream's name function: messages about what is wrong with a name, into msgs. NULL: DNS subdomain. */
+    void (*validate_name)(struct arena *a, const char *name, bool prefix, struct string_list *msgs);
+    void (*prepare_create)(struct api_request *r, void *obj);
+    void (*prepare_update)(struct api_request *r, void *obj, const void *old);
+    void (*validate)(const void *obj, struct field_errors *errs);
+    void (*validate_update)(const void *obj, const void *old, struct field_errors *errs);
+    void (*prepare_status_update)(struct api_request *r, void *obj, const void *old);
+    void (*validate_status_update)(const void *obj, const void *old, struct field_errors *errs);
+    void (*warnings)(struct api_request *r, const void *obj, const void *old); /* old NULL at creation */
+    /* Fields for field selectors besides metadata.name and metadata.namespace; NULL-terminated. */
+    const char *const *selectable_fields;
+    const char *(*field)(struct arena *a, const void *obj, const char *name);
+    /* Called inside the write's preparation when something must be allocated (cluster IPs); -1 refuses. `old` NULL at creation, `obj` NULL at deletion. */
+    int (*allocate)(struct api_request *r, void *obj, const void *old, struct status *reterr);
+    void (*release)(struct api_request *r, const void *obj);
+    /* Graceful deletion: returns whether the object stays for a while; sets deletionGracePeriodSeconds through *grace. */
+    bool (*check_graceful_delete)(struct api_request *r, const void *obj, int64_t *grace);
+};
+
+const struct strategy *strategy_find(const char *group, const char *resource);
+/* Every strategy, for discovery and tests. */
+const struct strategy *strategy_at(size_t i); /* NULL past the end */
+
+char *storage_key(struct arena *a, const struct strategy *st, const char *namespace, const char *name); /* name NULL: the prefix, ending in / */
+
+/* Reads and decodes one object. 0, or -1 with a 404. *ret_revision is its mod revision. */
+int registry_get(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, void **ret, uint64_t *ret_revision, struct status *reterr);
+void *registry_decode(struct arena *a, const struct strategy *st, const struct store_view *view); /* with resourceVersion filled in; NULL if it cannot be read */
+
+struct write_options {
+    bool dry_run;
+    const char *field_manager;
+    bool force_allow_create; /* apply */
+    const char *subresource; /* "status", ... or NULL */
+};
+/* Creates obj (which is completed on the way). */
+int registry_create(struct api_request *r, const struct strategy *st, void *obj, const struct write_options *o, struct status *reterr);
+/* Makes the new object from the current one: called again when another writer was faster. Returns the new object or NULL with an error. */
+typedef void *(*registry_transform)(struct api_request *r, void *current, void *arg, struct status *reterr);
+/* Read, transform, check, write; *ret is the object as stored, *ret_created whether it is new. `current` is NULL where creation on update is allowed. */
+int registry_update(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, registry_transform transform, void *arg,
+                    const struct write_options *o, void **ret, bool *ret_created, struct status *reterr);
+/* DELETE; *ret_done says whether it is gone now (false: it stays for finalizers or its grace period) and *ret is the object as it was or is. */
+int registry_delete(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, const struct metav1_DeleteOptions *options, bool dry_run,
+                    void **ret, bool *ret_done, struct status *reterr);
+
+void *registry_default(struct arena *a, const struct type_desc *type, void *obj); /* api/defaults.h, then returns obj */
+#endif

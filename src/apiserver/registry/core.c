@@ -1,0 +1,137 @@
+/* Strategies of core/v1 but Pods and Services. Upstream: pkg/registry/core. */
+#include <string.h>
+#include "api/names.h"
+#include "api/validation/core.h"
+#include "api/validation/meta.h"
+#include "apiserver/registry/strategies.h"
+#include "base/str.h"
+
+/* ---- ConfigMap, Secret ---- */
+
+const struct strategy configmap_strategy = {.group = "", .version = "v1", .resource = "configmaps", .type = &corev1_ConfigMap_desc, .validate = validate_configmap, .validate_update = validate_configmap_update};
+
+static const char *secret_field(struct arena *a UNUSED, const void *obj, const char *name) { return strcmp(name, "type") == 0 ? ((const struct corev1_Secret *)obj)->type : NULL; }
+
+/* stringData is write-only: it lands in data. */
+static void secret_take_string_data(struct api_request *r, void *obj) {
+    struct corev1_Secret *s = obj;
+    LIST_FOREACH(e, &s->stringData) {
+        struct bytes value = {(const unsigned char *)str_or(e->value, ""), strlen(str_or(e->value, ""))};
+        size_t i = 0;
+        while (i < s->data.len && strcmp(s->data.items[i].key, e->key) < 0) i++;
+        if (i < s->data.len && strcmp(s->data.items[i].key, e->key) == 0) {
+            s->data.items[i].value = value;
+            continue;
+        }
+        struct bytes_map_entry *grown = arena_calloc(r->arena, s->data.len + 1, sizeof(*grown));
+        if (i) memcpy(grown, s->data.items, i * sizeof(*grown));
+        grown[i] = (struct bytes_map_entry){e->key, value};
+        if (i < s->data.len) memcpy(grown + i + 1, s->data.items + i, (s->data.len - i) * sizeof(*grown));
+        s->data.items = grown;
+        s->data.len++;
+    }
+    s->stringData = (struct string_map){0};
+}
+
+static void secret_prepare_update(struct api_request *r, void *obj, const void *old) {
+    struct corev1_Secret *s = obj;
+    if (str_empty(s->type)) s->type = ((const struct corev1_Secret *)old)->type;
+    secret_take_string_data(r, obj);
+}
+
+static const char *const secret_fields[] = {"type", NULL};
+const struct strategy secret_strategy = {.group = "", .version = "v1", .resource = "secrets", .type = &corev1_Secret_desc, .prepare_create = secret_take_string_data, .prepare_update = secret_prepare_update,
+    .validate = validate_secret, .validate_update = validate_secret_update, .selectable_fields = secret_fields, .field = secret_field};
+
+/* ---- Namespace ---- */
+
+static void namespace_prepare_create(struct api_request *r, void *obj) {
+    struct corev1_Namespace *ns = obj;
+    ns->status = (struct corev1_NamespaceStatus){.phase = "Active"};
+    if (!string_list_has(&ns->spec.finalizers, "kubernetes")) string_list_push(r->arena, &ns->spec.finalizers, "kubernetes");
+}
+
+static void namespace_prepare_update(struct api_request *r UNUSED, void *obj, const void *old) {
+    struct corev1_Namespace *ns = obj;
+    ns->spec.finalizers = ((const struct corev1_Namespace *)old)->spec.finalizers;
+    ns->status = ((const struct corev1_Namespace *)old)->status;
+}
+
+static void namespace_prepare_status(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_Namespace *)obj)->spec = ((const struct corev1_Namespace *)old)->spec; }
+
+static const char *namespace_field(struct arena *a UNUSED, const void *obj, const char *name) { return strcmp(name, "status.phase") == 0 ? ((const struct corev1_Namespace *)obj)->status.phase : NULL; }
+
+static const char *const namespace_fields[] = {"status.phase", NULL};
+const struct strategy namespace_strategy = {.group = "", .version = "v1", .resource = "namespaces", .type = &corev1_Namespace_desc, .flags = RETURN_DELETED_OBJECT, .validate_name = object_name_dns_label,
+    .prepare_create = namespace_prepare_create, .prepare_update = namespace_prepare_update, .prepare_status_update = namespace_prepare_status,
+    .selectable_fields = namespace_fields, .field = namespace_field};
+
+/* ---- Node ---- */
+
+static void node_prepare_update(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_Node *)obj)->status = ((const struct corev1_Node *)old)->status; }
+static void node_prepare_status(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_Node *)obj)->spec = ((const struct corev1_Node *)old)->spec; }
+static const char *node_field(struct arena *a UNUSED, const void *obj, const char *name) {
+    return strcmp(name, "spec.unschedulable") == 0 ? (((const struct corev1_Node *)obj)->spec.unschedulable ? "true" : "false") : NULL;
+}
+static const char *const node_fields[] = {"spec.unschedulable", NULL};
+const struct strategy node_strategy = {.group = "", .version = "v1", .resource = "nodes", .type = &corev1_Node_desc, .storage_prefix = "/registry/minions", .prepare_update = node_prepare_update,
+    .prepare_status_update = node_prepare_status, .validate = validate_node, .validate_update = validate_node_update, .selectable_fields = node_fields, .field = node_field};
+
+/* ---- Endpoints, Event, ServiceAccount ---- */
+
+const struct strategy endpoints_strategy = {.group = "", .version = "v1", .resource = "endpoints", .type = &corev1_Endpoints_desc, .storage_prefix = "/registry/services/endpoints", .flags = CREATE_ON_UPDATE};
+
+static const char *event_field(struct arena *a UNUSED, const void *obj, const char *name) {
+    const struct corev1_Event *e = obj;
+    const struct { const char *name, *value; } fields[] = {
+        {"involvedObject.kind", e->involvedObject.kind}, {"involvedObject.namespace", e->involvedObject.namespace}, {"involvedObject.name", e->involvedObject.name},
+        {"involvedObject.uid", e->involvedObject.uid}, {"involvedObject.apiVersion", e->involvedObject.apiVersion}, {"involvedObject.resourceVersion", e->involvedObject.resourceVersion},
+        {"involvedObject.fieldPath", e->involvedObject.fieldPath}, {"reason", e->reason}, {"reportingComponent", str_or(e->reportingComponent, e->source.component)},
+        {"source", str_or(e->source.component, e->reportingComponent)}, {"type", e->type}};
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        if (strcmp(fields[i].name, name) == 0) return fields[i].value;
+    return NULL;
+}
+static const char *const event_fields[] = {"involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid", "involvedObject.apiVersion", "involvedObject.resourceVersion",
+    "involvedObject.fieldPath", "reason", "reportingComponent", "source", "type", NULL};
+const struct strategy event_strategy = {.group = "", .version = "v1", .resource = "events", .type = &corev1_Event_desc, .flags = CREATE_ON_UPDATE, .selectable_fields = event_fields, .field = event_field};
+
+const struct strategy serviceaccount_strategy = {.group = "", .version = "v1", .resource = "serviceaccounts", .type = &corev1_ServiceAccount_desc, .flags = RETURN_DELETED_OBJECT};
+
+/* ---- the rest: status is apart, spec makes the generation ---- */
+
+#define SPLIT_STATUS(name, T)                                                                                                                  \
+    static void name##_prepare_create(struct api_request *r UNUSED, void *obj) { memset(&((struct T *)obj)->status, 0, sizeof(((struct T *)obj)->status)); } \
+    static void name##_prepare_update(struct api_request *r UNUSED, void *obj, const void *old) { ((struct T *)obj)->status = ((const struct T *)old)->status; } \
+    static void name##_prepare_status(struct api_request *r UNUSED, void *obj, const void *old) { ((struct T *)obj)->spec = ((const struct T *)old)->spec; }
+
+SPLIT_STATUS(quota, corev1_ResourceQuota)
+const struct strategy resourcequota_strategy = {.group = "", .version = "v1", .resource = "resourcequotas", .type = &corev1_ResourceQuota_desc, .flags = RETURN_DELETED_OBJECT, .prepare_create = quota_prepare_create,
+    .prepare_update = quota_prepare_update, .prepare_status_update = quota_prepare_status};
+
+SPLIT_STATUS(rc, corev1_ReplicationController)
+static const char *rc_field(struct arena *a, const void *obj, const char *name) {
+    return strcmp(name, "status.replicas") == 0 ? arena_printf(a, "%d", ((const struct corev1_ReplicationController *)obj)->status.replicas) : NULL;
+}
+static const char *const rc_fields[] = {"status.replicas", NULL};
+const struct strategy replicationcontroller_strategy = {.group = "", .version = "v1", .resource = "replicationcontrollers", .type = &corev1_ReplicationController_desc, .storage_prefix = "/registry/controllers",
+    .flags = HAS_GENERATION | ORPHAN_BY_DEFAULT, .prepare_create = rc_prepare_create, .prepare_update = rc_prepare_update, .prepare_status_update = rc_prepare_status, .selectable_fields = rc_fields, .field = rc_field};
+
+SPLIT_STATUS(pvc, corev1_PersistentVolumeClaim)
+static void pvc_create(struct api_request *r, void *obj) {
+    pvc_prepare_create(r, obj);
+    ((struct corev1_PersistentVolumeClaim *)obj)->status.phase = "Pending";
+}
+const struct strategy persistentvolumeclaim_strategy = {.group = "", .version = "v1", .resource = "persistentvolumeclaims", .type = &corev1_PersistentVolumeClaim_desc, .flags = RETURN_DELETED_OBJECT,
+    .prepare_create = pvc_create, .prepare_update = pvc_prepare_update, .prepare_status_update = pvc_prepare_status};
+
+SPLIT_STATUS(pv, corev1_PersistentVolume)
+static void pv_create(struct api_request *r, void *obj) {
+    pv_prepare_create(r, obj);
+    ((struct corev1_PersistentVolume *)obj)->status.phase = "Pending";
+}
+const struct strategy persistentvolume_strategy = {.group = "", .version = "v1", .resource = "persistentvolumes", .type = &corev1_PersistentVolume_desc, .flags = RETURN_DELETED_OBJECT, .prepare_create = pv_create,
+    .prepare_update = pv_prepare_update, .prepare_status_update = pv_prepare_status};
+
+const struct strategy limitrange_strategy = {.group = "", .version = "v1", .resource = "limitranges", .type = &corev1_LimitRange_desc};
+const struct strategy podtemplate_strategy = {.group = "", .version = "v1", .resource = "podtemplates", .type = &corev1_PodTemplate_desc, .flags = RETURN_DELETED_OBJECT};

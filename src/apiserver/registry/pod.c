@@ -1,0 +1,82 @@
+/* The Pod strategy. Upstream: pkg/registry/core/pod/strategy.go. */
+#include <string.h>
+#include "api/names.h"
+#include "api/quantity.h"
+#include "api/validation/core.h"
+#include "apiserver/registry/strategies.h"
+#include "base/str.h"
+
+/* ---- QoS class: pkg/apis/core/v1/helper/qos ---- */
+
+static bool positive(const char *value) {
+    struct quantity q = quantity_of(value);
+    return q.nanos > 0;
+}
+
+struct totals { bool any_request, any_limit, all_limited, equal; };
+
+static void container_totals(const struct corev1_ResourceRequirements *res, struct totals *t) {
+    static const char *const names[] = {"cpu", "memory"};
+    for (size_t i = 0; i < 2; i++) {
+        const char *request = string_map_get(&res->requests, names[i]), *limit = string_map_get(&res->limits, names[i]);
+        bool r = request && positive(request), l = limit && positive(limit);
+        t->any_request |= r;
+        t->any_limit |= l;
+        t->all_limited &= l;
+        t->equal &= l && r && quantity_text_cmp(request, limit) == 0;
+    }
+}
+
+static const char *qos_class(const struct corev1_PodSpec *s) {
+    struct totals t = {.all_limited = true, .equal = true};
+    if (s->resources && (s->resources->requests.len || s->resources->limits.len)) container_totals(&(struct corev1_ResourceRequirements){.requests = s->resources->requests, .limits = s->resources->limits}, &t);
+    else {
+        LIST_FOREACH(c, &s->containers) container_totals(&c->resources, &t);
+        LIST_FOREACH(c, &s->initContainers) container_totals(&c->resources, &t);
+    }
+    if (!t.any_request && !t.any_limit) return "BestEffort";
+    return t.all_limited && t.equal ? "Guaranteed" : "Burstable";
+}
+
+static void pod_prepare_create(struct api_request *r, void *obj) {
+    struct corev1_Pod *pod = obj;
+    pod->status = (struct corev1_PodStatus){.phase = "Pending", .qosClass = qos_class(&pod->spec)};
+    if (pod->spec.schedulingGates.len)
+        *LIST_PUSH(r->arena, &pod->status.conditions) = (struct corev1_PodCondition){.type = "PodScheduled", .status = "False", .reason = "SchedulingGated", .message = "Scheduling is blocked due to non-empty scheduling gates"};
+}
+
+static void pod_prepare_update(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_Pod *)obj)->status = ((const struct corev1_Pod *)old)->status; }
+
+static void pod_prepare_status(struct api_request *r UNUSED, void *object, const void *old_object) {
+    struct corev1_Pod *pod = object;
+    const struct corev1_Pod *old = old_object;
+    pod->spec = old->spec;
+    pod->metadata.deletionTimestamp.set = old->metadata.deletionTimestamp.set;
+    if (str_empty(pod->status.qosClass)) pod->status.qosClass = old->status.qosClass;
+}
+
+static const char *pod_field(struct arena *a UNUSED, const void *obj, const char *name) {
+    const struct corev1_Pod *p = obj;
+    const struct { const char *name, *value; } fields[] = {
+        {"spec.nodeName", p->spec.nodeName}, {"spec.restartPolicy", p->spec.restartPolicy}, {"spec.schedulerName", p->spec.schedulerName}, {"spec.serviceAccountName", p->spec.serviceAccountName},
+        {"spec.hostNetwork", p->spec.hostNetwork ? "true" : "false"}, {"status.phase", p->status.phase},
+        {"status.podIP", p->status.podIPs.len ? p->status.podIPs.items[0].ip : p->status.podIP}, {"status.nominatedNodeName", p->status.nominatedNodeName}};
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        if (strcmp(fields[i].name, name) == 0) return fields[i].value;
+    return NULL;
+}
+
+/* A Pod that no kubelet has is gone at once; others get the grace that was asked for, or their own. */
+static bool pod_graceful(struct api_request *r UNUSED, const void *obj, int64_t *grace) {
+    const struct corev1_Pod *p = obj;
+    if (*grace < 0) *grace = p->spec.terminationGracePeriodSeconds.has ? p->spec.terminationGracePeriodSeconds.value : 30;
+    if (*grace < 0) *grace = 1;
+    if (str_empty(p->spec.nodeName) || str_eq(p->status.phase, "Failed") || str_eq(p->status.phase, "Succeeded")) *grace = 0;
+    return true;
+}
+
+static const char *const pod_fields[] = {"spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork", "status.phase", "status.podIP", "status.podIPs",
+    "status.nominatedNodeName", NULL};
+const struct strategy pod_strategy = {.group = "", .version = "v1", .resource = "pods", .type = &corev1_Pod_desc, .flags = RETURN_DELETED_OBJECT | HAS_GENERATION, .prepare_create = pod_prepare_create,
+    .prepare_update = pod_prepare_update, .prepare_status_update = pod_prepare_status, .validate = validate_pod, .validate_update = validate_pod_update, .selectable_fields = pod_fields, .field = pod_field,
+    .check_graceful_delete = pod_graceful};

@@ -1,0 +1,14 @@
+/* The strategies that have rules of their own, one array a file of this folder. */
+#ifndef CKUBE_APISERVER_REGISTRY_STRATEGIES_H
+#define CKUBE_APISERVER_REGISTRY_STRATEGIES_H
+#include "apiserver/registry.h"
+
+extern const struct strategy *const special_strategies[];
+extern const size_t special_strategies_len;
+
+extern const struct strategy configmap_strategy, secret_strategy, namespace_strategy, node_strategy, pod_strategy, service_strategy, endpoints_strategy, event_strategy,
+    serviceaccount_strategy, replicationcontroller_strategy, podtemplate_strategy, limitrange_strategy, resourcequota_strategy, persistentvolume_strategy, persistentvolumeclaim_strategy;
+extern const struct strategy deployment_strategy, replicaset_strategy, statefulset_strategy, daemonset_strategy, controllerrevision_strategy;
+extern const struct strategy job_strategy, cronjob_strategy;
+extern const struct strategy lease_strategy, endpointslice_strategy, ingress_strategy, priorityclass_strategy, role_strategy, clusterrole_strategy, rolebinding_strategy, clusterrolebinding_strategy;
+#endif

@@ -1,0 +1,223 @@
+/* Answers: negotiation of their form, and writing them. Upstream: endpoints/handlers/negotiation and responsewriters. */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include "api/printers.h"
+#include "apiserver/request.h"
+#include "base/env.h"
+#include "base/str.h"
+#include "wire/json.h"
+#include "wire/yaml.h"
+
+const char *media_content_type(enum media m) {
+    return m == MEDIA_YAML ? "application/yaml" : m == MEDIA_PROTOBUF ? "application/vnd.kubernetes.protobuf" : "application/json";
+}
+
+/* ---- Accept ---- */
+
+struct clause {
+    char type[64], as[40], group[40], version[16];
+    bool has_as, stream;
+    double q;
+};
+
+static void clause_param(struct clause *c, const char *key, size_t key_len, const char *value, size_t len) {
+    struct { const char *name; char *to; size_t size; } known[] = {{"as", c->as, sizeof(c->as)}, {"g", c->group, sizeof(c->group)}, {"v", c->version, sizeof(c->version)}};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (key_len == strlen(known[i].name) && strncasecmp(key, known[i].name, key_len) == 0) snprintf(known[i].to, known[i].size, "%.*s", (int)len, value);
+    c->has_as |= key_len == 2 && strncasecmp(key, "as", 2) == 0;
+    if (key_len == 1 && *key == 'q') c->q = strtod(value, NULL);
+    if (key_len == 6 && strncasecmp(key, "stream", 6) == 0) c->stream = true;
+}
+
+static const char *skip_blanks(const char *p) {
+    while (*p == ' ' || *p == '\t') p++;
+    return p;
+}
+
+static const char *parse_clause(const char *p, struct clause *c) {
+    *c = (struct clause){.q = 1};
+    p = skip_blanks(p);
+    size_t len = strcspn(p, ";,"), n = len;
+    while (n && p[n - 1] == ' ') n--;
+    snprintf(c->type, sizeof(c->type), "%.*s", (int)MIN(n, sizeof(c->type) - 1), p);
+    p += len;
+    while (*p == ';') {
+        p = skip_blanks(p + 1);
+        size_t end = strcspn(p, ";,");
+        const char *eq = memchr(p, '=', end);
+        if (eq) clause_param(c, p, (size_t)(eq - p), eq + 1, end - (size_t)(eq - p) - 1);
+        p += end;
+    }
+    return *p == ',' ? p + 1 : p;
+}
+
+static bool media_of(const char *type, enum media *ret) {
+    if (strcmp(type, "*/*") == 0 || strcasecmp(type, "application/*") == 0 || strcasecmp(type, "application/json") == 0) *ret = MEDIA_JSON;
+    else if (strcasecmp(type, "application/yaml") == 0) *ret = MEDIA_YAML;
+    else if (strcasecmp(type, "application/vnd.kubernetes.protobuf") == 0) *ret = MEDIA_PROTOBUF;
+    else return false;
+    return true;
+}
+
+/* Whether the `as` of a clause can be served, and how. */
+static bool accept_as(const struct clause *c, bool allow_table, struct negotiated *out) {
+    out->as = AS_OBJECT;
+    if (!c->has_as) return true;
+    if (!str_eq(c->group, "meta.k8s.io") || (!str_eq(c->version, "v1") && !str_eq(c->version, "v1beta1"))) return false;
+    if (str_eq(c->as, "Table") && allow_table) out->as = AS_TABLE;
+    else if (str_eq(c->as, "PartialObjectMetadata")) out->as = AS_PARTIAL_METADATA;
+    else if (str_eq(c->as, "PartialObjectMetadataList")) out->as = AS_PARTIAL_METADATA_LIST;
+    else return false;
+    return out->media != MEDIA_PROTOBUF || out->as != AS_TABLE;
+}
+
+static bool wants_pretty(struct api_request *r) {
+    const char *p = url_query_get(&r->query, "pretty"), *agent = http_request_header(r->http, "User-Agent");
+    if (p) return strcmp(p, "false") != 0 && strcmp(p, "0") != 0;
+    return agent && (str_has_prefix(agent, "curl") || str_has_prefix(agent, "Wget") || str_has_prefix(agent, "Mozilla/5.0"));
+}
+
+int negotiate(struct api_request *r, bool allow_table, bool streaming, struct status *reterr) {
+    const char *accept = http_request_header(r->http, "Accept");
+    struct negotiated best = {MEDIA_JSON, AS_OBJECT, false};
+    double best_q = -1;
+    bool as_refused = false;
+    if (str_empty(accept)) accept = "*/*";
+    for (const char *p = accept; *p;) {
+        struct clause c;
+        struct negotiated n = {0};
+        p = parse_clause(p, &c);
+        if (c.q <= best_q || !media_of(c.type, &n.media)) continue;
+        if (streaming && n.media == MEDIA_YAML) n.media = MEDIA_JSON;
+        if (!accept_as(&c, allow_table, &n)) {
+            as_refused = true;
+            continue;
+        }
+        best = n;
+        best_q = c.q;
+    }
+    if (best_q < 0) {
+        r->out = (struct negotiated){0};
+        return status_set(reterr, 406, REASON_NOT_ACCEPTABLE, as_refused ? "only the following media types are accepted: %s" : "only the following media types are accepted: %s",
+                          "application/json, application/yaml, application/vnd.kubernetes.protobuf");
+    }
+    best.pretty = wants_pretty(r);
+    r->out = best;
+    return 0;
+}
+
+/* ---- writing ---- */
+
+struct http_header *response_headers(struct api_request *r, const char *content_type, size_t *ret_len) {
+    struct { struct http_header *items; size_t len; } h = {0};
+    char uuid[37];
+    env_uuid(env_real(), uuid);
+    *LIST_PUSH(r->arena, &h) = (struct http_header){"Audit-Id", arena_strdup(r->arena, uuid)};
+    *LIST_PUSH(r->arena, &h) = (struct http_header){"Cache-Control", "no-cache, private"};
+    if (content_type) *LIST_PUSH(r->arena, &h) = (struct http_header){"Content-Type", content_type};
+    for (size_t i = 0; i < r->warnings.len && i < 30; i++) {
+        struct buf text = BUF_INIT;
+        buf_append_str(&text, "299 - \"");
+        for (const char *p = r->warnings.items[i]; *p; p++) {
+            if (*p == '"' || *p == '\\') buf_append_char(&text, '\\');
+            buf_append_char(&text, (unsigned char)*p < ' ' ? ' ' : *p);
+        }
+        buf_append_char(&text, '"');
+        *LIST_PUSH(r->arena, &h) = (struct http_header){"Warning", arena_strdup(r->arena, text.data)};
+        buf_release(&text);
+    }
+    *ret_len = h.len;
+    return h.items;
+}
+
+void respond_bytes(struct api_request *r, int code, const char *content_type, const struct http_slice *body, size_t body_len) {
+    size_t n;
+    struct http_header *h = response_headers(r, content_type, &n);
+    http_respond(r->http, code, h, n, body, body_len);
+}
+
+void respond_text(struct api_request *r, int code, const char *content_type, const char *text) {
+    respond_bytes(r, code, content_type, &(struct http_slice){text, strlen(text)}, 1);
+}
+
+static void respond_json(struct api_request *r, int code, const char *json, size_t len) {
+    if (r->out.media == MEDIA_YAML) {
+        _cleanup_buf_ struct buf yaml = BUF_INIT;
+        yyjson_doc *doc = json_parse_in(r->arena, json, len, JSON_NUMBERS_RAW, NULL);
+        yaml_write(&yaml, yyjson_doc_get_root(doc));
+        respond_bytes(r, code, "application/yaml", &(struct http_slice){yaml.data, yaml.len}, 1);
+        return;
+    }
+    if (r->out.pretty) {
+        yyjson_doc *doc = json_parse_in(r->arena, json, len, JSON_NUMBERS_RAW, NULL);
+        size_t pretty_len = 0;
+        char *text = doc ? yyjson_write_opts(doc, YYJSON_WRITE_PRETTY_TWO_SPACES, json_arena_alc(r->arena), &pretty_len, NULL) : NULL;
+        if (text) {
+            respond_bytes(r, code, "application/json", &(struct http_slice){text, pretty_len}, 1);
+            return;
+        }
+    }
+    struct http_slice body[] = {{json, len}, {"\n", 1}};
+    respond_bytes(r, code, "application/json", body, 2);
+}
+
+static void respond_encoded(struct api_request *r, int code, const struct type_desc *type, void *obj) {
+    _cleanup_buf_ struct buf out = BUF_INIT;
+    if (r->out.media == MEDIA_PROTOBUF) {
+        object_encode_proto_envelope(type, obj, &out);
+        respond_bytes(r, code, "application/vnd.kubernetes.protobuf", &(struct http_slice){out.data, out.len}, 1);
+        return;
+    }
+    object_encode_json(type, obj, &out);
+    respond_json(r, code, out.data, out.len);
+}
+
+void respond_object(struct api_request *r, int code, const struct type_desc *type, void *obj) {
+    if (r->out.as == AS_TABLE) {
+        const char *include = url_query_get(&r->query, "includeObject");
+        struct metav1_Table *table = printers_table(r->arena, type, obj, include, env_now_s(env_real()));
+        type = &metav1_Table_desc;
+        obj = table;
+    } else if (r->out.as != AS_OBJECT) {
+        obj = printers_partial_metadata(r->arena, type, obj, &type);
+    } else object_set_type_meta(r->arena, type, obj);
+    respond_encoded(r, code, type, obj);
+}
+
+void respond_stored(struct api_request *r, int code, const struct type_desc *type, const char *bytes, size_t len, uint32_t rv_offset, uint64_t revision) {
+    char digits[24];
+    int n = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)revision);
+    if (r->out.as == AS_OBJECT && r->out.media == MEDIA_JSON && !r->out.pretty) {
+        struct http_slice body[] = {{bytes, rv_offset}, {digits, (size_t)n}, {bytes + rv_offset, len - rv_offset}, {"\n", 1}};
+        respond_bytes(r, code, "application/json", body, 4);
+        return;
+    }
+    struct status err = STATUS_INIT;
+    struct object *obj = arena_alloc(r->arena, type->size);
+    if (object_decode_json(r->arena, type, obj, bytes, len, NULL, &err) != 0) {
+        respond_status(r, &err);
+        status_release(&err);
+        return;
+    }
+    obj->metadata.resourceVersion = arena_strdup(r->arena, digits);
+    respond_object(r, code, type, obj);
+}
+
+void respond_status(struct api_request *r, const struct status *s) {
+    struct metav1_Status out = {.kind = "Status", .apiVersion = "v1", .status = "Failure", .message = status_message(s), .reason = s->reason, .code = s->code ? s->code : 500};
+    struct metav1_StatusDetails details = {.group = s->group, .kind = s->kind, .name = s->name, .uid = s->uid, .retryAfterSeconds = s->retry_after_seconds};
+    if (s->has_details) out.details = &details;
+    for (size_t i = 0; i < s->causes_len; i++)
+        *LIST_PUSH(r->arena, &details.causes) = (struct metav1_StatusCause){.reason = s->causes[i].type, .message = s->causes[i].message, .field = s->causes[i].field};
+    if (r->out.as != AS_OBJECT) r->out.as = AS_OBJECT;
+    respond_encoded(r, out.code, &metav1_Status_desc, &out);
+}
+
+void respond_success(struct api_request *r, int code, const char *group, const char *kind, const char *name, const char *uid) {
+    struct metav1_Status out = {.kind = "Status", .apiVersion = "v1", .status = "Success", .code = code == 200 ? 0 : code};
+    struct metav1_StatusDetails details = {.group = group, .kind = kind, .name = name, .uid = uid};
+    out.details = &details;
+    r->out.as = AS_OBJECT;
+    respond_encoded(r, code, &metav1_Status_desc, &out);
+}

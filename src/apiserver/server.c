@@ -1,0 +1,170 @@
+/* The server: from an HTTP request to its handler. Upstream's order: authentication, authorization, then the resource's verbs. */
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "apiserver/allocators.h"
+#include "apiserver/apiserver.h"
+#include "apiserver/authentication.h"
+#include "apiserver/bootstrap.h"
+#include "apiserver/handlers.h"
+#include "apiserver/watch_hub.h"
+#include "base/log.h"
+#include "base/str.h"
+
+enum { BODY_BYTES_MAX = 3 << 20 };
+
+struct apiserver {
+    struct apiserver_options options;
+    struct store *store;
+    struct watch_hub *hub;
+    struct http_server *http;
+    struct ip_allocator *cluster_ips;
+    struct port_allocator *node_ports;
+    struct authenticator *authenticator;
+};
+
+struct store *apiserver_store(struct apiserver *s) { return s->store; }
+struct env *apiserver_env(struct apiserver *s) { return s->options.env ? s->options.env : env_real(); }
+const struct apiserver_options *apiserver_options(struct apiserver *s) { return &s->options; }
+struct watch_hub *apiserver_watch_hub(struct apiserver *s) { return s->hub; }
+struct ip_allocator *apiserver_cluster_ips(struct apiserver *s) { return s->cluster_ips; }
+struct port_allocator *apiserver_node_ports(struct apiserver *s) { return s->node_ports; }
+int apiserver_port(const struct apiserver *s) { return http_server_port(s->http); }
+
+/* ---- dispatch ---- */
+
+static void no_such_resource(struct api_request *r) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    status_set(&err, 404, REASON_NOT_FOUND, "the server could not find the requested resource");
+    err.has_details = true;
+    respond_status(r, &err);
+}
+
+static void no_such_method(struct api_request *r) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    status_set(&err, 405, REASON_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+    err.has_details = true;
+    respond_status(r, &err);
+}
+
+static unsigned verb_bit(const char *verb) {
+    static const struct { const char *verb; unsigned bit; } bits[] = {{"create", VERB_CREATE}, {"delete", VERB_DELETE}, {"deletecollection", VERB_DELETECOLLECTION}, {"get", VERB_GET}, {"list", VERB_LIST}, {"patch", VERB_PATCH}, {"update", VERB_UPDATE}, {"watch", VERB_WATCH}};
+    for (size_t i = 0; i < ARRAY_LEN(bits); i++)
+        if (strcmp(bits[i].verb, verb) == 0) return bits[i].bit;
+    return 0;
+}
+
+/* Whether the path's shape fits the resource's scope. A namespaced resource may be listed, watched and reviewed over all namespaces. */
+static bool scope_fits(const struct api_request *r) {
+    if (strcmp(r->resource, "namespaces") == 0) return true;
+    if (!r->rd->namespaced) return r->namespace == NULL;
+    return r->namespace != NULL || r->name == NULL;
+}
+
+static void run_verb(struct api_request *r) {
+    static const struct { const char *verb; void (*handler)(struct api_request *); } handlers[] = {
+        {"get", handle_get}, {"list", handle_list}, {"watch", handle_watch}, {"create", handle_create}, {"update", handle_update}, {"patch", handle_patch}, {"delete", handle_delete}, {"deletecollection", handle_delete_collection}};
+    for (size_t i = 0; i < ARRAY_LEN(handlers); i++)
+        if (strcmp(handlers[i].verb, r->verb) == 0) {
+            handlers[i].handler(r);
+            return;
+        }
+}
+
+static bool has_post_without_namespace(const struct api_request *r) { return strcmp(r->verb, "create") == 0 && r->rd->namespaced && !r->namespace && r->strategy; }
+
+static void resource_request(struct api_request *r) {
+    r->rd = api_resource_find(r->group, r->version, r->resource, r->subresource);
+    if (!r->rd || r->rd->off_by_default || r->rest.len || !scope_fits(r)) {
+        if (r->rd && r->rest.len && strcmp(str_or(r->subresource, ""), "proxy") == 0) no_such_resource(r);
+        else no_such_resource(r);
+        return;
+    }
+    r->strategy = strategy_find(r->group, r->resource);
+    if (strcmp(r->method, "HEAD") == 0 || !(r->rd->verbs & verb_bit(r->verb)) || has_post_without_namespace(r)) {
+        no_such_method(r);
+        return;
+    }
+    if (r->subresource || !r->strategy) {
+        bool status = r->strategy && str_eq(r->subresource, "status");
+        if (!status) {
+            if (handle_subresource(r)) return;
+            _cleanup_status_ struct status err = STATUS_INIT;
+            status_set(&err, 501, "NotImplemented", "%s%s%s is not implemented by this server yet", r->resource, r->subresource ? "/" : "", str_or(r->subresource, ""));
+            respond_status(r, &err);
+            return;
+        }
+    }
+    if (strcmp(r->strategy->version, r->version) != 0) {
+        _cleanup_status_ struct status err = STATUS_INIT;
+        status_set(&err, 501, "NotImplemented", "%s in version %s is not implemented by this server yet: use %s", r->resource, r->version, r->strategy->version);
+        respond_status(r, &err);
+        return;
+    }
+    run_verb(r);
+}
+
+static bool known_group(const struct api_request *r) {
+    if (str_empty(r->group)) return true;
+    for (size_t i = 0; i < api_resources_len; i++)
+        if (strcmp(api_resources[i].group, r->group) == 0 && !api_resources[i].off_by_default) return true;
+    return false;
+}
+
+static void handle(struct http_request *http, void *ctx) {
+    struct api_request *r = ARENA_NEW(http->arena, struct api_request);
+    _cleanup_status_ struct status err = STATUS_INIT;
+    *r = (struct api_request){.server = ctx, .arena = http->arena, .http = http, .method = http->method, .path = http->path, .query = url_parse_query(http->arena, http->query)};
+    http->user = r;
+    if (authenticate(((struct apiserver *)ctx)->authenticator, r, &err) != 0) {
+        respond_status(r, &err);
+        return;
+    }
+    bool resource = request_info(r);
+    if (resource && str_eq(r->verb, "watch") && strcmp(r->path, "") == 0) resource = false;
+    if (authorize(r, &err) != 0) {
+        respond_status(r, &err);
+        return;
+    }
+    if (resource && known_group(r)) resource_request(r);
+    else if (resource || !handle_nonresource(r)) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
+}
+
+/* ---- life ---- */
+
+static void destroy(struct apiserver *s) {
+    if (s->http) http_server_free(s->http, 500);
+    watch_hub_free(s->hub);
+    store_close(s->store);
+    ip_allocator_free(s->cluster_ips);
+    port_allocator_free(s->node_ports);
+    authenticator_free(s->authenticator);
+    free(s);
+}
+
+struct apiserver *apiserver_new(const struct apiserver_options *options, struct status *reterr) {
+    struct apiserver *s = calloc(1, sizeof(*s));
+    CHECK(s);
+    s->options = *options;
+    char dir[4096];
+    snprintf(dir, sizeof(dir), "%s/db", options->data_dir);
+    struct store_options so = {.dir = dir, .env = options->env};
+    s->cluster_ips = ip_allocator_new(options->service_cluster_ip_range, reterr);
+    s->node_ports = port_allocator_new(options->node_port_min, options->node_port_max);
+    s->authenticator = authenticator_new(options, reterr);
+    if (!s->cluster_ips || !s->authenticator || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0) {
+        destroy(s);
+        return NULL;
+    }
+    struct http_server_options ho = {.bind_address = options->bind_address, .port = options->secure_port, .cert_file = options->cert_file, .key_file = options->key_file,
+                                     .client_ca_file = options->client_ca_file, .body_bytes_max = BODY_BYTES_MAX, .handler = handle, .ctx = s};
+    s->http = http_server_new(&ho, reterr);
+    if (s->http) return s;
+    destroy(s);
+    return NULL;
+}
+
+void apiserver_free(struct apiserver *s) {
+    if (s) destroy(s);
+}

@@ -1,0 +1,54 @@
+/* The list of strategies: those with rules of their own from registry/, and plain ones for every other resource that is stored. */
+#include <pthread.h>
+#include <string.h>
+#include "api/names.h"
+#include "api/validation/meta.h"
+#include "apiserver/registry.h"
+#include "apiserver/registry/strategies.h"
+#include "base/str.h"
+
+enum { STRATEGIES_MAX = 128 };
+static struct strategy all[STRATEGIES_MAX];
+static size_t all_len;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static const struct strategy *special(const struct resource_desc *d) {
+    for (size_t i = 0; i < special_strategies_len; i++)
+        if (strcmp(special_strategies[i]->resource, d->resource) == 0 && strcmp(special_strategies[i]->group, d->group) == 0) return special_strategies[i];
+    return NULL;
+}
+
+static bool has_field(const struct type_desc *type, const char *name) { return type_field(type, name, strlen(name)) != NULL; }
+
+/* What a stored resource without rules of its own gets: names are DNS subdomains, a spec makes a generation. */
+static struct strategy plain(const struct resource_desc *d) {
+    struct strategy s = {.group = d->group, .version = d->version, .resource = d->resource, .type = d->type};
+    if (has_field(d->type, "spec") && has_field(d->type, "status")) s.flags |= HAS_GENERATION;
+    return s;
+}
+
+static void collect(void) {
+    for (size_t i = 0; i < api_resources_len; i++) {
+        const struct resource_desc *d = &api_resources[i];
+        if (d->subresource || d->off_by_default || !(d->verbs & VERB_CREATE) || !(d->verbs & VERB_GET) || !(d->type->flags & TYPE_HAS_OBJECT_META)) continue;
+        const struct strategy *s = special(d);
+        if (s && strcmp(s->version, d->version) != 0) continue;
+        bool there = false;
+        for (size_t j = 0; j < all_len; j++) there |= strcmp(all[j].resource, d->resource) == 0 && strcmp(all[j].group, d->group) == 0;
+        if (there) continue; /* another version is the stored one */
+        CHECK(all_len < STRATEGIES_MAX);
+        all[all_len++] = s ? *s : plain(d);
+    }
+}
+
+const struct strategy *strategy_at(size_t i) {
+    pthread_once(&once, collect);
+    return i < all_len ? &all[i] : NULL;
+}
+
+const struct strategy *strategy_find(const char *group, const char *resource) {
+    pthread_once(&once, collect);
+    for (size_t i = 0; i < all_len; i++)
+        if (strcmp(all[i].resource, resource) == 0 && strcmp(all[i].group, group) == 0) return &all[i];
+    return NULL;
+}

@@ -1,0 +1,189 @@
+/* Subresources whose body is of another kind than their object: scale, binding, finalize. */
+#include <string.h>
+#include "api/time.h"
+#include "apiserver/apiserver.h"
+#include "apiserver/handlers.h"
+#include "base/str.h"
+
+static void fail(struct api_request *r, struct status *err) { respond_status(r, err); }
+
+/* ---- pods/binding ---- */
+
+static void *bind_transform(struct api_request *r, void *current, void *arg, struct status *reterr) {
+    struct corev1_Pod *pod = current;
+    const struct corev1_Binding *b = arg;
+    if (!pod) {
+        status_not_found(reterr, "", "pods", r->name);
+        return NULL;
+    }
+    if (pod->metadata.deletionTimestamp.set) {
+        status_conflict(reterr, "", "pods/binding", r->name, arena_printf(r->arena, "pod %s is being deleted, cannot be assigned to a host", r->name));
+        return NULL;
+    }
+    if (!str_empty(pod->spec.nodeName)) {
+        status_conflict(reterr, "", "pods/binding", r->name, arena_printf(r->arena, "pod %s is already assigned to node \"%s\"", r->name, pod->spec.nodeName));
+        return NULL;
+    }
+    if (pod->spec.schedulingGates.len) {
+        status_conflict(reterr, "", "pods/binding", r->name, arena_printf(r->arena, "pod %s has non-empty .spec.schedulingGates", r->name));
+        return NULL;
+    }
+    pod->spec.nodeName = b->target.name;
+    LIST_FOREACH(e, &b->metadata.annotations) string_map_set(r->arena, &pod->metadata.annotations, e->key, e->value);
+    LIST_FOREACH(e, &b->metadata.labels) string_map_set(r->arena, &pod->metadata.labels, e->key, e->value);
+    struct corev1_PodCondition *scheduled = NULL;
+    LIST_FOREACH(c, &pod->status.conditions)
+        if (str_eq(c->type, "PodScheduled")) scheduled = c;
+    if (!scheduled) scheduled = LIST_PUSH(r->arena, &pod->status.conditions);
+    *scheduled = (struct corev1_PodCondition){.type = "PodScheduled", .status = "True", .observedGeneration = pod->metadata.generation, .lastTransitionTime = time_from_s(env_now_s(apiserver_env(r->server)))};
+    return pod;
+}
+
+static void handle_binding(struct api_request *r) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    struct write_options o;
+    void *stored;
+    bool created;
+    struct corev1_Binding *b = NULL;
+    if (negotiate(r, false, false, &err) == 0 && read_write_options(r, &o, &err) == 0) b = body_decode(r, &corev1_Binding_desc, &err);
+    if (b && str_empty(b->target.name)) {
+        struct field_errors errs = field_errors_in(r->arena);
+        field_required(&errs, FIELD(FIELD(NULL, "target"), "name"), "%s", "");
+        status_set(&err, 500, NULL, "%s: %s", errs.items[0].field, errs.items[0].detail);
+        b = NULL;
+    } else if (b && !str_empty(b->target.kind) && !str_eq(b->target.kind, "Node")) {
+        status_set(&err, 500, NULL, "target.kind: Unsupported value: \"%s\": supported values: \"Node\", \"<empty>\"", b->target.kind);
+        b = NULL;
+    }
+    o.subresource = "binding";
+    if (!b || registry_update(r, strategy_find("", "pods"), r->namespace, r->name, bind_transform, b, &o, &stored, &created, &err) != 0) fail(r, &err);
+    else {
+        struct metav1_Status ok = {.kind = "Status", .apiVersion = "v1", .status = "Success", .code = 201};
+        respond_object(r, 201, &metav1_Status_desc, &ok);
+    }
+}
+
+/* ---- scale ---- */
+
+/* Where each scalable kind keeps its replicas. */
+static int32_t *replicas_of(const struct strategy *st, void *obj, int32_t *status, struct selector *selector, struct arena *a) {
+    struct opt_int32 *spec = NULL;
+    const struct metav1_LabelSelector *ls = NULL;
+    if (st->type == &appsv1_Deployment_desc) {
+        struct appsv1_Deployment *d = obj;
+        spec = &d->spec.replicas;
+        *status = d->status.replicas;
+        ls = d->spec.selector;
+    } else if (st->type == &appsv1_ReplicaSet_desc) {
+        struct appsv1_ReplicaSet *d = obj;
+        spec = &d->spec.replicas;
+        *status = d->status.replicas;
+        ls = d->spec.selector;
+    } else if (st->type == &appsv1_StatefulSet_desc) {
+        struct appsv1_StatefulSet *d = obj;
+        spec = &d->spec.replicas;
+        *status = d->status.replicas;
+        ls = d->spec.selector;
+    } else if (st->type == &corev1_ReplicationController_desc) {
+        struct corev1_ReplicationController *d = obj;
+        spec = &d->spec.replicas;
+        *status = d->status.replicas;
+        *selector = selector_from_map(a, &d->spec.selector);
+    } else return NULL;
+    if (ls) label_selector_from(a, ls, selector, NULL);
+    spec->has = true;
+    return &spec->value;
+}
+
+static struct autoscalingv1_Scale *scale_of(struct api_request *r, void *object) {
+    struct object *obj = object;
+    struct autoscalingv1_Scale *s = object_new(r->arena, &autoscalingv1_Scale_desc);
+    struct selector selector = {0};
+    s->metadata = (struct metav1_ObjectMeta){.name = obj->metadata.name, .namespace = obj->metadata.namespace, .uid = obj->metadata.uid, .resourceVersion = obj->metadata.resourceVersion, .creationTimestamp = obj->metadata.creationTimestamp};
+    s->spec.replicas = *replicas_of(r->strategy, obj, &s->status.replicas, &selector, r->arena);
+    s->status.selector = selector_string(r->arena, &selector);
+    return s;
+}
+
+static void *scale_transform(struct api_request *r, void *current, void *arg, struct status *reterr) {
+    struct object *obj = current;
+    const struct autoscalingv1_Scale *s = arg;
+    int32_t status;
+    struct selector selector;
+    if (!obj) {
+        status_not_found(reterr, r->group, r->resource, r->name);
+        return NULL;
+    }
+    if (!str_empty(s->metadata.resourceVersion)) obj->metadata.resourceVersion = s->metadata.resourceVersion;
+    *replicas_of(r->strategy, obj, &status, &selector, r->arena) = s->spec.replicas;
+    return obj;
+}
+
+static void handle_scale(struct api_request *r) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    void *obj;
+    bool created;
+    struct write_options o;
+    if (negotiate(r, true, false, &err) != 0 || read_write_options(r, &o, &err) != 0 || registry_get(r, r->strategy, r->namespace, r->name, &obj, NULL, &err) != 0) {
+        fail(r, &err);
+        return;
+    }
+    o.subresource = NULL;
+    if (str_eq(r->verb, "update")) {
+        struct autoscalingv1_Scale *s = body_decode(r, &autoscalingv1_Scale_desc, &err);
+        if (s && s->spec.replicas < 0) {
+            struct field_errors errs = field_errors_in(r->arena);
+            field_invalid_int(&errs, FIELD(FIELD(NULL, "spec"), "replicas"), s->spec.replicas, "must be greater than or equal to 0");
+            field_errors_status(&errs, "autoscaling", "Scale", r->name, &err);
+            s = NULL;
+        }
+        if (!s || body_check_names(r, (struct object *)s, &err) != 0 || registry_update(r, r->strategy, r->namespace, r->name, scale_transform, s, &o, &obj, &created, &err) != 0) {
+            fail(r, &err);
+            return;
+        }
+    } else if (!str_eq(r->verb, "get")) {
+        status_set(&err, 501, "NotImplemented", "patching the scale subresource is not implemented by this server yet: update it");
+        fail(r, &err);
+        return;
+    }
+    respond_object(r, 200, &autoscalingv1_Scale_desc, scale_of(r, obj));
+}
+
+/* ---- namespaces/finalize ---- */
+
+static void *finalize_transform(struct api_request *r, void *current, void *arg, struct status *reterr) {
+    struct corev1_Namespace *ns = current, *body = arg;
+    if (!ns) {
+        status_not_found(reterr, "", "namespaces", r->name);
+        return NULL;
+    }
+    ns->spec.finalizers = body->spec.finalizers;
+    ns->metadata.finalizers = body->metadata.finalizers;
+    ns->metadata.resourceVersion = body->metadata.resourceVersion;
+    return ns;
+}
+
+static void handle_finalize(struct api_request *r) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    struct write_options o;
+    void *stored;
+    bool created;
+    struct corev1_Namespace *ns = NULL;
+    if (negotiate(r, true, false, &err) == 0 && read_write_options(r, &o, &err) == 0) ns = body_decode(r, &corev1_Namespace_desc, &err);
+    if (!ns || body_check_names(r, (struct object *)ns, &err) != 0) {
+        fail(r, &err);
+        return;
+    }
+    o.subresource = "finalize";
+    if (registry_update(r, r->strategy, NULL, r->name, finalize_transform, ns, &o, &stored, &created, &err) != 0) fail(r, &err);
+    else respond_object(r, 200, &corev1_Namespace_desc, stored);
+}
+
+bool handle_subresource(struct api_request *r) {
+    const char *sub = str_or(r->subresource, "");
+    if (str_eq(r->resource, "pods") && str_eq(sub, "binding")) handle_binding(r);
+    else if (str_eq(sub, "scale") && r->strategy) handle_scale(r);
+    else if (str_eq(r->resource, "namespaces") && str_eq(sub, "finalize")) handle_finalize(r);
+    else return false;
+    return true;
+}

@@ -1,0 +1,283 @@
+/* watch: initial state if asked for, the log, then live events. Upstream: endpoints/handlers/watch.go and the cacher's semantics.
+ *
+ * A watcher lives on its request's loop. While events come from the log, the live ones wait in the loop's queue, so order needs no care. */
+#include <stdio.h>
+#include <string.h>
+#include "api/printers.h"
+#include "apiserver/apiserver.h"
+#include "apiserver/handlers.h"
+#include "apiserver/watch_hub.h"
+#include "base/str.h"
+
+enum { BACKLOG_BYTES_MAX = 16 << 20, BOOKMARK_MS = 60000, TIMEOUT_S_DEFAULT = 1800 };
+
+struct watcher {
+    struct hub_watcher hub;     /* first */
+    struct watch_hub *to;
+    struct http_request *http;
+    struct arena *arena;        /* the request's: filters and names live there */
+    struct object_filter filter;
+    struct api_request *r;
+    const struct type_desc *type;
+    uv_timer_t bookmark, timeout;
+    bool bookmarks, over, plain; /* plain: unfiltered JSON, shared frames */
+    int timers;
+    uint64_t last;              /* revision of the last event written or skipped */
+    bool table_sent;
+};
+
+static void watcher_free(struct hub_watcher *h) {
+    struct watcher *w = (struct watcher *)h;
+    http_request_unref(w->http); /* and with it the arena that holds w */
+}
+
+static void timer_closed(uv_handle_t *h) {
+    struct watcher *w = h->data;
+    if (--w->timers == 0) watch_hub_remove(w->to, &w->hub);
+}
+
+static void stop(struct watcher *w) {
+    if (w->over) return;
+    w->over = true;
+    uv_close((uv_handle_t *)&w->bookmark, timer_closed);
+    uv_close((uv_handle_t *)&w->timeout, timer_closed);
+}
+
+static void client_gone(void *arg) { stop(arg); }
+
+static void end(struct watcher *w) {
+    if (w->over) return;
+    http_response_end(w->http);
+    stop(w);
+}
+
+static void write_frame(struct watcher *w, const char *data, size_t len) {
+    if (w->over) return;
+    if (http_response_backlog_bytes(w->http) > BACKLOG_BYTES_MAX) { /* a slow reader is cut; it resumes from its last resourceVersion */
+        http_request_abort(w->http);
+        return;
+    }
+    http_response_write(w->http, data, len);
+}
+
+/* ---- frames ---- */
+
+static void put_stored(struct buf *out, const char *bytes, size_t len, uint32_t rv_offset, uint64_t revision) {
+    buf_append(out, bytes, rv_offset);
+    buf_append_u64(out, revision);
+    buf_append(out, bytes + rv_offset, len - rv_offset);
+}
+
+static struct shared *put_frame(void *arg UNUSED, struct hub_event *e) {
+    struct store_event *s = e->store;
+    struct buf out = BUF_INIT;
+    buf_printf(&out, "{\"type\":\"%s\",\"object\":", s->create_revision == s->revision ? "ADDED" : "MODIFIED");
+    put_stored(&out, shared_data(s->value), shared_len(s->value), s->rv_offset, s->revision);
+    buf_append_str(&out, "}\n");
+    return shared_from_buf(&out);
+}
+
+static struct shared *delete_frame(void *arg UNUSED, struct hub_event *e) {
+    struct store_event *s = e->store;
+    struct buf out = BUF_INIT;
+    buf_append_str(&out, "{\"type\":\"DELETED\",\"object\":");
+    put_stored(&out, shared_data(s->prev), shared_len(s->prev), s->prev_rv_offset, s->revision);
+    buf_append_str(&out, "}\n");
+    return shared_from_buf(&out);
+}
+
+static void encode_object(struct watcher *w, struct arena *a, struct object *obj, struct buf *out) {
+    const struct type_desc *type = w->type;
+    void *form = obj;
+    object_set_type_meta(a, type, obj);
+    if (w->r->out.as == AS_TABLE) {
+        struct metav1_Table *t = printers_table(a, type, obj, url_query_get(&w->r->query, "includeObject"), env_now_s(env_real()));
+        if (w->table_sent) t->columnDefinitions = (struct metav1_TableColumnDefinition_list){0};
+        w->table_sent = true;
+        form = t;
+        type = &metav1_Table_desc;
+    } else if (w->r->out.as != AS_OBJECT) form = printers_partial_metadata(a, type, obj, &type);
+    if (w->r->out.media == MEDIA_PROTOBUF) object_encode_proto_envelope(type, form, out);
+    else object_encode_json(type, form, out);
+}
+
+/* Protobuf frames: a big-endian length, then a WatchEvent {type=1, object=2 {raw=1}} without an envelope's magic of its own. */
+static void write_event(struct watcher *w, struct arena *a, const char *type, struct object *obj) {
+    _cleanup_buf_ struct buf body = BUF_INIT, out = BUF_INIT;
+    encode_object(w, a, obj, &body);
+    if (w->r->out.media != MEDIA_PROTOBUF) {
+        buf_printf(&out, "{\"type\":\"%s\",\"object\":", type);
+        buf_append(&out, body.data, body.len);
+        buf_append_str(&out, "}\n");
+    } else {
+        struct metav1_WatchEvent e = {.type = type, .object = {body.data, body.len}};
+        _cleanup_buf_ struct buf message = BUF_INIT;
+        object_encode_proto_envelope(&metav1_WatchEvent_desc, &e, &message);
+        unsigned char len[4] = {(unsigned char)(message.len >> 24), (unsigned char)(message.len >> 16), (unsigned char)(message.len >> 8), (unsigned char)message.len};
+        buf_append(&out, len, 4);
+        buf_append(&out, message.data, message.len);
+    }
+    write_frame(w, out.data, out.len);
+}
+
+static struct object *decode(struct watcher *w, struct arena *a, const struct shared *bytes, uint64_t revision) {
+    struct object *obj = arena_alloc(a, w->type->size);
+    if (!bytes || object_decode_json(a, w->type, obj, shared_data(bytes), shared_len(bytes), NULL, NULL) != 0) return NULL;
+    obj->metadata.resourceVersion = arena_printf(a, "%llu", (unsigned long long)revision);
+    return obj;
+}
+
+/* An update that moves an object into or out of the filter is an ADDED or a DELETED to this watcher. */
+static void filtered_event(struct watcher *w, struct store_event *e) {
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct object *now = decode(w, a, e->value, e->revision), *before = decode(w, a, e->prev, e->revision);
+    bool matches = now && filter_matches(a, &w->filter, now), matched = before && filter_matches(a, &w->filter, before);
+    if (matches) write_event(w, a, matched ? "MODIFIED" : "ADDED", now);
+    else if (matched) write_event(w, a, "DELETED", before);
+}
+
+static void on_event(struct hub_watcher *h, struct hub_event *e) {
+    struct watcher *w = (struct watcher *)h;
+    if (w->over || e->store->revision <= w->last) return;
+    if (!w->plain) filtered_event(w, e->store);
+    else {
+        struct shared *frame = e->store->type == STORE_PUT ? watch_hub_frame(w->to, e, 0, put_frame, NULL) : watch_hub_frame(w->to, e, 1, delete_frame, NULL);
+        write_frame(w, shared_data(frame), shared_len(frame));
+    }
+}
+
+static void on_log_event(void *arg, struct store_event *e) {
+    struct hub_event he = {.store = e};
+    on_event(arg, &he);
+    shared_unref(he.frame[0]);
+    shared_unref(he.frame[1]);
+}
+
+static void write_bookmark(struct watcher *w, uint64_t revision, bool initial_end) {
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct object *obj = object_new(a, w->type);
+    obj->metadata.resourceVersion = arena_printf(a, "%llu", (unsigned long long)revision);
+    if (initial_end) string_map_set(a, &obj->metadata.annotations, "k8s.io/initial-events-end", "true");
+    write_event(w, a, "BOOKMARK", obj);
+}
+
+static void bookmark_due(uv_timer_t *t) {
+    struct watcher *w = t->data;
+    if (w->bookmarks && !w->over) write_bookmark(w, store_revision(apiserver_store(w->r->server)), false);
+}
+
+static void timeout_due(uv_timer_t *t) { end(t->data); }
+
+/* ---- beginning ---- */
+
+struct initial { struct watcher *w; };
+
+static bool initial_object(void *arg, const struct store_view *v) {
+    struct watcher *w = ((struct initial *)arg)->w;
+    if (w->plain) {
+        _cleanup_buf_ struct buf out = BUF_INIT;
+        buf_append_str(&out, "{\"type\":\"ADDED\",\"object\":");
+        put_stored(&out, v->value, v->value_len, v->rv_offset, v->mod_revision);
+        buf_append_str(&out, "}\n");
+        write_frame(w, out.data, out.len);
+        return true;
+    }
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct object *obj = registry_decode(a, w->filter.strategy, v);
+    if (obj && filter_matches(a, &w->filter, obj)) write_event(w, a, "ADDED", obj);
+    return true;
+}
+
+struct start { uint64_t from; bool initial, initial_end; };
+
+static int parse_start(struct api_request *r, struct start *s, struct status *reterr) {
+    const char *rv = url_query_get(&r->query, "resourceVersion"), *send = url_query_get(&r->query, "sendInitialEvents");
+    uint64_t n = 0;
+    *s = (struct start){0};
+    if (!str_empty(rv) && !str_to_u64(rv, &n)) return status_set(reterr, 500, NULL, "invalid resource version \"%s\"", rv);
+    bool want = str_eq(send, "true") || str_eq(send, "1");
+    const char *match = url_query_get(&r->query, "resourceVersionMatch");
+    struct field_errors errs = field_errors_in(r->arena);
+    if (send && !str_eq(match, "NotOlderThan")) field_forbidden(&errs, FIELD(NULL, "resourceVersionMatch"), "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+    if (!send && !str_empty(match)) field_forbidden(&errs, FIELD(NULL, "resourceVersionMatch"), "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+    if (errs.len) return field_errors_status(&errs, "meta.k8s.io", "ListOptions", "", reterr);
+    s->from = n;
+    s->initial = send ? want : n == 0;
+    s->initial_end = want;
+    return 0;
+}
+
+static uint64_t timeout_ms(struct api_request *r) {
+    const char *t = url_query_get(&r->query, "timeoutSeconds");
+    int64_t s;
+    if (!str_empty(t) && str_to_i64(t, &s) && s > 0) return (uint64_t)s * 1000;
+    return (TIMEOUT_S_DEFAULT + env_random_below(env_real(), TIMEOUT_S_DEFAULT)) * 1000; /* spread, so that not all come back at once */
+}
+
+static void start_timers(struct watcher *w) {
+    uv_timer_init(loop_uv(w->hub.loop), &w->bookmark);
+    uv_timer_init(loop_uv(w->hub.loop), &w->timeout);
+    w->bookmark.data = w->timeout.data = w;
+    w->timers = 2;
+    uv_timer_start(&w->bookmark, bookmark_due, BOOKMARK_MS, BOOKMARK_MS);
+    uv_timer_start(&w->timeout, timeout_due, timeout_ms(w->r), 0);
+}
+
+static void begin(struct watcher *w) {
+    size_t n;
+    const char *type = w->r->out.media == MEDIA_PROTOBUF ? "application/vnd.kubernetes.protobuf;stream=watch" : "application/json";
+    struct http_header *h = response_headers(w->r, type, &n);
+    http_response_begin(w->http, 200, h, n);
+    http_request_on_close(w->http, client_gone, w);
+    start_timers(w);
+}
+
+/* The error of a watch that has begun is an event; upstream ends the stream after it. */
+static void write_error(struct watcher *w, struct status *err) {
+    _cleanup_arena_ struct arena *a = arena_new();
+    _cleanup_buf_ struct buf out = BUF_INIT;
+    struct metav1_Status s = {.kind = "Status", .apiVersion = "v1", .status = "Failure", .message = err->message, .reason = err->reason, .code = err->code};
+    buf_append_str(&out, "{\"type\":\"ERROR\",\"object\":");
+    object_encode_json(&metav1_Status_desc, &s, &out);
+    buf_append_str(&out, "}\n");
+    write_frame(w, out.data, out.len);
+    end(w);
+}
+
+void handle_watch(struct api_request *r) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    struct start s;
+    struct watcher *w = ARENA_NEW(r->arena, struct watcher);
+    struct store *store = apiserver_store(r->server);
+    if (negotiate(r, true, true, &err) != 0 || filter_from_request(r, &w->filter, &err) != 0 || parse_start(r, &s, &err) != 0) {
+        respond_status(r, &err);
+        return;
+    }
+    w->r = r;
+    w->type = r->strategy->type;
+    w->to = apiserver_watch_hub(r->server);
+    w->http = http_request_ref(r->http);
+    w->plain = w->filter.any && r->out.as == AS_OBJECT && r->out.media == MEDIA_JSON;
+    const char *bookmarks = url_query_get(&r->query, "allowWatchBookmarks");
+    w->bookmarks = str_eq(bookmarks, "true") || str_eq(bookmarks, "1");
+    w->hub = (struct hub_watcher){.loop = r->http->loop, .fn = on_event, .free = watcher_free, .prefix = storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL)};
+    begin(w);
+    uint64_t live_from = watch_hub_add(w->to, &w->hub);
+    if (s.initial) {
+        struct store_txn *t;
+        if (store_read_begin(store, &t, &err) != 0) {
+            write_error(w, &err);
+            return;
+        }
+        uint64_t at = store_txn_revision(t);
+        store_range(t, w->hub.prefix, NULL, initial_object, &(struct initial){w});
+        store_read_end(t);
+        if (s.initial_end && w->bookmarks) write_bookmark(w, at, true);
+        s.from = at;
+    }
+    if (s.from < live_from && store_log_read(store, w->hub.prefix, s.from, live_from, on_log_event, w, &err) != 0) {
+        write_error(w, &err);
+        return;
+    }
+    w->last = MAX(s.from, live_from);
+}

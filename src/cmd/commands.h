@@ -1,0 +1,6 @@
+/* The commands of the one binary; each takes its own argv and returns the exit code. */
+#ifndef CKUBE_CMD_COMMANDS_H
+#define CKUBE_CMD_COMMANDS_H
+
+int cmd_kube_apiserver(int argc, char **argv);
+#endif

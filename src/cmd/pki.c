@@ -1,0 +1,56 @@
+#include "cmd/pki.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/buf.h"
+#include "wire/json.h"
+#include "wire/x509.h"
+
+static char *path_in(struct arena *a, const char *dir, const char *name) { return arena_printf(a, "%s/tls/%s", dir, name); }
+
+int pki_ensure(const char *dir, const char *advertise, const char *service_ip, struct status *reterr) {
+    _cleanup_arena_ struct arena *a = arena_new();
+    char host[256] = "localhost";
+    gethostname(host, sizeof(host) - 1);
+    mkdir(arena_printf(a, "%s/tls", dir), 0700);
+    const char *server_ca = path_in(a, dir, "server-ca.crt"), *server_ca_key = path_in(a, dir, "server-ca.key"), *client_ca = path_in(a, dir, "client-ca.crt"), *client_ca_key = path_in(a, dir, "client-ca.key");
+    const char *const names[] = {"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost", host, NULL};
+    const char *ips[] = {"127.0.0.1", "::1", service_ip, advertise && strcmp(advertise, "0.0.0.0") != 0 ? advertise : NULL, NULL};
+    const char *const masters[] = {"system:masters", NULL};
+    struct x509_request serving = {.common_name = "kube-apiserver", .dns_names = names, .ips = ips, .server = true}, admin = {.common_name = "kubernetes-admin", .organizations = masters, .client = true};
+    if (x509_make_ca(server_ca, server_ca_key, "ckube-server-ca", reterr) != 0 || x509_make_ca(client_ca, client_ca_key, "ckube-client-ca", reterr) != 0) return -1;
+    if (x509_make_leaf(path_in(a, dir, "apiserver.crt"), path_in(a, dir, "apiserver.key"), server_ca, server_ca_key, &serving, reterr) != 0) return -1;
+    if (x509_make_leaf(path_in(a, dir, "admin.crt"), path_in(a, dir, "admin.key"), client_ca, client_ca_key, &admin, reterr) != 0) return -1;
+    return x509_make_key(path_in(a, dir, "service-account.key"), reterr);
+}
+
+static int append_base64_file(struct buf *out, const char *path, struct status *reterr) {
+    FILE *f = fopen(path, "re");
+    char bytes[16384];
+    if (!f) return status_errno(reterr, path);
+    size_t n = fread(bytes, 1, sizeof(bytes), f);
+    fclose(f);
+    base64_encode(out, (unsigned char *)bytes, n);
+    return 0;
+}
+
+int pki_write_admin_kubeconfig(const char *dir, const char *path, const char *host, int port, struct status *reterr) {
+    _cleanup_arena_ struct arena *a = arena_new();
+    _cleanup_buf_ struct buf out = BUF_INIT;
+    buf_append_str(&out, "apiVersion: v1\nkind: Config\ncurrent-context: default\nclusters:\n- name: default\n  cluster:\n    certificate-authority-data: ");
+    if (append_base64_file(&out, path_in(a, dir, "server-ca.crt"), reterr) != 0) return -1;
+    buf_printf(&out, "\n    server: https://%s:%d\ncontexts:\n- name: default\n  context:\n    cluster: default\n    user: default\nusers:\n- name: default\n  user:\n    client-certificate-data: ", host, port);
+    if (append_base64_file(&out, path_in(a, dir, "admin.crt"), reterr) != 0) return -1;
+    buf_append_str(&out, "\n    client-key-data: ");
+    if (append_base64_file(&out, path_in(a, dir, "admin.key"), reterr) != 0) return -1;
+    buf_append_char(&out, '\n');
+    char *tmp = arena_printf(a, "%s.tmp", path);
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) return status_errno(reterr, tmp);
+    bool ok = write(fd, out.data, out.len) == (ssize_t)out.len;
+    if (close(fd) != 0 || !ok || rename(tmp, path) != 0) return status_errno(reterr, path);
+    return 0;
+}

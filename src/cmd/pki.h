@@ -1,0 +1,10 @@
+/* The cluster's own certificates under DATA_DIR/tls, and the admin's kubeconfig. */
+#ifndef CKUBE_CMD_PKI_H
+#define CKUBE_CMD_PKI_H
+#include "base/status.h"
+
+/* Makes what is missing or about to expire: client and server CAs, the apiserver's serving certificate, the admin's client certificate, the signing key. */
+int pki_ensure(const char *data_dir, const char *advertise_address, const char *service_ip, struct status *reterr);
+/* DATA_DIR/admin.kubeconfig, with everything inline. */
+int pki_write_admin_kubeconfig(const char *data_dir, const char *path, const char *host, int port, struct status *reterr);
+#endif

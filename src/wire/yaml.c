@@ -1,0 +1,311 @@
+/* libfyaml parses; which scalar is a number, a boolean or null is decided here, since clients rely on YAML 1.1's rules. */
+#include "wire/yaml.h"
+#include <errno.h>
+#include <libfyaml.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include "base/str.h"
+#include "wire/json.h"
+
+enum { DEPTH_MAX = 200, NODES_MAX = 200000 };
+
+struct converter {
+    struct fy_document *doc;
+    struct buf *out;
+    char **duplicate;
+    struct status *err;
+    size_t nodes;
+    int depth;
+};
+
+static bool is_word(const char *s, const char *const *words) {
+    for (; *words; words++)
+        if (strcmp(s, *words) == 0) return true;
+    return false;
+}
+
+/* YAML 1.1 integers: decimal, 0x, 0b, 0o and plain leading 0 for octal, with underscores. */
+static bool as_integer(const char *s, struct buf *out) {
+    char digits[80];
+    size_t n = 0;
+    bool negative = *s == '-';
+    if (*s == '-' || *s == '+') s++;
+    if (*s < '0' || *s > '9') return false;
+    for (const char *p = s; *p; p++) {
+        if (*p == '_') continue;
+        if (n + 1 >= sizeof(digits)) return false;
+        digits[n++] = *p;
+    }
+    digits[n] = 0;
+    int base = 10;
+    const char *from = digits;
+    if (digits[0] == '0' && n > 1) {
+        base = digits[1] == 'x' || digits[1] == 'X' ? 16 : digits[1] == 'b' || digits[1] == 'B' ? 2 : 8;
+        from += base != 8 ? 2 : digits[1] == 'o' || digits[1] == 'O' ? 2 : 1;
+    }
+    char *end;
+    errno = 0;
+    unsigned long long v = strtoull(from, &end, base);
+    if (!*from || *end || errno) return false;
+    buf_printf(out, "%s%llu", negative ? "-" : "", v);
+    return true;
+}
+
+static bool as_float(const char *s, struct buf *out) {
+    char text[80];
+    size_t n = 0;
+    bool digit = false, mark = false;
+    for (const char *p = s; *p; p++) {
+        if (*p == '_') continue;
+        if (!strchr("0123456789.eE+-", *p) || n + 1 >= sizeof(text)) return false;
+        digit |= *p >= '0' && *p <= '9';
+        mark |= *p == '.' || *p == 'e' || *p == 'E';
+        text[n++] = *p;
+    }
+    text[n] = 0;
+    char *end;
+    double v = strtod(text, &end);
+    if (!digit || !mark || *end || strchr("eE", text[0])) return false;
+    json_write_double(out, v);
+    return true;
+}
+
+static void put_plain_scalar(struct converter *c, const char *s) {
+    static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
+    static const char *const trues[] = {"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON", NULL};
+    static const char *const falses[] = {"n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF", NULL};
+    if (is_word(s, nulls)) buf_append_str(c->out, "null");
+    else if (is_word(s, trues)) buf_append_str(c->out, "true");
+    else if (is_word(s, falses)) buf_append_str(c->out, "false");
+    else if (!as_integer(s, c->out) && !as_float(s, c->out)) json_write_string(c->out, s);
+}
+
+static char *scalar_text(struct fy_node *n) {
+    size_t len = 0;
+    const char *s = fy_node_get_scalar(n, &len);
+    return s ? strndup(s, len) : strdup("");
+}
+
+static bool is_quoted(struct fy_node *n) {
+    enum fy_node_style style = fy_node_get_style(n);
+    return style == FYNS_SINGLE_QUOTED || style == FYNS_DOUBLE_QUOTED || style == FYNS_LITERAL || style == FYNS_FOLDED;
+}
+
+static int put_node(struct converter *c, struct fy_node *n);
+
+/* A key's text: JSON keys are strings, so `yes: 1` has the key "true", as upstream's conversion makes it. */
+static char *key_text(struct converter *c, struct fy_node *key) {
+    char *text = scalar_text(key);
+    if (is_quoted(key)) return text;
+    struct buf plain = BUF_INIT;
+    struct converter inner = *c;
+    inner.out = &plain;
+    put_plain_scalar(&inner, text);
+    if (plain.data && plain.data[0] != '"') {
+        free(text);
+        return buf_steal(&plain);
+    }
+    buf_release(&plain);
+    return text;
+}
+
+struct entry { char *key; struct fy_node *value; };
+struct entries { struct entry *items; size_t len; };
+
+static void add_entry(struct converter *c, struct entries *e, char *key, struct fy_node *value, bool merged) {
+    for (size_t i = 0; i < e->len; i++) {
+        if (strcmp(e->items[i].key, key) != 0) continue;
+        if (!merged) {
+            if (c->duplicate && !*c->duplicate) *c->duplicate = strdup(key);
+            e->items[i].value = value;
+        }
+        free(key);
+        return;
+    }
+    e->items = realloc(e->items, (e->len + 1) * sizeof(*e->items));
+    CHECK(e->items);
+    e->items[e->len++] = (struct entry){key, value};
+}
+
+static struct fy_node *follow(struct converter *c, struct fy_node *n) {
+    for (int i = 0; n && fy_node_is_alias(n) && i < 32; i++) n = fy_node_resolve_alias(n);
+    (void)c;
+    return n;
+}
+
+static void gather(struct converter *c, struct fy_node *map, struct entries *e, bool merged, int depth) {
+    void *it = NULL;
+    struct fy_node_pair *pair;
+    struct fy_node *merge = NULL;
+    if (!map || depth > 20 || fy_node_get_type(map) != FYNT_MAPPING) return;
+    while ((pair = fy_node_mapping_iterate(map, &it)) && ++c->nodes < NODES_MAX) {
+        struct fy_node *key = follow(c, fy_node_pair_key(pair)), *value = fy_node_pair_value(pair);
+        char *raw = key ? scalar_text(key) : strdup("");
+        if (key && strcmp(raw, "<<") == 0 && !is_quoted(key)) merge = value;
+        else add_entry(c, e, key ? key_text(c, key) : strdup("null"), value, merged);
+        free(raw);
+    }
+    merge = follow(c, merge);
+    if (!merge) return;
+    if (fy_node_get_type(merge) == FYNT_SEQUENCE) {
+        it = NULL;
+        for (struct fy_node *item; (item = fy_node_sequence_iterate(merge, &it));) gather(c, follow(c, item), e, true, depth + 1);
+    } else gather(c, merge, e, true, depth + 1);
+}
+
+static int put_mapping(struct converter *c, struct fy_node *n) {
+    struct entries e = {0};
+    int r = 0;
+    gather(c, n, &e, false, 0);
+    buf_append_char(c->out, '{');
+    for (size_t i = 0; i < e.len; i++) {
+        if (i) buf_append_char(c->out, ',');
+        json_write_string(c->out, e.items[i].key);
+        buf_append_char(c->out, ':');
+        if (r == 0) r = put_node(c, e.items[i].value);
+        free(e.items[i].key);
+    }
+    free(e.items);
+    buf_append_char(c->out, '}');
+    return r;
+}
+
+static int put_sequence(struct converter *c, struct fy_node *n) {
+    void *it = NULL;
+    bool first = true;
+    buf_append_char(c->out, '[');
+    for (struct fy_node *item; (item = fy_node_sequence_iterate(n, &it));) {
+        if (!first) buf_append_char(c->out, ',');
+        first = false;
+        if (put_node(c, item) != 0) return -1;
+    }
+    buf_append_char(c->out, ']');
+    return 0;
+}
+
+static int put_node(struct converter *c, struct fy_node *n) {
+    n = follow(c, n);
+    if (!n) {
+        buf_append_str(c->out, "null");
+        return 0;
+    }
+    if (++c->nodes > NODES_MAX || c->depth > DEPTH_MAX) return status_bad_request(c->err, "yaml: document contains excessive aliasing");
+    int r = 0;
+    c->depth++;
+    switch (fy_node_get_type(n)) {
+        case FYNT_MAPPING: r = put_mapping(c, n); break;
+        case FYNT_SEQUENCE: r = put_sequence(c, n); break;
+        case FYNT_SCALAR: {
+            char *text = scalar_text(n);
+            size_t tag_len = 0;
+            const char *tag = fy_node_get_tag(n, &tag_len);
+            bool str_tag = tag && tag_len >= 4 && memcmp(tag + tag_len - 4, ":str", 4) == 0;
+            if (is_quoted(n) || str_tag) json_write_string(c->out, text);
+            else put_plain_scalar(c, text);
+            free(text);
+            break;
+        }
+    }
+    c->depth--;
+    return r;
+}
+
+int yaml_to_json(const char *text, size_t len, struct buf *out, char **ret_duplicate, struct status *reterr) {
+    struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET | FYPCF_ALLOW_DUPLICATE_KEYS | FYPCF_DEFAULT_VERSION_1_1 | FYPCF_SLOPPY_FLOW_INDENTATION};
+    struct fy_parser *p = fy_parser_create(&cfg);
+    CHECK(p);
+    struct fy_document *doc = NULL;
+    if (fy_parser_set_string(p, text, len) == 0) doc = fy_parse_load_document(p);
+    int r = 0;
+    if (!doc) {
+        bool failed = fy_parser_get_stream_error(p);
+        r = failed ? status_bad_request(reterr, "error converting YAML to JSON: yaml: could not parse the document") : 0;
+        if (!failed) buf_append_str(out, "null");
+    } else {
+        struct converter c = {doc, out, ret_duplicate, reterr, 0, 0};
+        r = put_node(&c, fy_document_root(doc));
+        fy_parse_document_destroy(p, doc);
+    }
+    fy_parser_destroy(p);
+    return r;
+}
+
+/* ---- writing ---- */
+
+/* Whether a string would be read back as something else without quotes. */
+static bool needs_quotes(const char *s, size_t len) {
+    struct buf number = BUF_INIT;
+    static const char *const words[] = {"", "~", "null", "Null", "NULL", "y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON", "n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF", "<<", "=", NULL};
+    if (is_word(s, words) || strchr("-?:,[]{}#&*!|>'\"%@` ", s[0]) || s[len - 1] == ' ' || s[len - 1] == ':' || strstr(s, ": ") || strstr(s, " #")) return true;
+    bool numeric = as_integer(s, &number) || as_float(s, &number) || (s[0] >= '0' && s[0] <= '9' && strlen(s) >= 10 && s[4] == '-' && s[7] == '-');
+    buf_release(&number);
+    return numeric;
+}
+
+static void put_string(struct buf *out, const char *s, size_t len, int indent) {
+    bool control = false;
+    for (size_t i = 0; i < len; i++) control |= ((unsigned char)s[i] < ' ' && s[i] != '\n') || s[i] == 0x7f;
+    if (control || (memchr(s, '\n', len) && (s[0] == ' ' || s[0] == '\n'))) json_write_string_n(out, s, len);
+    else if (memchr(s, '\n', len)) {
+        buf_append_str(out, s[len - 1] != '\n' ? "|-" : len > 1 && s[len - 2] == '\n' ? "|+" : "|");
+        const char *p = s, *end = s + len;
+        while (p < end) {
+            const char *nl = memchr(p, '\n', (size_t)(end - p));
+            size_t n = nl ? (size_t)(nl - p) : (size_t)(end - p);
+            buf_append_char(out, '\n');
+            if (n) buf_printf(out, "%*s%.*s", indent, "", (int)n, p);
+            p += n + 1;
+        }
+    } else if (len == 0) buf_append_str(out, "\"\"");
+    else if (needs_quotes(s, len)) {
+        if (!memchr(s, '\'', len) && strchr("-?:,[]{}#&*!|>\"%@` ", s[0])) buf_printf(out, "'%s'", s);
+        else json_write_string_n(out, s, len);
+    } else buf_append(out, s, len);
+}
+
+static int compare_keys(const void *a, const void *b) { return strcmp(yyjson_get_str(*(yyjson_val *const *)a), yyjson_get_str(*(yyjson_val *const *)b)); }
+
+static void put_value(struct buf *out, yyjson_val *v, int indent, bool in_list);
+
+static void put_object(struct buf *out, yyjson_val *v, int indent, bool in_list) {
+    size_t n = yyjson_obj_size(v), i, max;
+    yyjson_val **keys = malloc(n * sizeof(*keys)), *key, *item;
+    CHECK(keys);
+    yyjson_obj_foreach(v, i, max, key, item) keys[i] = key;
+    qsort(keys, n, sizeof(*keys), compare_keys);
+    for (i = 0; i < n; i++) {
+        if (i || !in_list) buf_printf(out, "%*s", indent, "");
+        put_string(out, yyjson_get_str(keys[i]), yyjson_get_len(keys[i]), 0);
+        buf_append_char(out, ':');
+        item = yyjson_obj_iter_get_val(keys[i]);
+        bool block = (yyjson_is_obj(item) && yyjson_obj_size(item)) || (yyjson_is_arr(item) && yyjson_arr_size(item));
+        buf_append_char(out, block ? '\n' : ' ');
+        put_value(out, item, yyjson_is_arr(item) ? indent : indent + 2, false);
+    }
+    free(keys);
+}
+
+static void put_value(struct buf *out, yyjson_val *v, int indent, bool in_list) {
+    size_t i, max;
+    yyjson_val *item;
+    if (yyjson_is_obj(v) && yyjson_obj_size(v)) {
+        put_object(out, v, indent, in_list);
+        return;
+    }
+    if (yyjson_is_arr(v) && yyjson_arr_size(v)) {
+        yyjson_arr_foreach(v, i, max, item) {
+            if (i || !in_list) buf_printf(out, "%*s", indent, "");
+            buf_append_str(out, "- ");
+            put_value(out, item, indent + 2, true);
+        }
+        return;
+    }
+    if (yyjson_is_obj(v)) buf_append_str(out, "{}");
+    else if (yyjson_is_str(v)) put_string(out, yyjson_get_str(v), yyjson_get_len(v), indent);
+    else json_write_value(out, v);
+    buf_append_char(out, '\n');
+}
+
+void yaml_write(struct buf *out, yyjson_val *root) { put_value(out, root, 0, false); }

@@ -1,0 +1,12 @@
+/* YAML in and out, as sigs.k8s.io/yaml does it: YAML 1.1's scalars (yes, on, 0o17, 1_000), merge keys, the first document of a stream. */
+#ifndef CKUBE_WIRE_YAML_H
+#define CKUBE_WIRE_YAML_H
+#include <yyjson.h>
+#include "base/buf.h"
+#include "base/status.h"
+
+/* YAML text as JSON text. Duplicate keys keep the last value; the first such key's name goes to *ret_duplicate (heap, the caller frees; NULL: not wanted). */
+int yaml_to_json(const char *text, size_t len, struct buf *out, char **ret_duplicate, struct status *reterr);
+/* A JSON value as block-style YAML with sorted keys. */
+void yaml_write(struct buf *out, yyjson_val *root);
+#endif
