@@ -17,7 +17,7 @@
 #include <sys/types.h>
 #include "base/buf.h"
 #include "base/status.h"
-#include "wire/http_server.h" /* struct http_header */
+#include "wire/http_types.h"
 
 struct http_client;
 struct http_client_options {
