@@ -335,7 +335,7 @@ static int get_submessage(struct reader *r, const struct field_desc *f, void *at
 }
 
 static int get_plain(struct reader *r, const struct field_desc *f, unsigned wire, void *at) {
-    uint64_t v;
+    uint64_t v = 0;
     const unsigned char *data;
     size_t len;
     switch ((enum field_kind)f->kind) {
