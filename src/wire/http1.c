@@ -34,6 +34,7 @@ static void header_complete(struct conn *c) {
         request_add_header(c->current, c->name.data, c->name.len, buf_cstr(&c->value), c->value.len);
     buf_clear(&c->name);
     buf_clear(&c->value);
+    c->header_bytes += 4; /* what stands between and behind */
     c->in_value = false;
 }
 

@@ -293,10 +293,18 @@ static const char *tls_reason(struct sock *s) {
     return text ? text : s->raw_eof ? "EOF" : "tls: handshake failed";
 }
 
+/* Someone speaks plain HTTP to a TLS port: he gets Go's words for it, unencrypted. */
+static void explain_tls(struct sock *s) {
+    static const char words[] = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    buf_clear(&scratch.cipher);
+    if (send(s->fd, words, sizeof(words) - 1, MSG_NOSIGNAL) > 0) shutdown(s->fd, SHUT_WR);
+}
+
 static void handshake(struct sock *s) {
     int n = SSL_do_handshake(s->ssl);
     int e = n == 1 ? SSL_ERROR_NONE : SSL_get_error(s->ssl, n);
     const char *why = n == 1 || e == SSL_ERROR_WANT_READ ? NULL : tls_reason(s);
+    if (why && SSL_is_server(s->ssl) && ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_HTTP_REQUEST) explain_tls(s);
     send_scratch(s);
     if (s->closing) return;
     if (why) {
