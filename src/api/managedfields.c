@@ -275,6 +275,12 @@ static bool same_set(const struct node *x, const struct node *y) {
     return true;
 }
 
+/* Kinds whose status is a subresource of its own. */
+static bool has_status(const struct type_desc *type) {
+    const struct resource_desc *d = api_resource_of_type(type);
+    return d && api_resource_find(d->group, d->version, d->resource, "status");
+}
+
 void managed_fields_update(struct arena *a, const struct type_desc *type, const void *old, void *object, const char *manager, const char *subresource, int64_t now_s) {
     struct object *obj = object;
     struct node changed = {0}, present = {0};
@@ -284,6 +290,11 @@ void managed_fields_update(struct arena *a, const struct type_desc *type, const 
     walk_struct(&w, type, as_document(a, type, old), as_document(a, type, obj), &changed, &present);
     strip(&changed);
     strip(&present);
+    /* Upstream's reset fields: a write to the object cannot own its status, a write to its status nothing else. */
+    if (str_eq(subresource, "status")) {
+        for (size_t i = changed.children.len; i-- > 0;)
+            if (strcmp(changed.children.items[i].key, "f:status") != 0 && strcmp(changed.children.items[i].key, "f:metadata") != 0) remove_child(&changed, changed.children.items[i].key);
+    } else if (str_empty(subresource) && has_status(type)) remove_child(&changed, "f:status");
     bool found = false;
     const char *version = type_api_version(a, type);
     LIST_FOREACH(e, &before) {

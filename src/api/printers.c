@@ -88,7 +88,7 @@ struct metav1_Table *printers_table(struct arena *a, const struct type_desc *typ
     const struct type_desc *item = type->item_type ? type->item_type : type;
     const struct printer *p = printer_find(item);
     const struct column *columns = p ? p->columns : default_columns;
-    size_t columns_len = p ? p->columns_len : ARRAY_LEN(default_columns);
+    size_t columns_len = p ? *p->columns_len : ARRAY_LEN(default_columns);
     t->kind = "Table";
     t->apiVersion = "meta.k8s.io/v1";
     for (size_t i = 0; i < columns_len; i++) {
@@ -121,7 +121,8 @@ void *printers_partial_metadata(struct arena *a, const struct type_desc *type, c
     m->apiVersion = "meta.k8s.io/v1";
     m->metadata = list->metadata;
     for (size_t i = 0; i < list->items.len; i++)
-        LIST_PUSH(a, &m->items)->metadata = ((const struct object *)(const void *)((const char *)list->items.items + i * type->item_type->size))->metadata;
+        *LIST_PUSH(a, &m->items) = (struct metav1_PartialObjectMetadata){.kind = "PartialObjectMetadata", .apiVersion = "meta.k8s.io/v1",
+            .metadata = ((const struct object *)(const void *)((const char *)list->items.items + i * type->item_type->size))->metadata};
     *ret_type = &metav1_PartialObjectMetadataList_desc;
     return m;
 }

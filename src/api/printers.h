@@ -23,7 +23,7 @@ struct column { const char *name, *type, *format, *description; int priority; };
 struct printer {
     const struct type_desc *type;
     const struct column *columns;
-    size_t columns_len;
+    const size_t *columns_len;
     void (*print)(struct row *row, const void *obj);
 };
 const struct printer *printer_find(const struct type_desc *type); /* NULL: name and age */

@@ -258,7 +258,13 @@ static int validate_delete_options(struct api_request *r, const struct metav1_De
     if (o->propagationPolicy && !str_in(o->propagationPolicy, policies))
         field_not_supported(&errs, FIELD(NULL, "propagationPolicy"), o->propagationPolicy, (const char *const[]){"Background", "Foreground", "Orphan", "nil", NULL});
     for (size_t i = 0; i < o->dryRun.len; i++)
-        if (!str_eq(o->dryRun.items[i], "All")) field_not_supported(&errs, FIELD(NULL, "dryRun"), o->dryRun.items[i], all);
+        if (!str_eq(o->dryRun.items[i], "All")) {
+            struct buf given = BUF_INIT;
+            for (size_t j = 0; j < o->dryRun.len; j++) buf_printf(&given, "%s\"%s\"", j ? "," : "[", o->dryRun.items[j]);
+            field_error_add(&errs, "FieldValueNotSupported", FIELD(NULL, "dryRun"), "Unsupported value: %s]: supported values: \"%s\"", given.data, all[0]);
+            buf_release(&given);
+            break;
+        }
     if (errs.len == 0) return 0;
     return field_errors_status(&errs, "meta.k8s.io", "DeleteOptions", "", reterr);
 }

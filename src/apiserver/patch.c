@@ -47,11 +47,15 @@ static void *patch_transform(struct api_request *r, void *current, void *arg, st
     int failed = p->kind == PATCH_JSON ? json_patch_apply(a, doc, p->body, reterr) : p->kind == PATCH_MERGE ? merge_patch_apply(a, doc, p->body, reterr) : strategic_patch_apply(a, type, doc, p->body, reterr);
     struct object *obj = NULL;
     if (failed) {
-        if (reterr && reterr->code == 422) status_details(reterr, str_empty(r->group) ? NULL : r->group, r->resource, r->name);
+        if (reterr && reterr->code == 422) reterr->has_details = true;
     } else {
         json_write_mut(&text, yyjson_mut_doc_get_root(doc));
         obj = body_decode_json(r, type, buf_cstr(&text), text.len, NULL, reterr);
-        if (!obj && reterr && reterr->code == 400 && p->kind != PATCH_JSON) reterr->code = 400;
+        if (!obj && reterr && reterr->code == 400 && strstr(reterr->message, "json: ")) { /* a patch that does not fit the type is an invalid patch */
+            const char *why = arena_strdup(a, reterr->message);
+            status_set(reterr, 422, REASON_INVALID, " \"\" is invalid: patch: Invalid value: %s: %s", p->kind == PATCH_JSON ? "\"\"" : "map[string]interface {}{}", why);
+            status_add_cause(reterr, "FieldValueInvalid", "patch", "Invalid value: %s", why);
+        }
     }
     buf_release(&text);
     if (!obj) return NULL;

@@ -186,7 +186,8 @@ static int before_update(struct api_request *r, const struct strategy *st, struc
         if (st->prepare_status_update) st->prepare_status_update(r, obj, old);
     } else {
         if (st->prepare_update) st->prepare_update(r, obj, old);
-        if ((st->flags & HAS_GENERATION) && spec_changed(st, obj, old)) obj->metadata.generation = old->metadata.generation + 1;
+        bool annotations = st->type == &appsv1_Deployment_desc && !string_map_equal(&obj->metadata.annotations, &old->metadata.annotations);
+        if ((st->flags & HAS_GENERATION) && (annotations || spec_changed(st, obj, old))) obj->metadata.generation = old->metadata.generation + 1;
     }
     if (admission_mutate(r, st, ADMIT_UPDATE, obj, old, o, reterr) != 0) return -1;
     validate_object_meta_update(&obj->metadata, &old->metadata, FIELD(NULL, "metadata"), &errs);
@@ -239,7 +240,7 @@ int registry_update(struct api_request *r, const struct strategy *st, const char
         }
         struct object *old = current, *obj = transform(r, object_copy(r->arena, st->type, current), arg, reterr);
         if (!obj) return -1;
-        if (!str_empty(obj->metadata.uid) && !str_eq(obj->metadata.uid, old->metadata.uid))
+        if (str_eq(r->verb, "update") && !str_empty(obj->metadata.uid) && !str_eq(obj->metadata.uid, old->metadata.uid))
             return status_conflict(reterr, st->group, st->resource, name, arena_printf(r->arena, "Precondition failed: UID in precondition: %s, UID in object meta: %s", obj->metadata.uid, old->metadata.uid));
         bool conditional = !str_empty(obj->metadata.resourceVersion) && !str_eq(obj->metadata.resourceVersion, "0");
         if (!conditional && (st->flags & NO_UNCONDITIONAL_UPDATE)) {
@@ -311,7 +312,7 @@ static void mark_deleted(struct api_request *r, const struct strategy *st, struc
         m->deletionTimestamp = time_from_s(now + grace);
         if (m->generation > 0 || (st->flags & HAS_GENERATION)) m->generation++;
     }
-    m->deletionGracePeriodSeconds = (struct opt_int64)OPT(grace);
+    if (st->type != &corev1_Namespace_desc) m->deletionGracePeriodSeconds = (struct opt_int64)OPT(grace);
 }
 
 int registry_delete(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, const struct metav1_DeleteOptions *options, bool dry_run,

@@ -31,7 +31,7 @@ void validate_labels(const struct string_map *labels, const struct field_path *a
         field_invalid_each(errs, at, e->key, &msgs);
         msgs = (struct string_list){0};
         name_label_value(errs->arena, str_or(e->value, ""), &msgs);
-        field_invalid_each(errs, FIELD_KEY(at, e->key), e->value, &msgs);
+        field_invalid_each(errs, at, e->value, &msgs);
     }
 }
 
