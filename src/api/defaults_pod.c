@@ -33,6 +33,7 @@ static void probe(struct corev1_Probe *p) {
 
 static void lifecycle(struct corev1_Lifecycle *l) {
     if (!l) return;
+    l->stopSignal = NULL; /* its feature gate is off by default */
     if (l->postStart) http_get(l->postStart->httpGet);
     if (l->preStop) http_get(l->preStop->httpGet);
 }
@@ -138,9 +139,31 @@ static void requests_from_limits(struct arena *a, struct corev1_ResourceRequirem
         if (!string_map_has(&r->requests, e->key)) string_map_set(a, &r->requests, e->key, e->value);
 }
 
+/* Requests of the whole Pod, where it has limits but not requests: what its containers ask for, or else the limit. */
+static void pod_level_requests(struct arena *a, struct corev1_PodSpec *s) {
+    static const char *const names[] = {"cpu", "memory"};
+    if (!s->resources || !s->resources->limits.len) return;
+    for (size_t i = 0; i < 2; i++) {
+        struct quantity sum = {0};
+        bool any = false;
+        if (string_map_has(&s->resources->requests, names[i])) continue;
+        LIST_FOREACH(c, &s->containers) {
+            const char *v = string_map_get(&c->resources.requests, names[i]);
+            if (!v) continue;
+            struct quantity q = quantity_of(v);
+            quantity_add(&sum, &q);
+            any = true;
+        }
+        if (any) string_map_set(a, &s->resources->requests, names[i], quantity_format(a, &sum));
+    }
+    LIST_FOREACH(e, &s->resources->limits)
+        if (!string_map_has(&s->resources->requests, e->key)) string_map_set(a, &s->resources->requests, e->key, e->value);
+}
+
 void default_pod(struct arena *a, struct corev1_Pod *pod) {
     default_pod_spec(a, &pod->spec);
     LIST_FOREACH(c, &pod->spec.containers) requests_from_limits(a, &c->resources);
     LIST_FOREACH(c, &pod->spec.initContainers) requests_from_limits(a, &c->resources);
+    pod_level_requests(a, &pod->spec);
     DEFAULT_OPT(pod->spec.enableServiceLinks, true);
 }

@@ -33,7 +33,7 @@ static bool dns_subdomain_form(const char *s) {
 }
 
 #define LABEL_FORM "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-static void too_long(struct arena *a, struct string_list *msgs, int max) { say(a, msgs, "must be no more than %d bytes", max); }
+static void too_long(struct arena *a, struct string_list *msgs, int max) { say(a, msgs, "must be no more than %d characters", max); }
 
 void name_dns1123_label(struct arena *a, const char *v, struct string_list *msgs) {
     if (strlen(v) > 63) too_long(a, msgs, 63);
@@ -78,7 +78,7 @@ void name_qualified(struct arena *a, const char *v, struct string_list *msgs) {
     static const char form[] = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or "
                                "'123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
     if (slash && strchr(name, '/')) {
-        say(a, msgs, "a qualified name %s with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')", form);
+        say(a, msgs, "a valid label key %s with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')", form);
         return;
     }
     if (slash) {
@@ -94,7 +94,7 @@ void name_qualified(struct arena *a, const char *v, struct string_list *msgs) {
 }
 
 void name_label_value(struct arena *a, const char *v, struct string_list *msgs) {
-    if (strlen(v) > 63) too_long(a, msgs, 63);
+    if (strlen(v) > 63) say(a, msgs, "must be no more than 63 bytes");
     if (*v && !qualified_form(v, strlen(v)))
         say(a, msgs, "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. "
                      "'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')");

@@ -66,7 +66,7 @@ static int service_account(struct api_request *r, struct corev1_Pod *pod, struct
     if (str_empty(pod->spec.serviceAccountName)) pod->spec.serviceAccountName = pod->spec.serviceAccount = "default";
     if (registry_get(r, strategy_find("", "serviceaccounts"), r->namespace, pod->spec.serviceAccountName, &found, NULL, &err) != 0) {
         status_forbidden(reterr, "", "pods", pod->metadata.name,
-                         arena_printf(r->arena, "error looking up service account %s/%s: %s", r->namespace, pod->spec.serviceAccountName, status_message(&err)));
+                         arena_printf(r->arena, "error looking up service account %s/%s: serviceaccount \"%s\" not found", r->namespace, pod->spec.serviceAccountName, pod->spec.serviceAccountName));
         status_release(&err);
         return -1;
     }

@@ -4,6 +4,8 @@
 #include "api/quantity.h"
 #include "api/validation/core.h"
 #include "api/validation/meta.h"
+#include "api/validation/pod_scheduling.h"
+#include "api/validation/pod_security.h"
 #include "api/validation/pod_volumes.h"
 #include "base/str.h"
 
@@ -32,13 +34,19 @@ static bool standard_container_resource(const char *name) {
     return str_in(name, known) || huge(name);
 }
 
+static bool standard_resource(const char *name) {
+    static const char *const known[] = {"cpu", "memory", "ephemeral-storage", "storage", "pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims",
+        "services.nodeports", "services.loadbalancers", "requests.cpu", "requests.memory", "requests.storage", "requests.ephemeral-storage", "limits.cpu", "limits.memory", "limits.ephemeral-storage", NULL};
+    return str_in(name, known) || huge(name) || str_has_prefix(name, "requests.hugepages-");
+}
+
 static void resource_name(const char *name, const struct field_path *at, struct field_errors *errs) {
     struct string_list msgs = {0};
     name_qualified(errs->arena, name, &msgs);
     field_invalid_each(errs, at, name, &msgs);
     if (msgs.len) return;
     if (!strchr(name, '/') && !standard_container_resource(name)) {
-        field_invalid(errs, at, name, "must be a standard resource type or fully qualified");
+        if (!standard_resource(name)) field_invalid(errs, at, name, "must be a standard resource type or fully qualified");
         field_invalid(errs, at, name, "must be a standard resource for containers");
     }
 }
@@ -147,8 +155,8 @@ static void environment(const struct corev1_Container *c, const struct field_pat
         }
         if (e->configMapRef && str_empty(e->configMapRef->name)) field_required(errs, FIELD(FIELD(p, "configMapRef"), "name"), "%s", "");
         if (e->secretRef && str_empty(e->secretRef->name)) field_required(errs, FIELD(FIELD(p, "secretRef"), "name"), "%s", "");
-        if (!e->configMapRef && !e->secretRef) field_invalid(errs, p, "", "must specify one of: `configMapRef` or `secretRef`");
-        else if (e->configMapRef && e->secretRef) field_invalid(errs, p, "", "may not have more than one field specified at a time");
+        if (!e->configMapRef && !e->secretRef) field_invalid(errs, FIELD(at, "envFrom"), "", "must specify one of: `configMapRef` or `secretRef`");
+        else if (e->configMapRef && e->secretRef) field_invalid(errs, FIELD(at, "envFrom"), "", "may not have more than one field specified at a time");
     }
 }
 
@@ -180,6 +188,12 @@ static void http_get(const struct corev1_HTTPGetAction *h, const struct field_pa
     if (str_empty(h->path)) field_required(errs, FIELD(at, "path"), "%s", "");
     port_or_name(&h->port, FIELD(at, "port"), errs);
     if (!str_in(h->scheme, schemes)) field_not_supported(errs, FIELD(at, "scheme"), h->scheme, schemes);
+    for (size_t i = 0; i < h->httpHeaders.len; i++) {
+        const char *name = str_or(h->httpHeaders.items[i].name, "");
+        bool ok = *name != 0;
+        for (const char *c = name; *c; c++) ok &= (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || *c == '-';
+        if (!ok) field_invalid(errs, FIELD(at, "httpHeaders"), name, "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')");
+    }
 }
 
 static void handler(const struct corev1_ExecAction *exec, const struct corev1_HTTPGetAction *http, const struct corev1_TCPSocketAction *tcp, const struct corev1_GRPCAction *grpc, const struct corev1_SleepAction *sleep,
@@ -198,6 +212,7 @@ static void handler(const struct corev1_ExecAction *exec, const struct corev1_HT
 
 static void probe(const struct corev1_Probe *p, const struct field_path *at, bool one_success, struct field_errors *errs) {
     if (!p) return;
+    if (!one_success && p->terminationGracePeriodSeconds.has) field_invalid_int(errs, FIELD(at, "terminationGracePeriodSeconds"), p->terminationGracePeriodSeconds.value, "must not be set for readinessProbes");
     handler(p->exec, p->httpGet, p->tcpSocket, p->grpc, NULL, at, errs);
     validate_non_negative(p->initialDelaySeconds, FIELD(at, "initialDelaySeconds"), errs);
     validate_non_negative(p->timeoutSeconds, FIELD(at, "timeoutSeconds"), errs);
@@ -237,7 +252,7 @@ static void volume_mounts(const struct corev1_Container *c, const struct corev1_
 }
 
 static void container(const struct corev1_Container *c, const struct corev1_PodSpec *spec, bool init, const struct field_path *at, struct field_errors *errs) {
-    static const char *const policies[] = {"Always", "IfNotPresent", "Never", NULL}, *const message_policies[] = {"FallbackToLogsOnError", "File", NULL};
+    static const char *const policies[] = {"Always", "IfNotPresent", "Never", NULL}, *const message_policies[] = {"File", "FallbackToLogsOnError", NULL};
     struct string_list msgs = {0};
     if (str_empty(c->name)) field_required(errs, FIELD(at, "name"), "%s", "");
     else {
@@ -245,7 +260,7 @@ static void container(const struct corev1_Container *c, const struct corev1_PodS
         field_invalid_each(errs, FIELD(at, "name"), c->name, &msgs);
     }
     if (str_empty(c->image)) field_required(errs, FIELD(at, "image"), "%s", "");
-    else if (c->image[0] == ' ' || c->image[strlen(c->image) - 1] == ' ') field_invalid(errs, FIELD(at, "image"), c->image, "must not have leading or trailing whitespace");
+    else if (strchr(" \t\r\n", c->image[0]) || strchr(" \t\r\n", c->image[strlen(c->image) - 1])) field_invalid(errs, FIELD(at, "image"), c->image, "must not have leading or trailing whitespace");
     if (!str_in(c->terminationMessagePolicy, message_policies)) field_not_supported(errs, FIELD(at, "terminationMessagePolicy"), c->terminationMessagePolicy, message_policies);
     ports(c, at, errs);
     environment(c, at, errs);
@@ -258,8 +273,10 @@ static void container(const struct corev1_Container *c, const struct corev1_PodS
         if (c->livenessProbe) field_forbidden(errs, FIELD(at, "livenessProbe"), "may not be set for init containers without restartPolicy=Always");
         if (c->readinessProbe) field_forbidden(errs, FIELD(at, "readinessProbe"), "may not be set for init containers without restartPolicy=Always");
         if (c->startupProbe) field_forbidden(errs, FIELD(at, "startupProbe"), "may not be set for init containers without restartPolicy=Always");
+        validate_container_security(c->securityContext, spec, FIELD(at, "securityContext"), errs);
         return;
     }
+    validate_container_security(c->securityContext, spec, FIELD(at, "securityContext"), errs);
     lifecycle(c->lifecycle, FIELD(at, "lifecycle"), errs);
     probe(c->livenessProbe, FIELD(at, "livenessProbe"), true, errs);
     probe(c->readinessProbe, FIELD(at, "readinessProbe"), false, errs);
@@ -320,14 +337,14 @@ static void tolerations(const struct corev1_PodSpec *s, const struct field_path 
             name_label_value(errs->arena, str_or(t->value, ""), &msgs);
             field_invalid_each(errs, FIELD(p, "operator"), t->value, &msgs);
         } else if (str_eq(t->operator, "Exists")) {
-            if (!str_empty(t->value)) field_invalid_raw(errs, FIELD(p, "operator"), object_json_text(errs->arena, &corev1_Toleration_desc, t), "value must be empty when `operator` is 'Exists'");
+            if (!str_empty(t->value)) field_invalid(errs, FIELD(p, "operator"), t->value, "value must be empty when `operator` is 'Exists'");
         } else field_not_supported(errs, FIELD(p, "operator"), t->operator, (const char *const[]){"Equal", "Exists", NULL});
         if (!str_empty(t->effect) && !str_in(t->effect, effects)) field_not_supported(errs, FIELD(p, "effect"), t->effect, (const char *const[]){"NoSchedule", "PreferNoSchedule", "NoExecute", NULL});
     }
 }
 
 void validate_pod_spec(const struct corev1_PodSpec *s, const struct metav1_ObjectMeta *meta UNUSED, const struct field_path *at, bool is_template UNUSED, struct field_errors *errs) {
-    static const char *const restart[] = {"Always", "OnFailure", "Never", NULL}, *const dns[] = {"ClusterFirst", "ClusterFirstWithHostNet", "Default", "None", NULL};
+    static const char *const restart[] = {"Always", "OnFailure", "Never", NULL}, *const dns[] = {"ClusterFirstWithHostNet", "ClusterFirst", "Default", "None", NULL};
     struct string_list msgs = {0};
     validate_volumes(s, FIELD(at, "volumes"), errs);
     containers(s, at, errs);
@@ -341,7 +358,9 @@ void validate_pod_spec(const struct corev1_PodSpec *s, const struct metav1_Objec
                 const struct corev1_ContainerPort *p = &s->containers.items[i].ports.items[k];
                 if (p->hostPort != p->containerPort) field_invalid_int(errs, FIELD(FIELD_INDEX(FIELD(FIELD_INDEX(FIELD(at, "containers"), i), "ports"), k), "hostPort"), p->hostPort, "must match `containerPort` when `hostNetwork` is true");
             }
-    if (str_eq(s->dnsPolicy, "None") && (!s->dnsConfig || !s->dnsConfig->nameservers.len)) field_required(errs, FIELD(FIELD(at, "dnsConfig"), "nameservers"), "must provide at least one DNS nameserver when `dnsPolicy` is None");
+    validate_pod_security(s, at, errs);
+    validate_dns_config(s, FIELD(at, "dnsConfig"), errs);
+    validate_scheduling(s, at, errs);
     if (!str_empty(s->serviceAccountName)) {
         object_name_dns_subdomain(errs->arena, s->serviceAccountName, false, &msgs);
         field_invalid_each(errs, FIELD(at, "serviceAccountName"), s->serviceAccountName, &msgs);
@@ -361,6 +380,13 @@ void validate_pod_spec(const struct corev1_PodSpec *s, const struct metav1_Objec
         field_invalid_each(errs, FIELD(at, label_names[i]), labels[i], &msgs);
     }
     tolerations(s, at, errs);
+    validate_os(s, at, errs);
+    for (size_t i = 0; i < s->hostAliases.len; i++)
+        for (size_t j = 0; j < s->hostAliases.items[i].hostnames.len; j++) {
+            struct string_list bad = {0};
+            name_dns1123_subdomain(errs->arena, s->hostAliases.items[i].hostnames.items[j], &bad);
+            field_invalid_each(errs, FIELD_INDEX(FIELD(FIELD_INDEX(FIELD(at, "hostAliases"), i), "hostnames"), j), s->hostAliases.items[i].hostnames.items[j], &bad);
+        }
     for (size_t i = 0; i < s->hostAliases.len; i++)
         if (!name_is_ip(s->hostAliases.items[i].ip)) field_invalid(errs, FIELD(FIELD_INDEX(FIELD(at, "hostAliases"), i), "ip"), s->hostAliases.items[i].ip, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
     if (s->terminationGracePeriodSeconds.has) validate_non_negative(s->terminationGracePeriodSeconds.value, FIELD(at, "terminationGracePeriodSeconds"), errs);

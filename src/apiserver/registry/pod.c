@@ -38,14 +38,50 @@ static const char *qos_class(const struct corev1_PodSpec *s) {
     return t.all_limited && t.equal ? "Guaranteed" : "Burstable";
 }
 
+/* Old objects may hold a negative grace period: it counts as the shortest. */
+static void fix_grace(struct corev1_Pod *pod) {
+    if (pod->spec.terminationGracePeriodSeconds.has && pod->spec.terminationGracePeriodSeconds.value < 0) pod->spec.terminationGracePeriodSeconds.value = 1;
+}
+
+/* Upstream merges matchLabelKeys and mismatchLabelKeys of affinity terms into their selectors when the Pod is made. */
+static void merge_label_keys(struct arena *a, const struct corev1_Pod *pod, struct corev1_PodAffinityTerm *t) {
+    if (!t->labelSelector || (!t->matchLabelKeys.len && !t->mismatchLabelKeys.len)) return;
+    for (size_t i = 0; i < t->matchLabelKeys.len + t->mismatchLabelKeys.len; i++) {
+        bool match = i < t->matchLabelKeys.len;
+        const char *key = match ? t->matchLabelKeys.items[i] : t->mismatchLabelKeys.items[i - t->matchLabelKeys.len], *value = string_map_get(&pod->metadata.labels, key);
+        if (!value) continue;
+        struct metav1_LabelSelectorRequirement *e = LIST_PUSH(a, &t->labelSelector->matchExpressions);
+        *e = (struct metav1_LabelSelectorRequirement){.key = key, .operator = match ? "In" : "NotIn"};
+        string_list_push(a, &e->values, value);
+    }
+}
+
+static void apply_label_keys(struct arena *a, struct corev1_Pod *pod) {
+    struct corev1_Affinity *f = pod->spec.affinity;
+    if (!f) return;
+    if (f->podAffinity) {
+        LIST_FOREACH(t, &f->podAffinity->requiredDuringSchedulingIgnoredDuringExecution) merge_label_keys(a, pod, t);
+        LIST_FOREACH(t, &f->podAffinity->preferredDuringSchedulingIgnoredDuringExecution) merge_label_keys(a, pod, &t->podAffinityTerm);
+    }
+    if (f->podAntiAffinity) {
+        LIST_FOREACH(t, &f->podAntiAffinity->requiredDuringSchedulingIgnoredDuringExecution) merge_label_keys(a, pod, t);
+        LIST_FOREACH(t, &f->podAntiAffinity->preferredDuringSchedulingIgnoredDuringExecution) merge_label_keys(a, pod, &t->podAffinityTerm);
+    }
+}
+
 static void pod_prepare_create(struct api_request *r, void *obj) {
     struct corev1_Pod *pod = obj;
+    fix_grace(pod);
+    apply_label_keys(r->arena, pod);
     pod->status = (struct corev1_PodStatus){.phase = "Pending", .qosClass = qos_class(&pod->spec)};
     if (pod->spec.schedulingGates.len)
         *LIST_PUSH(r->arena, &pod->status.conditions) = (struct corev1_PodCondition){.type = "PodScheduled", .status = "False", .reason = "SchedulingGated", .message = "Scheduling is blocked due to non-empty scheduling gates"};
 }
 
-static void pod_prepare_update(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_Pod *)obj)->status = ((const struct corev1_Pod *)old)->status; }
+static void pod_prepare_update(struct api_request *r UNUSED, void *obj, const void *old) {
+    ((struct corev1_Pod *)obj)->status = ((const struct corev1_Pod *)old)->status;
+    fix_grace(obj);
+}
 
 static void pod_prepare_status(struct api_request *r UNUSED, void *object, const void *old_object) {
     struct corev1_Pod *pod = object;
