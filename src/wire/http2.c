@@ -69,10 +69,13 @@ static int on_data(nghttp2_session *session, uint8_t flags UNUSED, int32_t id, c
     return 0;
 }
 
+/* A bucket that leaks: short bursts are fine, a lasting flood is not. */
 static int count_reset(struct conn *c) {
-    int64_t now = conn_now_ms(c) / 1000;
-    if (now != c->resets_second) c->resets = 0;
-    c->resets_second = now;
+    int64_t now = conn_now_ms(c), forgiven = (now - c->resets_ms) * HTTP_RESETS_PER_S / 1000;
+    if (forgiven > 0) {
+        c->resets = (int)MAX((int64_t)c->resets - forgiven, (int64_t)0);
+        c->resets_ms = now;
+    }
     return ++c->resets > HTTP_RESETS_MAX ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 

@@ -12,7 +12,8 @@
 
 enum {
     HTTP_STREAMS_MAX = 250,               /* concurrent requests on one HTTP/2 connection, as Go's */
-    HTTP_RESETS_MAX = 1000,               /* streams a client may reset in one second before it is cut (rapid reset) */
+    HTTP_RESETS_MAX = 1000,               /* streams a client may reset in one burst before it is cut (rapid reset) ... */
+    HTTP_RESETS_PER_S = 100,              /* ... and in the long run */
     HTTP_HANDLERS_MAX = 1000,             /* handlers that run for one connection, reset streams included */
     HTTP_HEADERS_MAX = 1000,              /* header fields of a request */
     HTTP_OUT_BYTES_SOFT = 256 << 10,      /* HTTP/2 frames are made only while fewer bytes than this wait for the socket */
@@ -78,7 +79,7 @@ struct conn {
     struct request_ext *streams; /* those that nghttp2 knows */
     size_t bodies_bytes;         /* of requests that are still arriving */
     int resets;
-    int64_t resets_second;
+    int64_t resets_ms;
 };
 
 struct request_ext {
