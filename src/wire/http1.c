@@ -155,6 +155,7 @@ static size_t parse_one(struct conn *c, const char *data, size_t len) {
         size_t used = (size_t)(llhttp_get_error_pos(&c->parser) - data);
         if (e == HPE_PAUSED) llhttp_resume(&c->parser);
         else llhttp_resume_after_upgrade(&c->parser);
+        if (!c->current) return used; /* the upgrade asked for by the last request, which was answered otherwise: the next one follows */
         dispatch(c);
         return used;
     }

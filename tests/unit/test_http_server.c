@@ -327,6 +327,13 @@ static void an_upgraded_connection_carries_bytes(void **state UNUSED) {
     close(fd);
 }
 
+static void a_refused_upgrade_leaves_the_connection_usable(void **state UNUSED) {
+    int fd = dial();
+    contains(talk(fd, "POST /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\nContent-Length: 0\r\n\r\n", "host=h"), "POST /a?");
+    contains(talk(fd, "GET /b HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nGET /c HTTP/1.1\r\nHost: h\r\n\r\n", "GET /c"), "GET /b?");
+    close(fd);
+}
+
 static void nonsense_is_refused_as_go_does(void **state UNUSED) {
     static const struct { const char *request, *answer; } bad[] = {
         {"NONSENSE\r\n\r\n", "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request"},
@@ -445,6 +452,7 @@ int main(void) {
         cmocka_unit_test(a_reader_that_stalls_can_be_cut),
         cmocka_unit_test(a_writer_can_wait_for_its_reader),
         cmocka_unit_test(an_upgraded_connection_carries_bytes),
+        cmocka_unit_test(a_refused_upgrade_leaves_the_connection_usable),
         cmocka_unit_test(nonsense_is_refused_as_go_does),
         cmocka_unit_test(headers_over_the_limit_are_refused),
         cmocka_unit_test(those_who_are_slow_to_ask_are_cut),
