@@ -1,13 +1,18 @@
 /* What the files of the LMDB store share. Not for users of store.h.
  *
- * Three tables. kv: key -> struct record and the value. log: revision and index, big-endian -> struct log_record, key, value, previous value. expiry:
+ * Tables: kv: key -> struct record and the value. log: revision and index, big-endian -> struct log_record, key, value, previous value. expiry:
  * expiry second, big-endian, and key -> nothing. meta: "revision", "compacted" -> 8 bytes, "format" -> text.
- * Invariants: every kv mod_revision <= revision; log keys ascend and lie in (compacted, revision]; a kv record with expires_s has its expiry entry. */
+ * Invariants (store_check proves them): every kv mod_revision <= revision; log keys ascend and lie in (compacted, revision]; a kv record with expires_s
+ * has its expiry entry, and each expiry entry its record.
+ *
+ * Files: file.c opens, checks and copies the file; store.c reads; writer.c commits; care.c expires and compacts; watch.c is the log and its watches. */
 #ifndef CKUBE_STORE_LMDB_H
 #define CKUBE_STORE_LMDB_H
 #include <lmdb.h>
 #include <pthread.h>
 #include "store/store.h"
+
+enum { STORE_KEY_MAX = 480, SPARE_READS = 32 }; /* LMDB's keys end at 511 bytes, and the expiry table puts 8 before ours */
 
 struct record { uint64_t create_revision, mod_revision; int64_t expires_s; uint32_t rv_offset, unused; };
 
@@ -20,11 +25,11 @@ struct log_record {
 struct submission {
     struct submission *next;
     struct store_op *ops; /* with its bytes in the same block */
-    size_t ops_len;
+    size_t ops_len, bytes;
     void (*done)(void *, struct store_result *);
     void *arg;
     struct store_result result;
-    struct store_event **events; /* one an op, filled while applying */
+    struct store_event **events; /* one an op that changed something, filled while applying */
     size_t events_len;
 };
 
@@ -37,14 +42,19 @@ struct store_watch {
     uint64_t from; /* live events up to this one were delivered from the log */
 };
 
-struct store {
+/* The file and its tables: all that reading and checking need. */
+struct store_file {
     MDB_env *env;
     MDB_dbi kv, log, expiry, meta;
+    char *dir;
+    int lock_fd;
+};
+
+struct store {
+    struct store_file file;
     struct env *clock;
     int64_t log_age_s;
     size_t log_entries_max;
-    int lock_fd;
-    char *dir;
 
     pthread_t writer;
     pthread_mutex_t mutex; /* guards the queue and stopping */
@@ -53,23 +63,45 @@ struct store {
     bool stopping;
 
     _Atomic uint64_t revision, compacted;
+    _Atomic uint64_t dispatched; /* watches have been called for all up to here; written under watch_mutex */
     uint64_t next_revision; /* the writer's: the last given out */
     int64_t next_care_s;
+    bool care_behind; /* the writer's: expiry or compaction left work for another step */
 
     pthread_mutex_t watch_mutex; /* guards the list, and is held while events are delivered */
     struct store_watch *watches;
-    uint64_t dispatched; /* events up to here have been delivered; under watch_mutex */
+
+    _Atomic(struct store_txn *) spare[SPARE_READS]; /* reads that ended, kept for the next: beginning one then takes no lock */
+    _Atomic uint64_t commits, read_lag_max, damaged;
+    _Atomic int open_reads;
 
     pthread_mutex_t metrics_mutex;
     struct store_metrics metrics;
 };
 
-struct store_event *store_event_new(void); /* zeroed, count 1 */
 int store_lmdb_error(struct status *reterr, int rc, const char *what);
+
+/* file.c */
+int store_file_open(struct store_file *f, const struct store_options *o, struct status *reterr);
+void store_file_close(struct store_file *f);
+uint64_t store_meta_get(const struct store_file *f, MDB_txn *txn, const char *name, uint64_t fallback);
+int store_meta_put(const struct store_file *f, MDB_txn *txn, const char *name, uint64_t value);
+
+/* writer.c */
 void store_writer_start(struct store *s);
 void store_writer_stop(struct store *s);
+struct store_op *store_ops_copy(const struct store_op *ops, size_t n, size_t *ret_bytes); /* one block holds the ops, their keys and their values */
+void store_batch_run(struct store *s, struct submission *batch); /* on the writer thread */
+
+/* care.c, on the writer thread */
+void store_care(struct store *s, int64_t now_s); /* one bounded step of expiry and one of compaction; sets care_behind */
+void store_expiry_key(char out[8 + STORE_KEY_MAX], int64_t expires_s, const char *key, size_t key_len);
+int64_t store_expiry_time(const MDB_val *k);
+
+/* watch.c */
+struct store_event *store_event_new(void); /* zeroed, count 1 */
 void store_watch_dispatch(struct store *s, struct submission *batch); /* after a commit, in order */
 int store_log_append(struct store *s, MDB_txn *txn, const struct store_event *e, size_t index, int64_t now_s);
-/* Old log entries and expired keys; returns how many it removed, or an LMDB error. Expired keys' events are handed to `expired`. */
-int store_compact_step(struct store *s, MDB_txn *txn, int64_t now_s, size_t *ret_removed, uint64_t *ret_compacted);
+uint64_t store_log_key_revision(const MDB_val *k);
+bool store_log_record_read(const MDB_val *v, struct log_record *ret); /* false: not a whole record */
 #endif

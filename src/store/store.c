@@ -1,89 +1,38 @@
-/* Opening, closing, reading and copying the LMDB store. The writer is in writer.c, the log and watches in watch.c. */
+/* Opening, closing and reading the LMDB store. The file is file.c's, writing is writer.c's, the log and watches are watch.c's.
+ *
+ * Reading takes no lock: a read that ends leaves its LMDB transaction, reset, in one of the spare places, and the next one renews it. */
 #include "store/store.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
+#include <stdatomic.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include "store/lmdb.h"
 
-static const char format_text[] = "ckube store 1";
-#define MAP_SIZE ((size_t)64 << 30) /* address space, not memory: the file grows as it is used */
-
-int store_lmdb_error(struct status *reterr, int rc, const char *what) {
-    if (rc == ENOSPC || rc == MDB_MAP_FULL) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "the database is out of space: %s", mdb_strerror(rc));
-    return status_set(reterr, 500, REASON_INTERNAL_ERROR, "database: %s: %s", what, mdb_strerror(rc));
-}
-
-static int lock_dir(struct store *s, struct status *reterr) {
-    char path[4096];
-    if (mkdir(s->dir, 0700) != 0 && errno != EEXIST) return status_errno(reterr, s->dir);
-    snprintf(path, sizeof(path), "%s/LOCK", s->dir);
-    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (s->lock_fd < 0) return status_errno(reterr, path);
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "the database in %s is in use by another process", s->dir);
-    return 0;
-}
-
-static uint64_t meta_get(struct store *s, MDB_txn *txn, const char *name, uint64_t fallback) {
-    MDB_val k = {strlen(name), (void *)(uintptr_t)name}, v;
-    uint64_t n;
-    if (mdb_get(txn, s->meta, &k, &v) != 0 || v.mv_size != sizeof(n)) return fallback;
-    memcpy(&n, v.mv_data, sizeof(n));
-    return n;
-}
-
-static int open_tables(struct store *s, struct status *reterr) {
-    MDB_txn *txn;
-    int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
-    if (rc) return store_lmdb_error(reterr, rc, "begin");
-    MDB_val name = {6, (void *)(uintptr_t)"format"}, text;
-    if ((rc = mdb_dbi_open(txn, "kv", MDB_CREATE, &s->kv)) || (rc = mdb_dbi_open(txn, "log", MDB_CREATE, &s->log)) ||
-        (rc = mdb_dbi_open(txn, "expiry", MDB_CREATE, &s->expiry)) || (rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &s->meta))) {
-        mdb_txn_abort(txn);
-        return store_lmdb_error(reterr, rc, "open");
-    }
-    rc = mdb_get(txn, s->meta, &name, &text);
-    if (rc == 0 && (text.mv_size != sizeof(format_text) || memcmp(text.mv_data, format_text, sizeof(format_text)) != 0)) {
-        mdb_txn_abort(txn);
-        return status_set(reterr, 500, REASON_INTERNAL_ERROR, "the database in %s is of another format", s->dir);
-    }
-    if (rc == MDB_NOTFOUND) {
-        MDB_val v = {sizeof(format_text), (void *)(uintptr_t)format_text};
-        mdb_put(txn, s->meta, &name, &v, 0);
-    }
-    s->next_revision = meta_get(s, txn, "revision", 1); /* as etcd: the first write is revision 2 */
-    s->revision = s->dispatched = s->next_revision;
-    s->compacted = meta_get(s, txn, "compacted", 0);
-    rc = mdb_txn_commit(txn);
-    return rc ? store_lmdb_error(reterr, rc, "commit") : 0;
-}
-
 static void destroy(struct store *s) {
-    if (s->env) mdb_env_close(s->env);
-    if (s->lock_fd >= 0) close(s->lock_fd);
-    free(s->dir);
+    store_file_close(&s->file);
     free(s);
+}
+
+static int load_revisions(struct store *s, struct status *reterr) {
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(s->file.env, NULL, MDB_RDONLY, &txn);
+    if (rc) return store_lmdb_error(reterr, rc, "read");
+    s->next_revision = store_meta_get(&s->file, txn, "revision", 1); /* as etcd: the first write is revision 2 */
+    s->revision = s->dispatched = s->next_revision;
+    s->compacted = store_meta_get(&s->file, txn, "compacted", 0);
+    mdb_txn_abort(txn);
+    return 0;
 }
 
 int store_open(const struct store_options *o, struct store **ret, struct status *reterr) {
     struct store *s = calloc(1, sizeof(*s));
     CHECK(s);
-    s->lock_fd = -1;
-    s->dir = strdup(o->dir);
+    s->file.lock_fd = -1;
     s->clock = o->env ? o->env : env_real();
     s->log_age_s = o->log_age_s ? o->log_age_s : 300;
     s->log_entries_max = o->log_entries_max ? o->log_entries_max : 1000000;
-    int rc = 0;
-    if (lock_dir(s, reterr) != 0) goto fail;
-    if ((rc = mdb_env_create(&s->env)) || (rc = mdb_env_set_mapsize(s->env, MAP_SIZE)) || (rc = mdb_env_set_maxdbs(s->env, 8)) || (rc = mdb_env_set_maxreaders(s->env, 510)) ||
-        (rc = mdb_env_open(s->env, s->dir, MDB_NOTLS | MDB_NORDAHEAD | (o->no_sync ? MDB_NOSYNC : 0), 0600))) {
-        store_lmdb_error(reterr, rc, s->dir);
-        goto fail;
+    if (store_file_open(&s->file, o, reterr) != 0 || load_revisions(s, reterr) != 0) {
+        destroy(s);
+        return -1;
     }
-    if (open_tables(s, reterr) != 0) goto fail;
     pthread_mutex_init(&s->mutex, NULL);
     pthread_mutex_init(&s->watch_mutex, NULL);
     pthread_mutex_init(&s->metrics_mutex, NULL);
@@ -92,20 +41,6 @@ int store_open(const struct store_options *o, struct store **ret, struct status 
     store_writer_start(s);
     *ret = s;
     return 0;
-fail:
-    destroy(s);
-    return -1;
-}
-
-void store_close(struct store *s) {
-    if (!s) return;
-    store_writer_stop(s);
-    CHECK(s->watches == NULL);
-    pthread_mutex_destroy(&s->mutex);
-    pthread_mutex_destroy(&s->watch_mutex);
-    pthread_mutex_destroy(&s->metrics_mutex);
-    pthread_cond_destroy(&s->cond);
-    destroy(s);
 }
 
 /* ---- reading ---- */
@@ -113,73 +48,160 @@ void store_close(struct store *s) {
 struct store_txn {
     struct store *store;
     MDB_txn *txn;
-    uint64_t revision;
+    uint64_t revision;      /* 0: not asked for yet */
+    uint64_t commits;       /* of the store when it began */
+    pthread_t thread;
+    int64_t begun_ns;       /* debug builds only */
 };
 
-int store_read_begin(struct store *s, struct store_txn **ret, struct status *reterr) {
-    struct store_txn *t = calloc(1, sizeof(*t));
-    CHECK(t);
-    t->store = s;
-    int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &t->txn);
-    if (rc) {
-        free(t);
-        return store_lmdb_error(reterr, rc, "read");
-    }
-    t->revision = meta_get(s, t->txn, "revision", 1);
-    *ret = t;
-    return 0;
-}
+enum { READ_S_MAX = 30 };
 
-void store_read_end(struct store_txn *t) {
-    if (!t) return;
+static void free_txn(struct store_txn *t) {
     mdb_txn_abort(t->txn);
     free(t);
 }
 
-uint64_t store_txn_revision(const struct store_txn *t) { return t->revision; }
+/* Threads prefer different places, so that they do not pull one cache line to and fro. */
+static unsigned preferred_spare(void) {
+    static _Atomic unsigned threads;
+    static _Thread_local unsigned mine;
+    if (!mine) mine = ++threads;
+    return mine % SPARE_READS;
+}
 
-static void make_view(const MDB_val *k, const MDB_val *v, struct store_view *view) {
+void store_close(struct store *s) {
+    if (!s) return;
+    store_writer_stop(s);
+    CHECK(s->watches == NULL);
+    DCHECK(s->open_reads == 0);
+    for (size_t i = 0; i < SPARE_READS; i++)
+        if (s->spare[i]) free_txn(s->spare[i]);
+    pthread_mutex_destroy(&s->mutex);
+    pthread_mutex_destroy(&s->watch_mutex);
+    pthread_mutex_destroy(&s->metrics_mutex);
+    pthread_cond_destroy(&s->cond);
+    destroy(s);
+}
+
+static int begin(struct store *s, struct store_txn **ret) {
+    struct store_txn *t = atomic_exchange_explicit(&s->spare[preferred_spare()], NULL, memory_order_acquire);
+    int rc;
+    if (t && mdb_txn_renew(t->txn) == 0) {
+        *ret = t;
+        return 0;
+    }
+    if (t) free_txn(t);
+    t = calloc(1, sizeof(*t));
+    CHECK(t);
+    t->store = s;
+    rc = mdb_txn_begin(s->file.env, NULL, MDB_RDONLY, &t->txn);
+    if (rc) free(t);
+    else *ret = t;
+    return rc;
+}
+
+int store_read_begin(struct store *s, struct store_txn **ret, struct status *reterr) {
+    struct store_txn *t = NULL;
+    int rc = begin(s, &t);
+    if (rc) return store_lmdb_error(reterr, rc, "read");
+    t->revision = 0;
+    t->commits = s->commits;
+#ifdef CKUBE_DEBUG
+    t->thread = pthread_self();
+    t->begun_ns = env_mono_ns(env_real());
+    s->open_reads++;
+#endif
+    *ret = t;
+    return 0;
+}
+
+/* A read that is held while many commits pass keeps their old pages from being used again: how far the worst one fell behind is a metric. */
+static void note_lag(struct store *s, const struct store_txn *t) {
+    uint64_t lag = s->commits - t->commits, max = s->read_lag_max;
+    while (lag > max && !atomic_compare_exchange_weak(&s->read_lag_max, &max, lag)) continue;
+}
+
+void store_read_end(struct store_txn *t) {
+    if (!t) return;
+    struct store *s = t->store;
+    struct store_txn *none = NULL;
+#ifdef CKUBE_DEBUG
+    CHECK(pthread_equal(t->thread, pthread_self()));
+    CHECK(env_mono_ns(env_real()) - t->begun_ns < READ_S_MAX * 1000000000ll); /* held across a turn of the loop? */
+    s->open_reads--;
+#endif
+    note_lag(s, t);
+    mdb_txn_reset(t->txn);
+    if (!atomic_compare_exchange_strong_explicit(&s->spare[preferred_spare()], &none, t, memory_order_release, memory_order_relaxed)) free_txn(t);
+}
+
+uint64_t store_txn_revision(const struct store_txn *t) {
+    struct store_txn *known = (struct store_txn *)(uintptr_t)t;
+    if (!known->revision) known->revision = store_meta_get(&t->store->file, t->txn, "revision", 1);
+    return known->revision;
+}
+
+/* What the disk holds is not ours to assert on: a record that cannot be one is counted, and not there for the reader. */
+static bool make_view(struct store *s, const MDB_val *k, const MDB_val *v, struct store_view *view) {
     struct record r;
-    CHECK(v->mv_size >= sizeof(r));
-    memcpy(&r, v->mv_data, sizeof(r));
+    if (v->mv_size >= sizeof(r)) memcpy(&r, v->mv_data, sizeof(r));
+    if (v->mv_size < sizeof(r) || r.rv_offset > v->mv_size - sizeof(r)) {
+        s->damaged++;
+        return false;
+    }
     *view = (struct store_view){k->mv_data, (const char *)v->mv_data + sizeof(r), k->mv_size, v->mv_size - sizeof(r), r.rv_offset, r.create_revision, r.mod_revision};
+    return true;
 }
 
 int store_get(struct store_txn *t, const char *key, struct store_view *ret) {
     MDB_val k = {strlen(key), (void *)(uintptr_t)key}, v;
-    if (k.mv_size == 0 || k.mv_size > 511 || mdb_get(t->txn, t->store->kv, &k, &v) != 0) return 0;
-    make_view(&k, &v, ret);
-    return 1;
+    if (k.mv_size == 0 || k.mv_size > STORE_KEY_MAX) return 0;
+    int rc = mdb_get(t->txn, t->store->file.kv, &k, &v);
+    if (rc && rc != MDB_NOTFOUND) t->store->damaged++;
+    return rc == 0 && make_view(t->store, &k, &v, ret);
+}
+
+/* Stands on the first key of the prefix at or after start. */
+static int seek(struct store_txn *t, const char *prefix, const char *start, MDB_cursor **ret, MDB_val *k, MDB_val *v) {
+    const char *from = start && strcmp(start, prefix) > 0 ? start : prefix;
+    *k = (MDB_val){strlen(from), (void *)(uintptr_t)from};
+    int rc = mdb_cursor_open(t->txn, t->store->file.kv, ret);
+    if (rc) *ret = NULL;
+    if (!rc) rc = mdb_cursor_get(*ret, k, v, k->mv_size ? MDB_SET_RANGE : MDB_FIRST);
+    return rc;
+}
+
+static bool within(const MDB_val *k, const char *prefix, size_t prefix_len) {
+    return k->mv_size >= prefix_len && memcmp(k->mv_data, prefix, prefix_len) == 0;
 }
 
 void store_range(struct store_txn *t, const char *prefix, const char *start, bool (*fn)(void *, const struct store_view *), void *arg) {
     MDB_cursor *c;
-    size_t prefix_len = strlen(prefix);
-    const char *from = start && strcmp(start, prefix) > 0 ? start : prefix;
-    MDB_val k = {strlen(from), (void *)(uintptr_t)from}, v;
+    MDB_val k, v;
     struct store_view view;
-    if (mdb_cursor_open(t->txn, t->store->kv, &c) != 0) return;
-    for (int rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE); rc == 0; rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
-        if (k.mv_size < prefix_len || memcmp(k.mv_data, prefix, prefix_len) != 0) break;
-        make_view(&k, &v, &view);
-        if (!fn(arg, &view)) break;
-    }
-    mdb_cursor_close(c);
-}
-
-static bool count_one(void *arg, const struct store_view *view UNUSED) {
-    ++*(size_t *)arg;
-    return true;
+    size_t prefix_len = strlen(prefix);
+    int rc = seek(t, prefix, start, &c, &k, &v);
+    for (; rc == 0 && within(&k, prefix, prefix_len); rc = mdb_cursor_get(c, &k, &v, MDB_NEXT))
+        if (make_view(t->store, &k, &v, &view) && !fn(arg, &view)) break;
+    if (rc && rc != MDB_NOTFOUND) t->store->damaged++;
+    if (c) mdb_cursor_close(c);
 }
 
 size_t store_count(struct store_txn *t, const char *prefix, const char *start) {
-    size_t n = 0;
-    store_range(t, prefix, start, count_one, &n);
+    MDB_cursor *c;
+    MDB_val k, v;
+    size_t n = 0, prefix_len = strlen(prefix);
+    int rc = seek(t, prefix, start, &c, &k, &v); /* keys alone: values, which lie on pages of their own, are not touched */
+    for (; rc == 0 && within(&k, prefix, prefix_len); rc = mdb_cursor_get(c, &k, NULL, MDB_NEXT)) n++;
+    if (c) mdb_cursor_close(c);
     return n;
 }
 
 uint64_t store_revision(struct store *s) { return s->revision; }
+uint64_t store_dispatched_revision(struct store *s) { return s->dispatched; }
 uint64_t store_compacted_revision(struct store *s) { return s->compacted; }
+
+/* ---- metrics ---- */
 
 void store_metrics(struct store *s, struct store_metrics *ret) {
     MDB_envinfo info;
@@ -189,11 +211,10 @@ void store_metrics(struct store *s, struct store_metrics *ret) {
     pthread_mutex_unlock(&s->metrics_mutex);
     ret->revision = s->revision;
     ret->compacted_revision = s->compacted;
-    if (mdb_env_info(s->env, &info) == 0 && mdb_env_stat(s->env, &stat) == 0) ret->db_bytes = (info.me_last_pgno + 1) * stat.ms_psize;
-}
-
-int store_snapshot(struct store *s, const char *dir, struct status *reterr) {
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST) return status_errno(reterr, dir);
-    int rc = mdb_env_copy2(s->env, dir, MDB_CP_COMPACT);
-    return rc ? store_lmdb_error(reterr, rc, "snapshot") : 0;
+    ret->commits = s->commits;
+    ret->read_lag_commits_max = s->read_lag_max;
+    ret->damaged = s->damaged;
+    mdb_env_info(s->file.env, &info);
+    mdb_env_stat(s->file.env, &stat);
+    ret->db_bytes = (info.me_last_pgno + 1) * stat.ms_psize;
 }

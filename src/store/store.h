@@ -25,9 +25,11 @@ struct store_options {
     struct env *env;                /* NULL: env_real() */
     int64_t log_age_s;              /* events are kept for so long; 0: 300, upstream's compaction interval */
     size_t log_entries_max;         /* and so many at most; 0: 1,000,000 */
+    size_t map_bytes;               /* what the file can grow to; 0: 64 GiB (1 GiB of 32-bit address space). Address space, not memory */
     bool no_sync;                   /* tests only: acknowledged is then not durable */
 };
 
+/* Fails in words when another process has the file, when it is not ours or damaged, and on a disk that is full or read-only. */
 int store_open(const struct store_options *options, struct store **ret, struct status *reterr);
 void store_close(struct store *s);  /* waits for the writes that were submitted; NULL is fine */
 
@@ -40,7 +42,8 @@ struct store_view {
     uint64_t create_revision, mod_revision;
 };
 
-/* A snapshot for the calling thread, one at a time; must be ended before the thread returns to its loop or a fiber suspends. */
+/* A snapshot for the calling thread; takes no lock. Must be ended, on the same thread, before that returns to its loop or a fiber suspends: while it is
+ * held no page that was freed since can be used again, and the file grows. Debug builds check thread and age. */
 int store_read_begin(struct store *s, struct store_txn **ret, struct status *reterr);
 void store_read_end(struct store_txn *t);
 uint64_t store_txn_revision(const struct store_txn *t);
@@ -50,13 +53,15 @@ int store_get(struct store_txn *t, const char *key, struct store_view *ret);
 void store_range(struct store_txn *t, const char *prefix, const char *start, bool (*fn)(void *arg, const struct store_view *view), void *arg);
 size_t store_count(struct store_txn *t, const char *prefix, const char *start);
 uint64_t store_revision(struct store *s);            /* of the last durable write; any thread, no snapshot */
+/* All watches have been called for every event up to here. This, not store_revision, is what a bookmark may promise: it never runs ahead of events. */
+uint64_t store_dispatched_revision(struct store *s);
 uint64_t store_compacted_revision(struct store *s);  /* watches can begin at this revision or later */
 
 /* ---- writing ---- */
 
 #define STORE_ANY (-1)
 struct store_op {
-    const char *key;
+    const char *key;                /* 1 to 480 bytes; otherwise STORE_FAILED with 400 */
     int64_t expect_mod_revision;    /* 0: must not exist; STORE_ANY; otherwise must match */
     const void *value;              /* NULL: delete (a missing key is no error with STORE_ANY) */
     size_t value_len;
@@ -67,14 +72,14 @@ struct store_op {
 enum store_outcome { STORE_OK, STORE_CONFLICT, STORE_FAILED };
 struct store_result {
     enum store_outcome outcome;
-    uint64_t revision;              /* STORE_OK: of the write */
+    uint64_t revision;              /* STORE_OK: of the write; if nothing changed (only missing keys were deleted), the revision before it */
     size_t conflict_op;             /* STORE_CONFLICT: which op; its key's revision now (0: absent) */
     uint64_t conflict_revision;
     struct status error;            /* STORE_FAILED: full disk and the like; the receiver releases it */
 };
 
-/* Submits ops that take effect together under one revision, or not at all. The bytes are copied. `done` is called once, on the writer thread, and must be
- * short: it posts or wakes. */
+/* Submits ops that take effect together under one revision, or not at all. They see what was submitted before them, committed or not. The bytes are
+ * copied. `done` is called once, on the writer thread, after the watches, and must be short: it posts or wakes. */
 void store_write(struct store *s, const struct store_op *ops, size_t ops_len, void (*done)(void *arg, struct store_result *result), void *arg);
 /* The same, waiting: on a fiber it suspends the fiber, on another thread it blocks. */
 void store_write_wait(struct store *s, const struct store_op *ops, size_t ops_len, struct store_result *ret);
@@ -105,11 +110,22 @@ int store_log_read(struct store *s, const char *prefix, uint64_t from, uint64_t 
 
 /* ---- care ---- */
 
+enum { STORE_COMMIT_BUCKETS = 12 };
 struct store_metrics {
     uint64_t commits, writes, conflicts, failures, commit_ns_total, batch_max;
+    uint64_t commit_bucket[STORE_COMMIT_BUCKETS]; /* commits, sync included, that took up to 0.125 ms, 0.25 ms, ... 128 ms, and longer: not cumulative */
     uint64_t revision, compacted_revision, db_bytes;
+    uint64_t expired, compacted; /* keys; log entries */
+    uint64_t read_lag_commits_max; /* the most commits that passed while one snapshot was held */
+    uint64_t damaged;            /* records that could not be read: above 0, save what can be saved and restore */
 };
 void store_metrics(struct store *s, struct store_metrics *ret);
-/* Writes a consistent copy of the running store into an empty folder. */
+/* Writes a consistent, compact and durable copy of the running store into an empty folder, which store_open can open. */
 int store_snapshot(struct store *s, const char *dir, struct status *reterr);
+
+struct store_report { uint64_t revision, compacted_revision, keys, events, file_bytes; };
+/* Reads all of the file and says what is in it, or what is wrong with it. Also while another process (never this one) has it open. */
+int store_check(const char *dir, struct store_report *ret, struct status *reterr);
+/* Rewrites a file that nobody has open without its free pages; a crash leaves the old one. */
+int store_compact_file(const char *dir, struct status *reterr);
 #endif

@@ -1,9 +1,12 @@
-/* The event log, and watches over it. The log is written with each commit (writer.c), read when a watch begins, and cut by age. */
+/* The event log, and watches over it. The log is written with each commit (writer.c), read when a watch begins, and cut by age and count (care.c).
+ *
+ * Order: the writer thread dispatches under watch_mutex, in revision order. A watch that begins reads the log up to what has been dispatched and joins the
+ * list under the same mutex, so that nothing falls between. */
 #include <stdatomic.h>
 #include <string.h>
 #include "store/lmdb.h"
 
-enum { COMPACT_BATCH = 2000 };
+enum { READ_BATCH = 1000 }; /* events of the log that are looked at in one snapshot */
 
 /* The count lies behind the public struct: users cannot touch it. */
 struct counted_event { struct store_event event; atomic_size_t refs; };
@@ -34,7 +37,7 @@ static void log_key(uint64_t revision, size_t index, unsigned char out[10]) {
     out[9] = (unsigned char)index;
 }
 
-static uint64_t log_key_revision(const MDB_val *k) {
+uint64_t store_log_key_revision(const MDB_val *k) {
     uint64_t r = 0;
     for (int i = 0; i < 8; i++) r = r << 8 | ((const unsigned char *)k->mv_data)[i];
     return r;
@@ -46,7 +49,7 @@ int store_log_append(struct store *s, MDB_txn *txn, const struct store_event *e,
     unsigned char key[10];
     log_key(e->revision, index, key);
     MDB_val k = {sizeof(key), key}, v = {sizeof(r) + r.key_len + r.value_len + r.prev_len, NULL};
-    int rc = mdb_put(txn, s->log, &k, &v, MDB_RESERVE | MDB_APPEND);
+    int rc = mdb_put(txn, s->file.log, &k, &v, MDB_RESERVE | MDB_APPEND);
     if (rc) return rc;
     char *p = v.mv_data;
     memcpy(p, &r, sizeof(r));
@@ -57,53 +60,86 @@ int store_log_append(struct store *s, MDB_txn *txn, const struct store_event *e,
     return 0;
 }
 
-static struct store_event *read_event(const MDB_val *k, const MDB_val *v) {
-    struct log_record r;
-    memcpy(&r, v->mv_data, sizeof(r));
-    const char *p = (const char *)v->mv_data + sizeof(r);
+bool store_log_record_read(const MDB_val *v, struct log_record *ret) {
+    if (v->mv_size < sizeof(*ret)) return false;
+    memcpy(ret, v->mv_data, sizeof(*ret));
+    return ret->type <= STORE_DELETE && v->mv_size == sizeof(*ret) + (size_t)ret->key_len + ret->value_len + ret->prev_len;
+}
+
+static struct store_event *read_event(const MDB_val *k, const struct log_record *r, const char *p) {
     struct store_event *e = store_event_new();
-    *e = (struct store_event){.revision = log_key_revision(k), .type = r.type, .key = strndup(p, r.key_len), .rv_offset = r.rv_offset, .prev_rv_offset = r.prev_rv_offset,
-                                    .create_revision = r.create_revision, .prev_mod_revision = r.prev_mod_revision};
-    p += r.key_len;
-    if (r.type == STORE_PUT) e->value = shared_new(p, r.value_len);
-    if (r.prev_mod_revision) e->prev = shared_new(p + r.value_len, r.prev_len);
+    *e = (struct store_event){.revision = store_log_key_revision(k), .type = r->type, .key = strndup(p, r->key_len), .rv_offset = r->rv_offset,
+                              .prev_rv_offset = r->prev_rv_offset, .create_revision = r->create_revision, .prev_mod_revision = r->prev_mod_revision};
+    CHECK(e->key);
+    p += r->key_len;
+    if (r->type == STORE_PUT) e->value = shared_new(p, r->value_len);
+    if (r->prev_mod_revision) e->prev = shared_new(p + r->value_len, r->prev_len);
     return e;
 }
 
 static bool has_prefix(const char *key, const char *prefix) { return strncmp(key, prefix, strlen(prefix)) == 0; }
 
-static bool log_prefix_matches(const MDB_val *v, const char *prefix) {
-    struct log_record r;
-    memcpy(&r, v->mv_data, sizeof(r));
-    size_t n = strlen(prefix);
-    return r.key_len >= n && memcmp((const char *)v->mv_data + sizeof(r), prefix, n) == 0;
-}
-
 static int too_old(struct status *reterr, uint64_t revision, uint64_t compacted) {
     return status_set(reterr, 410, REASON_EXPIRED, "too old resource version: %llu (%llu)", (unsigned long long)revision, (unsigned long long)compacted);
 }
 
-int store_log_read(struct store *s, const char *prefix, uint64_t from, uint64_t to, void (*fn)(void *, struct store_event *), void *arg, struct status *reterr) {
-    if (from < s->compacted) return too_old(reterr, from, s->compacted);
-    MDB_txn *txn;
-    MDB_cursor *c;
+struct log_reader {
+    struct store *s;
+    const char *prefix;
+    uint64_t from, to; /* from moves up with what was read; it always stands between two revisions */
+    void (*fn)(void *, struct store_event *);
+    void *arg;
+};
+
+/* Whole revisions until READ_BATCH entries have been looked at. 1: there is more; 0: done; otherwise an LMDB error. */
+static int read_entries(struct log_reader *r, MDB_cursor *c) {
     unsigned char start[10];
-    int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
-    if (rc) return store_lmdb_error(reterr, rc, "log");
-    if ((rc = mdb_cursor_open(txn, s->log, &c))) {
-        mdb_txn_abort(txn);
-        return store_lmdb_error(reterr, rc, "log");
-    }
-    log_key(from + 1, 0, start);
+    log_key(r->from + 1, 0, start);
     MDB_val k = {sizeof(start), start}, v;
-    for (rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE); rc == 0 && log_key_revision(&k) <= to; rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
-        if (!log_prefix_matches(&v, prefix)) continue;
-        struct store_event *e = read_event(&k, &v);
-        fn(arg, e);
+    struct log_record record;
+    size_t prefix_len = strlen(r->prefix), n = 0;
+    int rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
+    for (; rc == 0; rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
+        uint64_t revision = store_log_key_revision(&k);
+        if (revision > r->to) return 0;
+        if (revision > r->from && n >= READ_BATCH) {
+            r->from = revision - 1;
+            return 1;
+        }
+        r->from = MAX(r->from, revision);
+        n++;
+        if (!store_log_record_read(&v, &record)) return MDB_CORRUPTED;
+        const char *bytes = (const char *)v.mv_data + sizeof(record);
+        if (record.key_len < prefix_len || memcmp(bytes, r->prefix, prefix_len) != 0) continue;
+        struct store_event *e = read_event(&k, &record, bytes);
+        r->fn(r->arg, e);
         store_event_unref(e);
     }
-    mdb_cursor_close(c);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* What is compacted is asked of the same snapshot that is read: between two snapshots the log can be cut. */
+static int read_batch(struct log_reader *r, bool *ret_more, struct status *reterr) {
+    MDB_txn *txn;
+    MDB_cursor *c;
+    int rc = mdb_txn_begin(r->s->file.env, NULL, MDB_RDONLY, &txn);
+    if (rc) return store_lmdb_error(reterr, rc, "log");
+    uint64_t compacted = store_meta_get(&r->s->file, txn, "compacted", 0);
+    bool old = r->from < compacted;
+    if (!old && !(rc = mdb_cursor_open(txn, r->s->file.log, &c))) {
+        rc = read_entries(r, c);
+        mdb_cursor_close(c);
+    }
     mdb_txn_abort(txn);
+    *ret_more = rc == 1;
+    if (old) return too_old(reterr, r->from, compacted);
+    return rc && rc != 1 ? store_lmdb_error(reterr, rc, "log") : 0;
+}
+
+int store_log_read(struct store *s, const char *prefix, uint64_t from, uint64_t to, void (*fn)(void *, struct store_event *), void *arg, struct status *reterr) {
+    struct log_reader r = {s, prefix, from, to, fn, arg};
+    for (bool more = true; more;)
+        if (read_batch(&r, &more, reterr) != 0) return -1;
     return 0;
 }
 
@@ -148,7 +184,7 @@ void store_watch_stop(struct store_watch *w) {
 void store_watch_dispatch(struct store *s, struct submission *batch) {
     pthread_mutex_lock(&s->watch_mutex);
     for (struct submission *sub = batch; sub; sub = sub->next) {
-        if (sub->result.outcome != STORE_OK) continue;
+        if (sub->result.outcome != STORE_OK || !sub->events_len) continue;
         CHECK(sub->result.revision > s->dispatched); /* revisions ascend at the commit and here */
         for (size_t i = 0; i < sub->events_len; i++)
             for (struct store_watch *w = s->watches; w; w = w->next)
@@ -156,28 +192,4 @@ void store_watch_dispatch(struct store *s, struct submission *batch) {
         s->dispatched = sub->result.revision;
     }
     pthread_mutex_unlock(&s->watch_mutex);
-}
-
-int store_compact_step(struct store *s, MDB_txn *txn, int64_t now_s, size_t *ret_removed, uint64_t *ret_compacted) {
-    MDB_cursor *c;
-    MDB_val k, v;
-    MDB_stat stat;
-    int rc = mdb_stat(txn, s->log, &stat);
-    if (rc || (rc = mdb_cursor_open(txn, s->log, &c))) return rc;
-    size_t entries = stat.ms_entries, n = 0;
-    uint64_t cut = 0; /* the revision being cut: all of its entries go or none */
-    for (rc = mdb_cursor_get(c, &k, &v, MDB_FIRST); rc == 0; rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
-        struct log_record r;
-        memcpy(&r, v.mv_data, sizeof(r));
-        uint64_t revision = log_key_revision(&k);
-        bool due = r.time_s + s->log_age_s <= now_s || entries - n > s->log_entries_max;
-        if (revision != cut && (!due || n >= COMPACT_BATCH)) break;
-        cut = revision;
-        if ((rc = mdb_cursor_del(c, 0))) break;
-        n++;
-    }
-    mdb_cursor_close(c);
-    *ret_removed = n;
-    if (n) *ret_compacted = cut;
-    return rc == MDB_NOTFOUND ? 0 : rc;
 }

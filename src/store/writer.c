@@ -8,7 +8,7 @@
 #include "base/loop.h"
 #include "store/lmdb.h"
 
-enum { BATCH_MAX = 512, CARE_MS = 1000, EXPIRE_BATCH = 256 };
+enum { BATCH_MAX = 512, BATCH_BYTES_MAX = 8 << 20, CARE_MS = 1000 };
 
 static void free_submission(struct submission *sub) {
     for (size_t i = 0; i < sub->events_len; i++) store_event_unref(sub->events[i]);
@@ -17,12 +17,12 @@ static void free_submission(struct submission *sub) {
     free(sub);
 }
 
-/* One block holds the ops, their keys and their values. */
-static struct store_op *copy_ops(const struct store_op *ops, size_t n) {
+struct store_op *store_ops_copy(const struct store_op *ops, size_t n, size_t *ret_bytes) {
     size_t bytes = n * sizeof(*ops);
     for (size_t i = 0; i < n; i++) bytes += strlen(ops[i].key) + 1 + ops[i].value_len;
     struct store_op *copy = malloc(bytes ? bytes : 1);
     CHECK(copy);
+    *ret_bytes = bytes;
     char *p = (char *)(copy + n);
     memcpy(copy, ops, n * sizeof(*ops));
     for (size_t i = 0; i < n; i++) {
@@ -40,7 +40,7 @@ static struct store_op *copy_ops(const struct store_op *ops, size_t n) {
 void store_write(struct store *s, const struct store_op *ops, size_t ops_len, void (*done)(void *, struct store_result *), void *arg) {
     struct submission *sub = calloc(1, sizeof(*sub));
     CHECK(sub);
-    sub->ops = copy_ops(ops, ops_len);
+    sub->ops = store_ops_copy(ops, ops_len, &sub->bytes);
     sub->ops_len = ops_len;
     sub->done = done;
     sub->arg = arg;
@@ -91,8 +91,9 @@ void store_write_wait(struct store *s, const struct store_op *ops, size_t ops_le
 
 static int find(struct store *s, MDB_txn *txn, const char *key, struct record *ret, MDB_val *ret_value) {
     MDB_val k = {strlen(key), (void *)(uintptr_t)key}, v;
-    int rc = mdb_get(txn, s->kv, &k, &v);
+    int rc = mdb_get(txn, s->file.kv, &k, &v);
     if (rc) return rc;
+    if (v.mv_size < sizeof(*ret)) return MDB_CORRUPTED;
     memcpy(ret, v.mv_data, sizeof(*ret));
     *ret_value = (MDB_val){v.mv_size - sizeof(*ret), (char *)v.mv_data + sizeof(*ret)};
     return 0;
@@ -105,7 +106,7 @@ static int check(struct store *s, MDB_txn *txn, struct submission *sub) {
         struct record r;
         MDB_val v;
         size_t key_len = strlen(op->key);
-        if (key_len == 0 || key_len > 480) return MDB_BAD_VALSIZE;
+        if (key_len == 0 || key_len > STORE_KEY_MAX) return MDB_BAD_VALSIZE;
         if (op->expect_mod_revision == STORE_ANY) continue;
         int rc = find(s, txn, op->key, &r, &v);
         if (rc && rc != MDB_NOTFOUND) return rc;
@@ -120,12 +121,11 @@ static int check(struct store *s, MDB_txn *txn, struct submission *sub) {
 }
 
 static int expiry_entry(struct store *s, MDB_txn *txn, const char *key, int64_t expires_s, bool add) {
-    char bytes[8 + 512];
+    char bytes[8 + STORE_KEY_MAX];
     size_t len = strlen(key);
-    for (int i = 0; i < 8; i++) bytes[i] = (char)((uint64_t)expires_s >> (56 - 8 * i));
-    memcpy(bytes + 8, key, len);
+    store_expiry_key(bytes, expires_s, key, len);
     MDB_val k = {8 + len, bytes}, v = {0, NULL};
-    int rc = add ? mdb_put(txn, s->expiry, &k, &v, 0) : mdb_del(txn, s->expiry, &k, NULL);
+    int rc = add ? mdb_put(txn, s->file.expiry, &k, &v, 0) : mdb_del(txn, s->file.expiry, &k, NULL);
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
@@ -141,7 +141,7 @@ static struct store_event *new_event(const struct store_op *op, uint64_t revisio
 static int put(struct store *s, MDB_txn *txn, const struct store_op *op, struct store_event *e, int64_t now_s) {
     struct record r = {e->create_revision, e->revision, op->ttl_s ? now_s + op->ttl_s : 0, op->rv_offset, 0};
     MDB_val k = {strlen(op->key), (void *)(uintptr_t)op->key}, v = {sizeof(r) + op->value_len, NULL};
-    int rc = mdb_put(txn, s->kv, &k, &v, MDB_RESERVE);
+    int rc = mdb_put(txn, s->file.kv, &k, &v, MDB_RESERVE);
     if (rc) return rc;
     memcpy(v.mv_data, &r, sizeof(r));
     if (op->value_len) memcpy((char *)v.mv_data + sizeof(r), op->value, op->value_len);
@@ -171,7 +171,7 @@ static int apply_op(struct store *s, MDB_txn *txn, struct submission *sub, size_
         rc = put(s, txn, op, e, now_s);
     } else {
         MDB_val k = {strlen(op->key), (void *)(uintptr_t)op->key};
-        rc = mdb_del(txn, s->kv, &k, NULL);
+        rc = mdb_del(txn, s->file.kv, &k, NULL);
     }
     return rc ? rc : store_log_append(s, txn, e, i, now_s);
 }
@@ -185,19 +185,15 @@ static int apply(struct store *s, MDB_txn *txn, struct submission *sub, int64_t 
         return 0;
     }
     if (rc) return rc;
-    uint64_t revision = ++s->next_revision;
+    uint64_t revision = s->next_revision + 1;
     sub->events = calloc(sub->ops_len ? sub->ops_len : 1, sizeof(*sub->events));
     CHECK(sub->events);
     for (size_t i = 0; i < sub->ops_len; i++)
         if ((rc = apply_op(s, txn, sub, i, revision, now_s))) return rc;
+    if (sub->events_len) s->next_revision = revision; /* as etcd: what changes nothing has no revision of its own */
     sub->result.outcome = STORE_OK;
-    sub->result.revision = revision;
+    sub->result.revision = s->next_revision;
     return 0;
-}
-
-static int meta_put(struct store *s, MDB_txn *txn, const char *name, uint64_t value) {
-    MDB_val k = {strlen(name), (void *)(uintptr_t)name}, v = {sizeof(value), &value};
-    return mdb_put(txn, s->meta, &k, &v, 0);
 }
 
 static void fail_all(struct submission *batch, int rc) {
@@ -214,10 +210,10 @@ static void fail_all(struct submission *batch, int rc) {
 static int commit_batch(struct store *s, struct submission *batch, int64_t now_s) {
     MDB_txn *txn;
     uint64_t before = s->next_revision;
-    int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
+    int rc = mdb_txn_begin(s->file.env, NULL, 0, &txn);
     if (rc) return rc;
     for (struct submission *sub = batch; sub && !rc; sub = sub->next) rc = apply(s, txn, sub, now_s);
-    if (!rc && s->next_revision != before) rc = meta_put(s, txn, "revision", s->next_revision);
+    if (!rc && s->next_revision != before) rc = store_meta_put(&s->file, txn, "revision", s->next_revision);
     if (!rc && s->next_revision == before) {
         mdb_txn_abort(txn); /* nothing but conflicts */
         return 0;
@@ -230,19 +226,22 @@ static int commit_batch(struct store *s, struct submission *batch, int64_t now_s
 
 static void note(struct store *s, struct submission *batch, int64_t ns) {
     uint64_t n = 0;
+    size_t bucket = 0;
+    for (int64_t bound = 125000; bucket < STORE_COMMIT_BUCKETS - 1 && ns > bound; bound *= 2) bucket++;
     pthread_mutex_lock(&s->metrics_mutex);
     for (struct submission *sub = batch; sub; sub = sub->next, n++) {
         s->metrics.writes += sub->result.outcome == STORE_OK;
         s->metrics.conflicts += sub->result.outcome == STORE_CONFLICT;
         s->metrics.failures += sub->result.outcome == STORE_FAILED;
     }
-    s->metrics.commits++;
     s->metrics.commit_ns_total += (uint64_t)ns;
+    s->metrics.commit_bucket[bucket]++;
     s->metrics.batch_max = MAX(s->metrics.batch_max, n);
     pthread_mutex_unlock(&s->metrics_mutex);
+    s->commits++;
 }
 
-static void run_batch(struct store *s, struct submission *batch) {
+void store_batch_run(struct store *s, struct submission *batch) {
     int64_t start = env_mono_ns(s->clock);
     int rc = commit_batch(s, batch, env_now_s(s->clock));
     if (rc) fail_all(batch, rc);
@@ -257,62 +256,19 @@ static void run_batch(struct store *s, struct submission *batch) {
     }
 }
 
-/* ---- care: expiry and compaction, once a second when due ---- */
-
-static void ignore_result(void *arg UNUSED, struct store_result *r) { status_release(&r->error); }
-
-/* Expired keys are deleted through the same path as any write, each only if it is still the one that was to expire. */
-static struct submission *expired_keys(struct store *s, int64_t now_s) {
-    MDB_txn *txn;
-    MDB_cursor *c;
-    struct submission *first = NULL, **last = &first;
-    size_t n = 0;
-    if (mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn)) return NULL;
-    if (mdb_cursor_open(txn, s->expiry, &c) == 0) {
-        MDB_val k, v;
-        for (int rc = mdb_cursor_get(c, &k, &v, MDB_FIRST); rc == 0 && n < EXPIRE_BATCH; rc = mdb_cursor_get(c, &k, &v, MDB_NEXT), n++) {
-            uint64_t at = 0;
-            for (int i = 0; i < 8; i++) at = at << 8 | ((unsigned char *)k.mv_data)[i];
-            if ((int64_t)at > now_s) break;
-            char key[512];
-            size_t len = MIN(k.mv_size - 8, sizeof(key) - 1);
-            memcpy(key, (char *)k.mv_data + 8, len);
-            key[len] = 0;
-            struct submission *sub = calloc(1, sizeof(*sub));
-            CHECK(sub);
-            struct store_op op = {.key = key, .expect_mod_revision = STORE_ANY};
-            sub->ops = copy_ops(&op, 1);
-            sub->ops_len = 1;
-            sub->done = ignore_result;
-            *last = sub;
-            last = &sub->next;
-        }
-        mdb_cursor_close(c);
-    }
-    mdb_txn_abort(txn);
-    return first;
-}
-
-static void take_care(struct store *s) {
-    int64_t now_s = env_now_s(s->clock);
-    struct submission *expired = expired_keys(s, now_s);
-    if (expired) run_batch(s, expired);
-    MDB_txn *txn;
-    size_t removed = 0;
-    uint64_t compacted = s->compacted;
-    if (mdb_txn_begin(s->env, NULL, 0, &txn)) return;
-    int rc = store_compact_step(s, txn, now_s, &removed, &compacted);
-    if (!rc && removed && !(rc = meta_put(s, txn, "compacted", compacted)) && !(rc = mdb_txn_commit(txn))) s->compacted = compacted;
-    else mdb_txn_abort(txn);
-}
+/* ---- the thread ---- */
 
 static struct submission *take_batch(struct store *s, bool *ret_stop) {
     pthread_mutex_lock(&s->mutex);
-    int64_t deadline = env_mono_ns(s->clock) + (int64_t)CARE_MS * 1000000;
+    int64_t deadline = env_mono_ns(s->clock) + (s->care_behind ? 0 : (int64_t)CARE_MS * 1000000);
     while (!s->first && !s->stopping)
         if (!env_cond_wait(s->clock, &s->cond, &s->mutex, deadline)) break;
     struct submission *batch = s->first, **end = &s->first;
-    for (size_t n = 0; *end && n < BATCH_MAX; n++) end = &(*end)->next;
+    size_t bytes = 0; /* many large values would make a transaction that LMDB has to spill, and all would wait for it */
+    for (size_t n = 0; *end && n < BATCH_MAX && bytes < BATCH_BYTES_MAX; n++) {
+        bytes += (*end)->bytes;
+        end = &(*end)->next;
+    }
     s->first = *end;
     *end = NULL;
     if (!s->first) s->last = &s->first;
@@ -325,11 +281,11 @@ static void *writer_main(void *arg) {
     struct store *s = arg;
     for (bool stop = false; !stop;) {
         struct submission *batch = take_batch(s, &stop);
-        if (batch) run_batch(s, batch);
+        if (batch) store_batch_run(s, batch);
         int64_t now_s = env_now_s(s->clock);
-        if (now_s >= s->next_care_s && !stop) {
+        if ((now_s >= s->next_care_s || s->care_behind) && !stop) {
             s->next_care_s = now_s + 1;
-            take_care(s);
+            store_care(s, now_s);
         }
     }
     return NULL;
