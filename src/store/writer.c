@@ -4,6 +4,7 @@
  * that the disk refuses fails the whole batch, since LMDB cannot undo a part of it. */
 #include <errno.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include "base/fiber.h"
 #include "base/loop.h"
 #include "store/lmdb.h"
@@ -106,7 +107,7 @@ static int check(struct store *s, MDB_txn *txn, struct submission *sub) {
         struct record r;
         MDB_val v;
         size_t key_len = strlen(op->key);
-        if (key_len == 0 || key_len > STORE_KEY_MAX) return MDB_BAD_VALSIZE;
+        if (key_len == 0 || key_len > STORE_KEY_MAX || op->rv_offset > op->value_len) return MDB_BAD_VALSIZE;
         if (op->expect_mod_revision == STORE_ANY) continue;
         int rc = find(s, txn, op->key, &r, &v);
         if (rc && rc != MDB_NOTFOUND) return rc;
@@ -181,7 +182,7 @@ static int apply(struct store *s, MDB_txn *txn, struct submission *sub, int64_t 
     if (rc == 1) return 0;
     if (rc == MDB_BAD_VALSIZE) {
         sub->result.outcome = STORE_FAILED;
-        status_bad_request(&sub->result.error, "the key is empty or too long");
+        status_bad_request(&sub->result.error, "the key is empty or too long, or the revision's place is outside of the value");
         return 0;
     }
     if (rc) return rc;
@@ -194,6 +195,12 @@ static int apply(struct store *s, MDB_txn *txn, struct submission *sub, int64_t 
     sub->result.outcome = STORE_OK;
     sub->result.revision = s->next_revision;
     return 0;
+}
+
+/* LMDB calls a write that a full disk cut short an I/O error. */
+static int true_error(struct store *s, int rc) {
+    struct statvfs fs;
+    return rc == EIO && statvfs(s->file.dir, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < 1 << 20 ? ENOSPC : rc;
 }
 
 static void fail_all(struct submission *batch, int rc) {
@@ -244,7 +251,7 @@ static void note(struct store *s, struct submission *batch, int64_t ns) {
 void store_batch_run(struct store *s, struct submission *batch) {
     int64_t start = env_mono_ns(s->clock);
     int rc = commit_batch(s, batch, env_now_s(s->clock));
-    if (rc) fail_all(batch, rc);
+    if (rc) fail_all(batch, true_error(s, rc));
     note(s, batch, env_mono_ns(s->clock) - start);
     s->revision = s->next_revision;
     store_watch_dispatch(s, batch);
