@@ -148,8 +148,8 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 }
 
 static bool only_http1(const char *name) {
-    return strcasecmp(name, "Connection") == 0 || strcasecmp(name, "Transfer-Encoding") == 0 || strcasecmp(name, "Keep-Alive") == 0 || strcasecmp(name, "Upgrade") == 0 ||
-           strcasecmp(name, "Proxy-Connection") == 0;
+    return strchr("cCtTkKuUpP", name[0]) && (strcasecmp(name, "Connection") == 0 || strcasecmp(name, "Transfer-Encoding") == 0 || strcasecmp(name, "Keep-Alive") == 0 || strcasecmp(name, "Upgrade") == 0 ||
+           strcasecmp(name, "Proxy-Connection") == 0);
 }
 
 static nghttp2_nv pair(const char *name, size_t name_len, const char *value, size_t value_len) {

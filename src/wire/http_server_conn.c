@@ -139,6 +139,7 @@ void conn_sweep(struct http_loop *hl) {
     const struct http_server_options *o = &hl->server->options;
     for (struct conn *c = hl->conns; c; c = c->next) {
         int64_t now = conn_now_ms(c);
+        sock_sweep(&c->sock);
         if (c->sock.closing || c->mode == CONN_RAW) continue;
         bool slow = passed(c->head_since_ms, now, o->header_timeout_ms) || passed(c->body_since_ms, now, o->body_timeout_ms);
         bool stalled = passed(c->sock.stalled_since_ms, now, o->stall_timeout_ms);

@@ -51,6 +51,7 @@ static int bio_read(BIO *bio, char *to, int len) {
         return -1;
     }
     s->reads_left--;
+    s->busy = true;
     ssize_t n = recv(s->fd, to, (size_t)len, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         BIO_set_retry_read(bio);
@@ -98,7 +99,7 @@ static void attach_ssl(struct sock *s) {
     BIO_set_data(bio, s);
     SSL_set_bio(s->ssl, bio, bio);
     SSL_set_read_ahead(s->ssl, 1);
-    SSL_set_mode(s->ssl, SSL_MODE_RELEASE_BUFFERS);
+    SSL_clear_mode(s->ssl, SSL_MODE_RELEASE_BUFFERS); /* see sock_sweep */
     SSL_set_options(s->ssl, SSL_OP_IGNORE_UNEXPECTED_EOF);
 }
 
@@ -175,6 +176,7 @@ static bool send_cipher(struct sock *s) {
 
 static void encrypt_some(struct sock *s) {
     ERR_clear_error();
+    s->busy = true;
     while (s->out.bytes && scratch.cipher.len < ENCRYPT_BYTES) {
         const char *data = NULL;
         size_t n = outq_peek(&s->out, &data), done;
@@ -326,6 +328,7 @@ static void read_tls(struct sock *s) {
         if (SSL_read_ex(s->ssl, scratch.read, READ_BYTES, &n) == 1) {
             send_scratch(s); /* a key update's answer: the scratch may be another's while this is delivered */
             if (!s->closing) deliver(s, scratch.read, n);
+            if (s->drained && !s->closing && !SSL_has_pending(s->ssl)) break; /* there is no more, and no need to be told so */
             continue;
         }
         int e = SSL_get_error(s->ssl, 0);
@@ -396,6 +399,11 @@ void sock_pause(struct sock *s, bool paused) {
 }
 
 /* ---- life ---- */
+
+void sock_sweep(struct sock *s) {
+    if (s->ssl && s->open && !s->busy && !s->closing) SSL_free_buffers(s->ssl); /* refuses while they hold something */
+    s->busy = false;
+}
 
 int sock_init(struct sock *s, int fd, SSL *ssl, bool connecting, const struct sock_handler *handler) {
     *s = (struct sock){.fd = fd, .ssl = ssl, .handler = handler, .connecting = connecting, .open = !connecting && !ssl};

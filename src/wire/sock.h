@@ -34,7 +34,7 @@ struct sock {
     const char *error;         /* static text; NULL: an orderly end */
     int64_t stalled_since_ms;  /* loop time since when the peer has taken nothing of what waits; 0: nothing waits */
     int events;                /* what is polled for */
-    bool connecting, open, paused, discard, eof, raw_eof, blocked, resumed, shut, notified, shut_sent, closing, drained, failed;
+    bool connecting, open, paused, discard, eof, raw_eof, blocked, resumed, shut, notified, shut_sent, closing, drained, failed, busy;
     int reads_left;            /* of this event, so that one peer does not hold the loop */
 };
 
@@ -52,5 +52,7 @@ void sock_shutdown(struct sock *s);             /* ends our half after what is q
  * is not lost to the reset that unread input would cause. */
 void sock_finish(struct sock *s, uint64_t ms);
 void sock_close(struct sock *s);                /* now */
+/* To be called every second or so: frees the 34 KB that TLS keeps for a connection on which nothing has come or gone since the last time. */
+void sock_sweep(struct sock *s);
 int64_t sock_now_ms(const struct sock *s);
 #endif

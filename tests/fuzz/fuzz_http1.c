@@ -22,7 +22,7 @@ static void handler(struct http_request *req, void *ctx UNUSED) {
     size_t sum = 0; /* every byte that a handler may look at is there */
     for (size_t i = 0; i < req->headers_len; i++) sum += strlen(req->headers[i].name) + strlen(req->headers[i].value);
     CHECK(sum < 1 << 20 && strlen(req->method) < 100 && strlen(req->path) + strlen(req->query) < 1 << 20);
-    if (req->upgrade && (raw = http_upgrade(req, h, 1, NULL))) {
+    if (req->upgrade && req->path[0] && req->path[1] == 'r' && (raw = http_upgrade(req, h, 1, NULL))) {
         http_stream_start(raw, &echoing);
         return;
     }

@@ -334,6 +334,14 @@ static void a_refused_upgrade_leaves_the_connection_usable(void **state UNUSED) 
     close(fd);
 }
 
+static void an_upgrade_that_is_not_taken_up_leaves_the_connection_as_it_was(void **state UNUSED) {
+    int fd = dial();
+    const char *got = talk(fd, "GET /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n", "/b?");
+    contains(got, "GET /a?");
+    contains(talk(fd, "GET /c HTTP/1.1\r\nHost: h\r\n\r\n", "/c?"), "GET /c? host=h");
+    close(fd);
+}
+
 static void nonsense_is_refused_as_go_does(void **state UNUSED) {
     static const struct { const char *request, *answer; } bad[] = {
         {"NONSENSE\r\n\r\n", "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request"},
@@ -453,6 +461,7 @@ int main(void) {
         cmocka_unit_test(a_writer_can_wait_for_its_reader),
         cmocka_unit_test(an_upgraded_connection_carries_bytes),
         cmocka_unit_test(a_refused_upgrade_leaves_the_connection_usable),
+        cmocka_unit_test(an_upgrade_that_is_not_taken_up_leaves_the_connection_as_it_was),
         cmocka_unit_test(nonsense_is_refused_as_go_does),
         cmocka_unit_test(headers_over_the_limit_are_refused),
         cmocka_unit_test(those_who_are_slow_to_ask_are_cut),
