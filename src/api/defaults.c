@@ -144,7 +144,6 @@ static void stateful_set(struct arena *a, void *obj) {
     if (str_eq(s->updateStrategy.type, "RollingUpdate")) {
         if (!s->updateStrategy.rollingUpdate) s->updateStrategy.rollingUpdate = ARENA_NEW(a, struct appsv1_RollingUpdateStatefulSetStrategy);
         DEFAULT_OPT(s->updateStrategy.rollingUpdate->partition, 0);
-        if (!s->updateStrategy.rollingUpdate->maxUnavailable.kind) s->updateStrategy.rollingUpdate->maxUnavailable = (struct int_or_string){INTSTR_INT, 1, NULL};
     }
     if (!s->persistentVolumeClaimRetentionPolicy) s->persistentVolumeClaimRetentionPolicy = ARENA_NEW(a, struct appsv1_StatefulSetPersistentVolumeClaimRetentionPolicy);
     DEFAULT_STR(s->persistentVolumeClaimRetentionPolicy->whenDeleted, "Retain");

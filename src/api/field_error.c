@@ -68,6 +68,7 @@ static void add(struct field_errors *errs, const char *type, const struct field_
     *e = (struct field_error){type, field_path_string(errs->arena, path), detail};
 }
 
+static void add_detailed(struct field_errors *errs, const char *type, const struct field_path *path, const char *prefix, const char *format, va_list args) PRINTF_LIKE(5, 0);
 /* "PREFIX: DETAIL", or the prefix alone when the detail is empty. */
 static void add_detailed(struct field_errors *errs, const char *type, const struct field_path *path, const char *prefix, const char *format, va_list args) {
     const char *detail = arena_vprintf(errs->arena, format, args);

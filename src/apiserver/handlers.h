@@ -26,6 +26,17 @@ void *body_decode_json(struct api_request *r, const struct type_desc *type, cons
 int body_check_names(struct api_request *r, struct object *obj, struct status *reterr);
 int read_write_options(struct api_request *r, struct write_options *ret, struct status *reterr);
 
+enum patch_kind { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC };
+struct patch {
+    enum patch_kind kind;
+    struct yyjson_val *body;
+    const char *manager;
+};
+/* The request's patch, by its Content-Type. */
+int patch_read(struct api_request *r, struct patch *p, struct status *reterr);
+/* `current` as the patch changes it: decoded, defaulted, its name checked. NULL with the error that upstream gives. */
+void *patch_apply(struct api_request *r, const struct patch *p, const struct type_desc *type, void *current, struct status *reterr);
+
 /* Which objects a list or watch wants. */
 struct object_filter {
     struct selector labels;

@@ -8,14 +8,6 @@
 #include "base/str.h"
 #include "wire/json.h"
 
-enum patch_kind { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC };
-
-struct patch {
-    enum patch_kind kind;
-    yyjson_val *body;
-    const char *manager;
-};
-
 static int patch_kind(struct api_request *r, enum patch_kind *ret, struct status *reterr) {
     static const struct { const char *type; enum patch_kind kind; } kinds[] = {{"application/json-patch+json", PATCH_JSON}, {"application/merge-patch+json", PATCH_MERGE}, {"application/strategic-merge-patch+json", PATCH_STRATEGIC}};
     const char *type = str_or(http_request_header(r->http, "Content-Type"), "");
@@ -30,25 +22,18 @@ static int patch_kind(struct api_request *r, enum patch_kind *ret, struct status
     return status_set(reterr, 415, REASON_UNSUPPORTED_MEDIA_TYPE, "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor");
 }
 
-static void *patch_transform(struct api_request *r, void *current, void *arg, struct status *reterr) {
-    struct patch *p = arg;
-    const struct type_desc *type = r->strategy->type;
+void *patch_apply(struct api_request *r, const struct patch *p, const struct type_desc *type, void *current, struct status *reterr) {
     struct arena *a = r->arena;
     struct buf text = BUF_INIT;
-    if (!current) {
-        status_not_found(reterr, r->group, r->resource, r->name);
-        return NULL;
-    }
     object_set_type_meta(a, type, current);
     object_encode_json(type, current, &text);
     yyjson_doc *before = json_parse_in(a, text.data, text.len, JSON_NUMBERS_RAW, NULL);
     buf_clear(&text);
     yyjson_mut_doc *doc = json_mut_new(a, yyjson_doc_get_root(before));
     int failed = p->kind == PATCH_JSON ? json_patch_apply(a, doc, p->body, reterr) : p->kind == PATCH_MERGE ? merge_patch_apply(a, doc, p->body, reterr) : strategic_patch_apply(a, type, doc, p->body, reterr);
-    struct object *obj = NULL;
-    if (failed) {
-        if (reterr && reterr->code == 422) reterr->has_details = true;
-    } else {
+    void *obj = NULL;
+    if (failed && reterr && reterr->code == 422) reterr->has_details = true;
+    if (!failed) {
         json_write_mut(&text, yyjson_mut_doc_get_root(doc));
         obj = body_decode_json(r, type, buf_cstr(&text), text.len, NULL, reterr);
         if (!obj && reterr && reterr->code == 400 && strstr(reterr->message, "json: ")) { /* a patch that does not fit the type is an invalid patch */
@@ -58,10 +43,28 @@ static void *patch_transform(struct api_request *r, void *current, void *arg, st
         }
     }
     buf_release(&text);
-    if (!obj) return NULL;
-    if (body_check_names(r, obj, reterr) != 0) return NULL;
-    managed_fields_update(a, type, current, obj, p->manager, r->subresource, env_now_s(apiserver_env(r->server)));
+    if (obj && body_check_names(r, obj, reterr) != 0) return NULL;
     return obj;
+}
+
+static void *patch_transform(struct api_request *r, void *current, void *arg, struct status *reterr) {
+    struct patch *p = arg;
+    const struct type_desc *type = r->strategy->type;
+    if (!current) {
+        status_not_found(reterr, r->group, r->resource, r->name);
+        return NULL;
+    }
+    void *obj = patch_apply(r, p, type, current, reterr);
+    if (obj) managed_fields_update(r->arena, type, current, obj, p->manager, r->subresource, env_now_s(apiserver_env(r->server)));
+    return obj;
+}
+
+int patch_read(struct api_request *r, struct patch *p, struct status *reterr) {
+    if (patch_kind(r, &p->kind, reterr) != 0) return -1;
+    if (r->http->body_too_large) return status_set(reterr, 413, REASON_REQUEST_ENTITY_TOO_LARGE, "Request entity too large: limit is 3145728");
+    yyjson_doc *doc = json_parse_in(r->arena, r->http->body, r->http->body_len, JSON_NUMBERS_RAW, reterr);
+    p->body = yyjson_doc_get_root(doc);
+    return doc ? 0 : -1;
 }
 
 void handle_patch(struct api_request *r) {
@@ -70,14 +73,8 @@ void handle_patch(struct api_request *r) {
     struct patch p = {0};
     void *stored;
     bool created;
-    int failed = negotiate(r, true, false, &err) != 0 || patch_kind(r, &p.kind, &err) != 0 || read_write_options(r, &o, &err) != 0;
-    if (!failed && r->http->body_too_large) failed = status_set(&err, 413, REASON_REQUEST_ENTITY_TOO_LARGE, "Request entity too large: limit is 3145728");
-    if (!failed) {
-        yyjson_doc *doc = json_parse_in(r->arena, r->http->body, r->http->body_len, JSON_NUMBERS_RAW, &err);
-        failed = !doc;
-        p.body = yyjson_doc_get_root(doc);
-        p.manager = o.field_manager;
-    }
+    int failed = negotiate(r, true, false, &err) != 0 || patch_read(r, &p, &err) != 0 || read_write_options(r, &o, &err) != 0;
+    if (!failed) p.manager = o.field_manager;
     if (!failed) failed = registry_update(r, r->strategy, r->rd->namespaced ? r->namespace : NULL, r->name, patch_transform, &p, &o, &stored, &created, &err) != 0;
     if (failed) respond_status(r, &err);
     else respond_object(r, created ? 201 : 200, r->strategy->type, stored);

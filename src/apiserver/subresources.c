@@ -129,20 +129,17 @@ static void handle_scale(struct api_request *r) {
         return;
     }
     o.subresource = NULL;
-    if (str_eq(r->verb, "update")) {
-        struct autoscalingv1_Scale *s = body_decode(r, &autoscalingv1_Scale_desc, &err);
-        if (s && s->spec.replicas < 0) {
-            struct field_errors errs = field_errors_in(r->arena);
-            field_invalid_int(&errs, FIELD(FIELD(NULL, "spec"), "replicas"), s->spec.replicas, "must be greater than or equal to 0");
-            field_errors_status(&errs, "autoscaling", "Scale", r->name, &err);
-            s = NULL;
-        }
-        if (!s || body_check_names(r, (struct object *)s, &err) != 0 || registry_update(r, r->strategy, r->namespace, r->name, scale_transform, s, &o, &obj, &created, &err) != 0) {
-            fail(r, &err);
-            return;
-        }
-    } else if (!str_eq(r->verb, "get")) {
-        status_set(&err, 501, "NotImplemented", "patching the scale subresource is not implemented by this server yet: update it");
+    struct autoscalingv1_Scale *s = NULL;
+    struct patch p = {0};
+    if (str_eq(r->verb, "update")) s = body_decode(r, &autoscalingv1_Scale_desc, &err);
+    else if (str_eq(r->verb, "patch") && patch_read(r, &p, &err) == 0) s = patch_apply(r, &p, &autoscalingv1_Scale_desc, scale_of(r, obj), &err);
+    if (s && s->spec.replicas < 0) {
+        struct field_errors errs = field_errors_in(r->arena);
+        field_invalid_int(&errs, FIELD(FIELD(NULL, "spec"), "replicas"), s->spec.replicas, "must be greater than or equal to 0");
+        field_errors_status(&errs, "autoscaling", "Scale", r->name, &err);
+        s = NULL;
+    }
+    if (!str_eq(r->verb, "get") && (!s || body_check_names(r, (struct object *)s, &err) != 0 || registry_update(r, r->strategy, r->namespace, r->name, scale_transform, s, &o, &obj, &created, &err) != 0)) {
         fail(r, &err);
         return;
     }

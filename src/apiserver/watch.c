@@ -234,7 +234,6 @@ static void begin(struct watcher *w) {
 
 /* The error of a watch that has begun is an event; upstream ends the stream after it. */
 static void write_error(struct watcher *w, struct status *err) {
-    _cleanup_arena_ struct arena *a = arena_new();
     _cleanup_buf_ struct buf out = BUF_INIT;
     struct metav1_Status s = {.kind = "Status", .apiVersion = "v1", .status = "Failure", .message = err->message, .reason = err->reason, .code = err->code};
     buf_append_str(&out, "{\"type\":\"ERROR\",\"object\":");

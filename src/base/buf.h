@@ -22,7 +22,7 @@ void buf_append(struct buf *b, const void *data, size_t len);
 void buf_append_str(struct buf *b, const char *s);     /* NULL appends nothing */
 void buf_append_char(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
-void buf_vprintf(struct buf *b, const char *format, va_list args);
+void buf_vprintf(struct buf *b, const char *format, va_list args) PRINTF_LIKE(2, 0);
 void buf_append_u64(struct buf *b, uint64_t v);        /* in decimal */
 void buf_append_i64(struct buf *b, int64_t v);
 void buf_consume(struct buf *b, size_t n);             /* drops the first n bytes */

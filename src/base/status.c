@@ -115,6 +115,7 @@ int status_forbidden(struct status *s, const char *group, const char *resource, 
     return about_because(s, 403, REASON_FORBIDDEN, group, resource, name, "", str_empty(resource) ? "forbidden: " : " is forbidden: ", why);
 }
 
+static int vset(struct status *s, int code, const char *reason, const char *prefix, const char *format, va_list args) PRINTF_LIKE(5, 0);
 static int vset(struct status *s, int code, const char *reason, const char *prefix, const char *format, va_list args) {
     if (!s) return -1;
     struct arena *a = arena_new();

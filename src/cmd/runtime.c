@@ -148,7 +148,8 @@ static void *supervise(void *arg) {
     pthread_mutex_lock(&r->mutex);
     while (!r->stopping) {
         struct stat st;
-        if (stat(r->log_path, &st) == 0 && st.st_size > 16 << 20) truncate(r->log_path, 0) == 0 ? (void)0 : (void)0;
+        if (stat(r->log_path, &st) == 0 && st.st_size > 16 << 20)
+            if (truncate(r->log_path, 0) != 0) log_warning("cannot cut %s", r->log_path);
         r->pid = spawn_containerd(r);
         int64_t began = env_mono_ns(env);
         pid_t pid = r->pid;

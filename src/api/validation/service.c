@@ -68,7 +68,7 @@ static void validate_affinity(const struct corev1_ServiceSpec *s, const struct f
 static void validate_cluster_ips(const struct corev1_ServiceSpec *s, const struct field_path *at, struct field_errors *errs) {
     const struct field_path *ips = FIELD(at, "clusterIPs");
     if (str_eq(s->type, "ExternalName")) {
-        if (s->clusterIPs.len) field_forbidden(errs, ips, "may not be set when `type` is 'ExternalName'");
+        if (s->clusterIPs.len) field_forbidden(errs, ips, "may not be set for ExternalName services");
         return;
     }
     if (s->clusterIPs.len && !str_eq(s->clusterIPs.items[0], s->clusterIP)) {
@@ -147,7 +147,7 @@ void validate_service_update(const void *obj, const void *old_obj, struct field_
         struct buf all = BUF_INIT;
         for (size_t i = 0; i < s->spec.clusterIPs.len; i++) buf_printf(&all, "%s\"%s\"", i ? "," : "[", s->spec.clusterIPs.items[i]);
         buf_append_str(&all, s->spec.clusterIPs.len ? "]" : "null");
-        field_invalid_raw(errs, FIELD_INDEX(FIELD(FIELD(NULL, "spec"), "clusterIPs"), 0), go_quote(errs->arena, s->spec.clusterIP), "may not change once set");
+        field_invalid_raw(errs, FIELD_INDEX(FIELD(FIELD(NULL, "spec"), "clusterIPs"), 0), arena_strdup(errs->arena, all.data), "may not change once set");
         buf_release(&all);
     }
     validate_service(obj, errs);

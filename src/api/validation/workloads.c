@@ -28,7 +28,7 @@ static void selector_and_template(const struct metav1_LabelSelector *s, const st
 static void restart_always(const struct corev1_PodTemplateSpec *t, const struct field_path *at, struct field_errors *errs) {
     const struct field_path *spec = FIELD(FIELD(at, "template"), "spec");
     if (!str_eq(t->spec.restartPolicy, "Always")) field_not_supported(errs, FIELD(spec, "restartPolicy"), t->spec.restartPolicy, (const char *const[]){"Always", NULL});
-    if (t->spec.activeDeadlineSeconds.has) field_forbidden(errs, FIELD(spec, "activeDeadlineSeconds"), "must not be specified");
+    if (t->spec.activeDeadlineSeconds.has) field_forbidden(errs, FIELD(spec, "activeDeadlineSeconds"), "activeDeadlineSeconds in ReplicaSet is not Supported");
 }
 
 static void int_or_percent(const struct int_or_string *v, const struct field_path *at, struct field_errors *errs) {

@@ -2,7 +2,9 @@
 #include <string.h>
 #include "api/names.h"
 #include "api/quantity.h"
+#include "api/time.h"
 #include "api/validation/core.h"
+#include "apiserver/apiserver.h"
 #include "apiserver/registry/strategies.h"
 #include "base/str.h"
 
@@ -75,7 +77,7 @@ static void pod_prepare_create(struct api_request *r, void *obj) {
     apply_label_keys(r->arena, pod);
     pod->status = (struct corev1_PodStatus){.phase = "Pending", .qosClass = qos_class(&pod->spec)};
     if (pod->spec.schedulingGates.len)
-        *LIST_PUSH(r->arena, &pod->status.conditions) = (struct corev1_PodCondition){.type = "PodScheduled", .status = "False", .reason = "SchedulingGated", .message = "Scheduling is blocked due to non-empty scheduling gates"};
+        *LIST_PUSH(r->arena, &pod->status.conditions) = (struct corev1_PodCondition){.type = "PodScheduled", .status = "False", .lastTransitionTime = time_from_s(env_now_s(apiserver_env(r->server))), .reason = "SchedulingGated", .message = "Scheduling is blocked due to non-empty scheduling gates"};
 }
 
 static void pod_prepare_update(struct api_request *r UNUSED, void *obj, const void *old) {
@@ -83,12 +85,15 @@ static void pod_prepare_update(struct api_request *r UNUSED, void *obj, const vo
     fix_grace(obj);
 }
 
-static void pod_prepare_status(struct api_request *r UNUSED, void *object, const void *old_object) {
+static void pod_prepare_status(struct api_request *r, void *object, const void *old_object) {
     struct corev1_Pod *pod = object;
     const struct corev1_Pod *old = old_object;
     pod->spec = old->spec;
     pod->metadata.deletionTimestamp.set = old->metadata.deletionTimestamp.set;
     if (str_empty(pod->status.qosClass)) pod->status.qosClass = old->status.qosClass;
+    /* podIP and podIPs, hostIP and hostIPs say the same: the one that was given fills the other. */
+    if (!str_empty(pod->status.podIP) && !pod->status.podIPs.len) LIST_PUSH(r->arena, &pod->status.podIPs)->ip = pod->status.podIP;
+    if (pod->status.podIPs.len) pod->status.podIP = pod->status.podIPs.items[0].ip;
 }
 
 static const char *pod_field(struct arena *a UNUSED, const void *obj, const char *name) {

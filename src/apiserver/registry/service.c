@@ -91,7 +91,7 @@ static int invalid(struct api_request *r, const struct corev1_Service *s, const 
 static int allocate_ip(struct api_request *r, struct corev1_Service *s, const struct corev1_Service *old, struct status *reterr) {
     struct ip_allocator *ips = apiserver_cluster_ips(r->server);
     struct field_errors errs = field_errors_in(r->arena);
-    const struct field_path *at = FIELD_INDEX(FIELD(FIELD(NULL, "spec"), "clusterIPs"), 0);
+    const struct field_path *at = FIELD(FIELD(NULL, "spec"), "clusterIPs");
     if (!needs_cluster_ip(s) || headless(s) || (old && str_eq(old->spec.clusterIP, s->spec.clusterIP))) return 0;
     if (str_empty(s->spec.clusterIP)) {
         s->spec.clusterIP = ip_allocator_next(ips, r->arena, apiserver_env(r->server));
