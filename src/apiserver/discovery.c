@@ -4,6 +4,7 @@
 #include <sys/utsname.h>
 #include "apiserver/apiserver.h"
 #include "apiserver/handlers.h"
+#include "apiserver/openapi.h"
 #include "base/str.h"
 #include "wire/json.h"
 
@@ -284,6 +285,7 @@ bool handle_nonresource(struct api_request *r) {
         return true;
     }
     if (!get) return false;
+    if (handle_openapi(r)) return true;
     if (strcmp(r->path, "/metrics") == 0) {
         respond_metrics(r);
         return true;
