@@ -237,7 +237,7 @@ static int open_env(struct store_file *f, size_t map_bytes, unsigned flags, stru
 
 /* With the file to ourselves: made safe to read, opened, and checked whole if it ends early. */
 static int open_safely(struct store_file *f, bool readonly, struct status *reterr) {
-    size_t has, says;
+    size_t has = 0, says = 0;
     if (measure(f, &has, &says, reterr) != 0) return -1;
     bool ends_early = has < says;
     if (ends_early && set_length(f, says, reterr) != 0) return -1;
@@ -268,7 +268,7 @@ void store_file_close(struct store_file *f) {
 /* A running server's file may be checked too: it is then not made longer, the server did that. */
 int store_check(const char *dir, struct store_report *ret, struct status *reterr) {
     struct store_file f = {.lock_fd = -1, .dir = strdup(dir)};
-    size_t has, says;
+    size_t has = 0, says = 0;
     CHECK(f.dir);
     int locked = lock_dir(&f, reterr), failed = locked < 0 || open_env(&f, MAP_BYTES_DEFAULT, MDB_RDONLY, reterr) != 0;
     if (!failed && locked == 0) failed = measure(&f, &has, &says, reterr) != 0 || open_safely(&f, true, reterr) != 0;
