@@ -34,13 +34,18 @@
 #else
 #define TSAN_SWITCH(to) ((void)0)
 #endif
-#if defined(WITH_ASAN) || defined(WITH_TSAN)
-enum { STACK_BYTES = 1 << 20 };
+/* Address space, not memory: what has not been touched costs nothing. Documents that a client may nest to JSON_DEPTH_MAX are walked recursively. */
+#if defined(WITH_ASAN) || defined(WITH_TSAN) || defined(CKUBE_DEBUG)
+enum { STACK_BYTES = 8 << 20 }; /* frames are several times larger then */
 #else
-enum { STACK_BYTES = 256 << 10 };
+enum { STACK_BYTES = 1 << 20 };
 #endif
 
-enum { SPARE_MAX = 64 };
+enum {
+    SPARE_MAX = 64,
+    TRIM_EVERY = 256,       /* one stack in so many is given back to the system, but for its top, where most fibers stay */
+    TRIM_KEEPS = 32 << 10,
+};
 
 /* ---- switching stacks: what the calling convention has a function preserve is pushed, the stack pointers change places, and it is popped ---- */
 
@@ -121,7 +126,7 @@ struct fiber {
 static _Thread_local struct {
     struct context context;
     struct fiber *running, *spare;
-    size_t spare_len;
+    size_t spare_len, uses;
     void *fake_stack, *tsan;
     const void *stack_bottom;
     size_t stack_size;
@@ -157,6 +162,7 @@ static void fiber_give_back(struct fiber *f) {
         fiber_release(f);
         return;
     }
+    if (++home.uses % TRIM_EVERY == 0) madvise(f->stack, STACK_BYTES - TRIM_KEEPS, MADV_DONTNEED);
     f->next_spare = home.spare;
     home.spare = f;
     home.spare_len++;

@@ -1,7 +1,7 @@
 /* Fibers: coroutines on a loop's thread, so that a request handler reads from top to bottom though it waits for a commit or another server.
  *
  * A fiber runs until it suspends or returns; nothing else on its loop runs meanwhile. For each fiber_suspend there must be exactly one fiber_wake,
- * which may come first. Stacks are small (256 KiB, guarded): no large locals. Tests: tests/unit/test_fiber.c. */
+ * which may come first. Stacks are small (1 MiB, guarded): no large locals. Tests: tests/unit/test_fiber.c. */
 #ifndef CKUBE_BASE_FIBER_H
 #define CKUBE_BASE_FIBER_H
 #include <stdbool.h>
