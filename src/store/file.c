@@ -246,11 +246,32 @@ static int open_safely(struct store_file *f, bool readonly, struct status *reter
     return -1;
 }
 
+/* A new file is made beside and gets its name when it is whole: a power cut in the first moment leaves no half of one. */
+static int make_file(const struct store_file *f, struct status *reterr) {
+    char aside[PATH_LEN], made[PATH_LEN + 16], path[PATH_LEN], lock[PATH_LEN + 16];
+    snprintf(path, sizeof(path), "%s/data.mdb", f->dir);
+    if (access(path, F_OK) == 0) return 0;
+    snprintf(aside, sizeof(aside), "%s/create.tmp", f->dir);
+    snprintf(made, sizeof(made), "%s/data.mdb", aside);
+    snprintf(lock, sizeof(lock), "%s/lock.mdb", aside);
+    if (make_dir(aside, reterr) != 0) return -1;
+    unlink(made); /* of an attempt that was cut */
+    struct store_file fresh = {.lock_fd = -1, .dir = aside};
+    int failed = open_env(&fresh, 1 << 20, 0, reterr) != 0 || open_tables(&fresh, false, reterr) != 0;
+    mdb_env_close(fresh.env);
+    if (!failed) failed = sync_path(made, O_RDONLY, reterr);
+    if (!failed && rename(made, path) != 0) failed = status_errno(reterr, path);
+    unlink(made);
+    unlink(lock);
+    rmdir(aside);
+    return failed ? -1 : sync_path(f->dir, O_RDONLY | O_DIRECTORY, reterr);
+}
+
 int store_file_open(struct store_file *f, const struct store_options *o, struct status *reterr) {
     *f = (struct store_file){.lock_fd = -1, .dir = strdup(o->dir)};
     CHECK(f->dir);
-    if (make_dir(o->dir, reterr) == 0 && lock_dir(f, reterr) == 0 && open_env(f, o->map_bytes ? o->map_bytes : MAP_BYTES_DEFAULT, o->no_sync ? MDB_NOSYNC : 0, reterr) == 0 &&
-        open_safely(f, false, reterr) == 0 && sync_path(o->dir, O_RDONLY | O_DIRECTORY, reterr) == 0)
+    if (make_dir(o->dir, reterr) == 0 && lock_dir(f, reterr) == 0 && make_file(f, reterr) == 0 && open_env(f, o->map_bytes ? o->map_bytes : MAP_BYTES_DEFAULT, o->no_sync ? MDB_NOSYNC : 0, reterr) == 0 &&
+        open_safely(f, false, reterr) == 0)
         return 0;
     store_file_close(f);
     return -1;

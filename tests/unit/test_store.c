@@ -132,7 +132,7 @@ static void watches_follow_a_model_from_any_revision(void **state UNUSED) {
     store_close(s);
 }
 
-struct moving_clock { struct env env; int64_t now; };
+struct moving_clock { struct env env; _Atomic int64_t now; };
 static int64_t moving_now(struct env *e) { return ((struct moving_clock *)(void *)e)->now; }
 
 static void keys_expire_and_the_log_is_cut_by_age(void **state UNUSED) {
