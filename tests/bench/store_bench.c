@@ -123,7 +123,7 @@ static void bench_reads(void) {
     while (in_flight) usleep(100);
     int64_t start = now_ns();
     for (int i = 0; i < READS; i++) {
-        snprintf(key, sizeof(key), "/registry/range/%06d", i * 7919 % RANGE);
+        snprintf(key, sizeof(key), "/registry/range/%06d", (int)((unsigned)i * 7919u % RANGE));
         if (store_read_begin(s, &t, NULL) != 0 || !store_get(t, key, &v)) abort();
         sum += (uint64_t)v.value[0] + v.mod_revision;
         store_read_end(t);
@@ -166,6 +166,7 @@ static void bench_log(void) {
 }
 
 int main(int argc, char **argv) {
+    setvbuf(stdout, NULL, _IOLBF, 0);
     char own[] = "/tmp/ckube-bench-XXXXXX", command[4200];
     const char *dir = argc > 1 ? argv[1] : mkdtemp(own);
     _cleanup_status_ struct status err = STATUS_INIT;
