@@ -9,7 +9,7 @@
 #include "apiserver/watch_hub.h"
 #include "base/str.h"
 
-enum { BACKLOG_BYTES_MAX = 16 << 20, BOOKMARK_MS = 60000, TIMEOUT_S_DEFAULT = 1800 };
+enum { BACKLOG_BYTES_MAX = 16 << 20, BOOKMARK_MS = 60000, BOOKMARK_RETRY_MS = 20, TIMEOUT_S_DEFAULT = 1800 };
 
 struct watcher {
     struct hub_watcher hub;     /* first */
@@ -161,9 +161,13 @@ static void write_bookmark(struct watcher *w, uint64_t revision, bool initial_en
     write_event(w, a, "BOOKMARK", obj);
 }
 
+/* A client resumes behind a bookmark, so that one which ran ahead of an event on its way would lose it. */
 static void bookmark_due(uv_timer_t *t) {
     struct watcher *w = t->data;
-    if (w->bookmarks && !w->over) write_bookmark(w, store_revision(apiserver_store(w->r->server)), false);
+    if (!w->bookmarks || w->over) return;
+    uint64_t revision = watch_hub_progress(w->to, &w->hub);
+    if (revision) write_bookmark(w, revision, false);
+    else uv_timer_start(t, bookmark_due, BOOKMARK_RETRY_MS, BOOKMARK_MS);
 }
 
 static void timeout_due(uv_timer_t *t) { end(t->data); }

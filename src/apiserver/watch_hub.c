@@ -126,6 +126,14 @@ struct shared *watch_hub_frame(struct watch_hub *h, struct hub_event *e, int whi
     return s;
 }
 
+uint64_t watch_hub_progress(struct watch_hub *h, struct hub_watcher *w) {
+    uint64_t revision = store_dispatched_revision(h->store); /* first: all that it covers has then been posted */
+    pthread_mutex_lock(&h->mutex);
+    bool behind = w->refs > 1;
+    pthread_mutex_unlock(&h->mutex);
+    return behind ? 0 : revision;
+}
+
 size_t watch_hub_watchers(struct watch_hub *h) {
     pthread_mutex_lock(&h->mutex);
     size_t n = h->watchers_len;

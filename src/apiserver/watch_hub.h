@@ -30,5 +30,7 @@ uint64_t watch_hub_add(struct watch_hub *h, struct hub_watcher *w);
 void watch_hub_remove(struct watch_hub *h, struct hub_watcher *w); /* from its loop; fn is not called after it */
 /* The frame of the event, made by `make` if nobody has yet. The reference is the event's. */
 struct shared *watch_hub_frame(struct watch_hub *h, struct hub_event *e, int which, struct shared *(*make)(void *arg, struct hub_event *e), void *arg);
+/* From the watcher's loop: it has been given every event of its prefix up to this revision. 0: some are still on their way. What a bookmark may promise. */
+uint64_t watch_hub_progress(struct watch_hub *h, struct hub_watcher *w);
 size_t watch_hub_watchers(struct watch_hub *h);
 #endif
