@@ -8,10 +8,14 @@
 #include <stddef.h>
 #include "base/status.h"
 
-struct client;
 struct kubelet;
 
 struct kubelet_options {
+    /* The API server, and who we are there: a client certificate (system:node:NAME in system:nodes), or a token. */
+    const char *api_host;
+    int api_port;
+    const char *api_ca_file, *api_cert_file, *api_key_file, *api_token;
+    bool api_plain;                 /* plain HTTP (tests) */
     const char *node_name;          /* NULL: the host's name in lower case */
     const char *node_ip;            /* NULL: the address of the default route's interface */
     const char *root_dir;           /* NULL: /var/lib/kubelet; Pod volumes live below it */
@@ -33,8 +37,8 @@ struct kubelet_options {
     const char *pod_cidr;
 };
 
-/* Starts all threads and returns; the API server and the runtime need not be up yet. The client must outlive the kubelet. */
-struct kubelet *kubelet_start(struct client *client, const struct kubelet_options *options, struct status *reterr);
+/* Starts all threads and returns; the API server and the runtime need not be up yet. The options are copied. */
+struct kubelet *kubelet_start(const struct kubelet_options *options, struct status *reterr);
 /* Stops the threads; containers go on running. NULL is fine. */
 void kubelet_stop(struct kubelet *k);
 #endif
