@@ -3,4 +3,5 @@
 #define CKUBE_CMD_COMMANDS_H
 
 int cmd_kube_apiserver(int argc, char **argv);
+int cmd_kubelet(int argc, char **argv);
 #endif

@@ -5,6 +5,7 @@
 #include "cmd/commands.h"
 
 static const struct { const char *name; int (*run)(int, char **); const char *help; } commands[] = {
+    {"kubelet", cmd_kubelet, "the node agent, with a container runtime of its own unless one is given"},
     {"kube-apiserver", cmd_kube_apiserver, "the apiserver on its embedded store"},
 };
 

@@ -116,7 +116,7 @@ void *housekeeping_thread(void *arg) {
     for (int round = 1; !kubelet_sleep_ms(k, PERIOD_MS); round++) {
         _cleanup_arena_ struct arena *a = arena_new();
         pthread_mutex_lock(&k->mutex);
-        bool synced = k->pods_synced, up = k->pleg_ok;
+        bool synced = k->pods_synced && (k->static_synced || !k->o.static_pod_dir), up = k->pleg_ok;
         pthread_mutex_unlock(&k->mutex);
         if (!synced || !up) continue; /* until the Pods are known everything looks orphaned */
         end_orphans(k, a);

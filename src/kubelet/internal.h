@@ -91,7 +91,7 @@ struct kubelet {
     pthread_mutex_t mutex; /* of what follows, and of sleeping threads */
     pthread_cond_t cond;   /* signalled on stop */
     bool runtime_ready, network_ready; /* as last seen */
-    bool pods_synced;      /* the Pod watch and the static Pods have been read once */
+    bool pods_synced, static_synced; /* the Pod watch and the static Pods have been read once */
     bool pleg_ok;
     char runtime_error[512], network_error[512];
     int64_t runtime_seen_ns; /* monotonic; when the runtime answered last */
@@ -301,4 +301,6 @@ void mirror_pod_sync(struct kubelet *k, const struct pod *p); /* makes the API s
 void mirror_pod_delete(struct kubelet *k, const char *ns, const char *name);
 int kubelet_server_start(struct kubelet *k, struct status *reterr); /* server.c */
 void kubelet_server_stop(struct kubelet *k);
+struct http_request;
+void kubelet_stats_serve(struct kubelet *k, struct http_request *req); /* stats.c */
 #endif

@@ -219,7 +219,8 @@ static void options_fill(struct kubelet *k, const struct kubelet_options *o) {
     if (k->o.port == 0) k->o.port = 10250;
     if (k->o.max_pods == 0) k->o.max_pods = MAX_PODS;
     const char **copied[] = {&k->o.runtime_endpoint, &k->o.cni_conf_dir, &k->o.cgroup_root, &k->o.cluster_dns, &k->o.static_pod_dir, &k->o.node_labels, &k->o.register_taints,
-        &k->o.tls_cert_file, &k->o.tls_key_file, &k->o.client_ca_file, &k->o.pod_cidr, &k->o.api_host, &k->o.api_ca_file, &k->o.api_cert_file, &k->o.api_key_file, &k->o.api_token};
+        &k->o.tls_cert_file, &k->o.tls_key_file, &k->o.client_ca_file, &k->o.pod_cidr, &k->o.api_host, &k->o.api_ca_file, &k->o.api_cert_file, &k->o.api_key_file, &k->o.api_token,
+        &k->o.api_ca_pem, &k->o.api_cert_pem, &k->o.api_key_pem};
     for (size_t i = 0; i < ARRAY_LEN(copied); i++) *copied[i] = arena_strdup(a, *copied[i]);
 }
 
@@ -230,7 +231,7 @@ static int give_token(void *ctx, struct buf *ret, struct status *reterr UNUSED) 
 
 static int connect_api(struct kubelet *k, struct status *reterr) {
     struct http_client_options o = {.host = k->o.api_host, .port = k->o.api_port, .tls = !k->o.api_plain, .ca_file = k->o.api_ca_file, .cert_file = k->o.api_cert_file,
-        .key_file = k->o.api_key_file, .user_agent = "kubelet/ckube-" CKUBE_VERSION};
+        .key_file = k->o.api_key_file, .ca_pem = k->o.api_ca_pem, .cert_pem = k->o.api_cert_pem, .key_pem = k->o.api_key_pem, .user_agent = "kubelet/ckube-" CKUBE_VERSION};
     if (k->o.api_token) {
         o.bearer_token = give_token;
         o.bearer_token_ctx = k;

@@ -15,6 +15,7 @@ struct kubelet_options {
     const char *api_host;
     int api_port;
     const char *api_ca_file, *api_cert_file, *api_key_file, *api_token;
+    const char *api_ca_pem, *api_cert_pem, *api_key_pem; /* instead of files */
     bool api_plain;                 /* plain HTTP (tests) */
     const char *node_name;          /* NULL: the host's name in lower case */
     const char *node_ip;            /* NULL: the address of the default route's interface */
