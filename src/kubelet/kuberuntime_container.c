@@ -190,7 +190,7 @@ static int fail_start(struct kubelet *k, const struct corev1_Pod *p, const struc
 
 int container_start(struct kubelet *k, struct arena *a, const struct corev1_Pod *p, const struct corev1_Container *c, const char *target_id, const struct rt_status *s,
                     const char *sandbox_id, const struct string_list *pod_ips, struct pod_runtime *r, const char **ret_reason, struct status *reterr) {
-    const char *image_ref, *id;
+    const char *image_ref = NULL, *id = NULL;
     if (image_ensure(k, a, p, c, r, &image_ref, ret_reason, reterr) != 0) {
         event_pod(k, p, c->name, EVENT_WARNING, "Failed", "Error: %s", *ret_reason);
         return -1;

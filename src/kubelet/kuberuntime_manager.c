@@ -336,7 +336,7 @@ static int sync_sandbox(struct sync *y, struct rt_status *after) {
         if (runtime_pod_status(y->k, y->a, y->p->metadata.uid, after, y->reterr) != 0) return -1;
     }
     _cleanup_status_ struct status err = STATUS_INIT;
-    const char *id;
+    const char *id = NULL;
     uint32_t attempt = box ? box->attempt + 1 : 0;
     if (make_dirs(kubelet_pod_log_dir(y->k, y->a, y->p), 0755, &err) != 0
         || cri_run_pod_sandbox(y->k->cri, y->a, sandbox_config(y->k, y->a, y->p, attempt), NULL, &y->r->cancel, &id, &err) != 0) {

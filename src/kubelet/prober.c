@@ -228,8 +228,8 @@ static bool wait_ms(struct probe_worker *w, int64_t ms) {
 static void probe_step(struct probe_worker *w, struct probe_counter *counter, char last_id[128], bool *on_hold) {
     struct kubelet *k = w->b->k;
     _cleanup_arena_ struct arena *a = arena_new();
-    const char *id, *ip;
-    int64_t started;
+    const char *id = NULL, *ip = NULL;
+    int64_t started = 0;
     if (!running_container(w, a, &id, &ip, &started)) return;
     if (!str_eq(id, last_id)) { /* a new instance begins anew: alive, not ready, not started */
         snprintf(last_id, 128, "%s", id);

@@ -203,7 +203,7 @@ static int running_id(struct kubelet *k, struct arena *a, const struct kubelet_s
 
 static int stream_url(void *ctx, const struct kubelet_stream *s, struct arena *a, const char **ret_url, struct status *reterr) {
     struct kubelet *k = ctx;
-    const char *id;
+    const char *id = NULL;
     if (running_id(k, a, s, &id, reterr) != 0) return -1;
     if (s->kind == KUBELET_STREAM_PORT_FORWARD) return cri_port_forward(k->cri, a, id, ret_url, reterr);
     /* The runtime refuses a terminal with a separate stderr. */
@@ -214,7 +214,7 @@ static int stream_url(void *ctx, const struct kubelet_stream *s, struct arena *a
 static int stream_run(void *ctx, const struct kubelet_stream *s, struct buf *ret_output, struct status *reterr) {
     struct kubelet *k = ctx;
     _cleanup_arena_ struct arena *a = arena_new();
-    const char *id;
+    const char *id = NULL;
     Runtime__V1__ExecSyncResponse *out;
     if (running_id(k, a, s, &id, reterr) != 0 || cri_exec_sync(k->cri, a, id, &s->command, 0, &out, reterr) != 0) return -1;
     buf_append(ret_output, out->stdout.data, out->stdout.len);

@@ -98,27 +98,59 @@ void status_manager_forget(struct status_manager *m, const char *uid) {
 
 /* ---- sending ---- */
 
-/* The merge patch from what the server has to what it is to have: whole lists where they differ, other writers' conditions untouched. */
-static void append_patch(struct buf *out, const struct corev1_Pod *have, const struct corev1_PodStatus *want) {
-    struct corev1_PodStatus st = *want;
-    _cleanup_arena_ struct arena *a = arena_new();
-    struct corev1_PodCondition_list conditions = {0};
+/* Appends the object without its closing brace, and null for each of the named fields that it lacks: a merge patch removes nothing by itself. */
+static void append_open(struct buf *out, const struct type_desc *type, const void *obj, const char *const *fields, const char *const *values) {
+    object_encode_json(type, obj, out);
+    out->data[--out->len] = 0; /* the brace */
+    for (size_t i = 0; fields[i]; i++)
+        if (str_empty(values[i])) buf_printf(out, ",\"%s\":null", fields[i]);
+}
+
+static void append_conditions(struct buf *out, const struct corev1_Pod *have, const struct corev1_PodStatus *want) {
     static const char *const own[] = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled", NULL};
+    static const char *const fields[] = {"reason", "message", NULL};
+    bool first = true;
     LIST_FOREACH(c, &want->conditions) {
-        if (!str_in(c->type, own) ) continue;
-        if (str_eq(c->type, "PodScheduled")) { /* the scheduler's, unless nobody has set it */
-            bool there = false;
-            LIST_FOREACH(h, &have->status.conditions) there = there || (str_eq(h->type, "PodScheduled") && str_eq(h->status, "True") && h->observedGeneration == c->observedGeneration);
-            if (there) continue;
-        }
-        *LIST_PUSH(a, &conditions) = *c;
+        bool theirs = !str_in(c->type, own);
+        if (str_eq(c->type, "PodScheduled")) /* the scheduler's, unless nobody has set it */
+            LIST_FOREACH(h, &have->status.conditions) theirs = theirs || (str_eq(h->type, "PodScheduled") && str_eq(h->status, "True"));
+        if (theirs) continue;
+        const char *values[] = {c->reason, c->message};
+        if (!first) buf_append_char(out, ',');
+        first = false;
+        append_open(out, &corev1_PodCondition_desc, c, fields, values);
+        buf_append_char(out, '}');
     }
-    st.conditions = conditions;
+}
+
+/* Lists that merge by key are replaced whole where they differ. */
+static void append_ips(struct buf *out, const char *name, const char *const *ips, size_t len) {
+    buf_printf(out, ",\"%s\":[{\"$patch\":\"replace\"}", name);
+    for (size_t i = 0; i < len; i++) buf_printf(out, ",{\"ip\":\"%s\"}", ips[i]);
+    buf_append_char(out, ']');
+}
+
+/* The merge patch from what the server has to what it is to have; other writers' conditions are left alone. */
+static void append_patch(struct arena *a, struct buf *out, const struct corev1_Pod *have, const struct corev1_PodStatus *want) {
+    static const char *const fields[] = {"reason", "message", "podIP", NULL};
+    struct corev1_PodStatus st = *want;
+    const char *values[] = {str_empty(have->status.reason) ? "-" : want->reason, str_empty(have->status.message) ? "-" : want->message,
+        str_empty(have->status.podIP) ? "-" : want->podIP};
+    bool same_ips = have->status.podIPs.len == 0 || (have->status.podIPs.len == want->podIPs.len && have->status.podIPs.len && str_eq(have->status.podIP, want->podIP));
+    st.conditions = (struct corev1_PodCondition_list){0};
+    if (!same_ips) st.podIPs = (struct corev1_PodIP_list){0};
     buf_append_str(out, "{\"metadata\":{\"uid\":\"");
     buf_append_str(out, have->metadata.uid);
     buf_append_str(out, "\"},\"status\":");
-    object_encode_json(&corev1_PodStatus_desc, &st, out);
-    buf_append_char(out, '}');
+    append_open(out, &corev1_PodStatus_desc, &st, fields, values);
+    if (!same_ips) {
+        const char **ips = arena_calloc(a, want->podIPs.len + 1, sizeof(*ips));
+        for (size_t i = 0; i < want->podIPs.len; i++) ips[i] = want->podIPs.items[i].ip;
+        append_ips(out, "podIPs", ips, want->podIPs.len);
+    }
+    buf_append_str(out, ",\"conditions\":[");
+    append_conditions(out, have, want);
+    buf_append_str(out, "]}}");
 }
 
 /* Does the server have all of it already? Conditions are compared by type. */
@@ -153,7 +185,7 @@ static int send_one(struct status_manager *m, struct arena *a, const struct entr
     }
     if (e->arena && !same_status(&have.status, &e->status)) {
         _cleanup_buf_ struct buf patch = BUF_INIT;
-        append_patch(&patch, &have, &e->status);
+        append_patch(a, &patch, &have, &e->status);
         if (api_patch_status(k, a, &corev1_Pod_desc, e->ns, e->name, buf_cstr(&patch), &have, &err) != 0) {
             log_warning("status of %s/%s: %s", e->ns, e->name, status_message(&err));
             return status_is(&err, 404) || status_is(&err, 422) ? 0 : -1;
