@@ -48,6 +48,8 @@ struct strategy {
 };
 
 const struct strategy *strategy_find(const char *group, const char *resource);
+/* The strategy of a subresource that is read and written as its object is (status, ephemeralcontainers, resize); NULL for others. */
+const struct strategy *strategy_of_subresource(const char *group, const char *resource, const char *subresource);
 /* Every strategy, for discovery and tests. */
 const struct strategy *strategy_at(size_t i); /* NULL past the end */
 

@@ -87,8 +87,9 @@ static void resource_request(struct api_request *r) {
         return;
     }
     if (r->subresource || !r->strategy) {
-        bool status = r->strategy && str_eq(r->subresource, "status");
-        if (!status) {
+        const struct strategy *own = strategy_of_subresource(r->group, r->resource, r->subresource);
+        if (own) r->strategy = own;
+        else {
             if (handle_subresource(r)) return;
             _cleanup_status_ struct status err = STATUS_INIT;
             status_set(&err, 501, "NotImplemented", "%s%s%s is not implemented by this server yet", r->resource, r->subresource ? "/" : "", str_or(r->subresource, ""));

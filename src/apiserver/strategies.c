@@ -52,3 +52,10 @@ const struct strategy *strategy_find(const char *group, const char *resource) {
         if (strcmp(all[i].resource, resource) == 0 && strcmp(all[i].group, group) == 0) return &all[i];
     return NULL;
 }
+
+const struct strategy *strategy_of_subresource(const char *group, const char *resource, const char *subresource) {
+    if (str_eq(subresource, "status")) return strategy_find(group, resource);
+    if (str_eq(group, "") && str_eq(resource, "pods") && str_eq(subresource, "ephemeralcontainers")) return &pod_ephemeral_strategy;
+    if (str_eq(group, "") && str_eq(resource, "pods") && str_eq(subresource, "resize")) return &pod_resize_strategy;
+    return NULL;
+}

@@ -3,6 +3,7 @@
 #include "api/time.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/handlers.h"
+#include "apiserver/pod_subresources.h"
 #include "base/str.h"
 
 static void fail(struct api_request *r, struct status *err) { respond_status(r, err); }
@@ -179,6 +180,7 @@ static void handle_finalize(struct api_request *r) {
 bool handle_subresource(struct api_request *r) {
     const char *sub = str_or(r->subresource, "");
     if (str_eq(r->resource, "pods") && str_eq(sub, "binding")) handle_binding(r);
+    else if (str_eq(r->resource, "pods") && handle_pod_subresource(r)) return true;
     else if (str_eq(sub, "scale") && r->strategy) handle_scale(r);
     else if (str_eq(r->resource, "namespaces") && str_eq(sub, "finalize")) handle_finalize(r);
     else return false;

@@ -14,6 +14,8 @@ void validate_service(const void *obj, struct field_errors *errs);
 void validate_service_update(const void *obj, const void *old, struct field_errors *errs);
 void validate_pod(const void *obj, struct field_errors *errs);
 void validate_pod_update(const void *obj, const void *old, struct field_errors *errs);
+void validate_pod_status_update(const void *obj, const void *old, struct field_errors *errs);
+void validate_pod_ephemeral_update(const void *obj, const void *old, struct field_errors *errs);
 /* A Pod's spec wherever it stands: in Pods and in templates. */
 void validate_pod_spec(const struct corev1_PodSpec *spec, const struct metav1_ObjectMeta *meta, const struct field_path *at, bool is_template, struct field_errors *errs);
 void validate_pod_template(const struct corev1_PodTemplateSpec *t, const struct field_path *at, struct field_errors *errs);

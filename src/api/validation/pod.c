@@ -4,6 +4,7 @@
 #include "api/quantity.h"
 #include "api/validation/core.h"
 #include "api/validation/meta.h"
+#include "api/validation/pod_parts.h"
 #include "api/validation/pod_scheduling.h"
 #include "api/validation/pod_security.h"
 #include "api/validation/pod_volumes.h"
@@ -283,6 +284,10 @@ static void container(const struct corev1_Container *c, const struct corev1_PodS
     probe(c->startupProbe, FIELD(at, "startupProbe"), true, errs);
 }
 
+void validate_pod_container(const struct corev1_Container *c, const struct corev1_PodSpec *spec, bool init, const struct field_path *at, struct field_errors *errs) {
+    container(c, spec, init, at, errs);
+}
+
 static void containers(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
     if (!s->containers.len) field_required(errs, FIELD(at, "containers"), "%s", "");
     for (size_t i = 0; i < s->containers.len; i++) {
@@ -403,6 +408,7 @@ void validate_pod(const void *obj, struct field_errors *errs) {
     const struct corev1_Pod *p = obj;
     validate_pod_spec(&p->spec, &p->metadata, FIELD(NULL, "spec"), false, errs);
     if (p->spec.ephemeralContainers.len) field_forbidden(errs, FIELD(FIELD(NULL, "spec"), "ephemeralContainers"), "cannot be set on create");
+    validate_scheduling_gates(&p->spec, FIELD(NULL, "spec"), errs);
 }
 
 /* ---- updates: images, deadline, tolerations added, gates removed; nothing else ---- */
@@ -447,7 +453,7 @@ void validate_pod_update(const void *obj, const void *old_obj, struct field_erro
     for (size_t i = 0; i < a->initContainers.len; i++) a->initContainers.items[i].image = old->spec.initContainers.items[i].image;
     a->activeDeadlineSeconds = old->spec.activeDeadlineSeconds;
     a->tolerations = old->spec.tolerations;
-    if (a->schedulingGates.len < old->spec.schedulingGates.len) a->schedulingGates = old->spec.schedulingGates;
+    validate_gated_update(pod, old, a, at, errs);
     if (old->spec.terminationGracePeriodSeconds.value < 0 && a->terminationGracePeriodSeconds.value == 1) a->terminationGracePeriodSeconds = old->spec.terminationGracePeriodSeconds;
     if (!object_equal(&corev1_PodSpec_desc, a, &old->spec))
         field_forbidden(errs, at, "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)");

@@ -138,3 +138,41 @@ void validate_scheduling(const struct corev1_PodSpec *s, const struct field_path
     affinity(s->affinity, FIELD(at, "affinity"), errs);
     spread(&s->topologySpreadConstraints, FIELD(at, "topologySpreadConstraints"), errs);
 }
+
+void validate_scheduling_gates(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
+    if (s->schedulingGates.len && !str_empty(s->nodeName)) field_forbidden(errs, FIELD(at, "nodeName"), "cannot be set until all schedulingGates have been cleared");
+    for (size_t i = 0; i < s->schedulingGates.len; i++) {
+        const char *name = str_or(s->schedulingGates.items[i].name, "");
+        bool duplicate = false;
+        for (size_t j = 0; j < i; j++) duplicate |= str_eq(s->schedulingGates.items[j].name, name);
+        if (duplicate) {
+            field_duplicate(errs, FIELD_INDEX(FIELD(at, "schedulingGates"), i), name);
+            continue;
+        }
+        label_name(name, FIELD_INDEX(FIELD(at, "schedulingGates"), i), errs);
+    }
+}
+
+static bool has_gate(const struct corev1_PodSpec *s, const char *name) {
+    LIST_FOREACH(g, &s->schedulingGates)
+        if (str_eq(g->name, name)) return true;
+    return false;
+}
+
+void validate_gated_update(const struct corev1_Pod *pod, const struct corev1_Pod *old, struct corev1_PodSpec *a, const struct field_path *at, struct field_errors *errs) {
+    for (size_t i = 0; i < pod->spec.schedulingGates.len; i++)
+        if (!has_gate(&old->spec, pod->spec.schedulingGates.items[i].name))
+            field_forbidden(errs, FIELD(FIELD_INDEX(FIELD(at, "schedulingGates"), i), "name"), "only deletion is allowed, but found new scheduling gate '%s'", pod->spec.schedulingGates.items[i].name);
+    a->schedulingGates = old->spec.schedulingGates;
+    if (!old->spec.schedulingGates.len) return;
+    LIST_FOREACH(e, &old->spec.nodeSelector)
+        if (!string_map_has(&pod->spec.nodeSelector, e->key) || !str_eq(string_map_get(&pod->spec.nodeSelector, e->key), e->value)) {
+            struct buf text = BUF_INIT;
+            LIST_FOREACH(n, &pod->spec.nodeSelector) buf_printf(&text, "%s%s:%s", text.len ? "," : "{", go_quote(errs->arena, n->key), go_quote(errs->arena, n->value));
+            buf_append_str(&text, text.len ? "}" : "{}");
+            field_invalid_raw(errs, FIELD(at, "nodeSelector"), arena_strdup(errs->arena, text.data), "only additions to spec.nodeSelector are allowed (no mutations or deletions)");
+            buf_release(&text);
+            break;
+        }
+    a->nodeSelector = old->spec.nodeSelector;
+}

@@ -119,5 +119,50 @@ static bool pod_graceful(struct api_request *r UNUSED, const void *obj, int64_t 
 static const char *const pod_fields[] = {"spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork", "status.phase", "status.podIP", "status.podIPs",
     "status.nominatedNodeName", NULL};
 const struct strategy pod_strategy = {.group = "", .version = "v1", .resource = "pods", .type = &corev1_Pod_desc, .flags = RETURN_DELETED_OBJECT | HAS_GENERATION, .prepare_create = pod_prepare_create,
-    .prepare_update = pod_prepare_update, .prepare_status_update = pod_prepare_status, .validate = validate_pod, .validate_update = validate_pod_update, .selectable_fields = pod_fields, .field = pod_field,
+    .prepare_update = pod_prepare_update, .prepare_status_update = pod_prepare_status, .validate = validate_pod, .validate_update = validate_pod_update, .validate_status_update = validate_pod_status_update, .selectable_fields = pod_fields, .field = pod_field,
     .check_graceful_delete = pod_graceful};
+
+/* ---- ephemeralcontainers: only they change; resize: only the containers' resources ---- */
+
+static void ephemeral_prepare(struct api_request *r UNUSED, void *obj, const void *old_obj) {
+    struct corev1_Pod *pod = obj;
+    const struct corev1_Pod *old = old_obj;
+    struct corev1_EphemeralContainer_list kept = pod->spec.ephemeralContainers;
+    pod->spec = old->spec;
+    pod->spec.ephemeralContainers = kept;
+    pod->status = old->status;
+}
+
+static void resize_prepare(struct api_request *r, void *obj, const void *old_obj) {
+    struct corev1_Pod *pod = obj;
+    const struct corev1_Pod *old = old_obj;
+    struct corev1_PodSpec *spec = object_copy(r->arena, &corev1_PodSpec_desc, &old->spec);
+    for (size_t i = 0; i < spec->containers.len && i < pod->spec.containers.len; i++) {
+        spec->containers.items[i].resources = pod->spec.containers.items[i].resources;
+        spec->containers.items[i].resizePolicy = pod->spec.containers.items[i].resizePolicy;
+    }
+    pod->spec = *spec;
+    pod->status = old->status;
+}
+
+static void resize_validate(const void *obj, const void *old_obj, struct field_errors *errs) {
+    const struct corev1_Pod *pod = obj, *old = old_obj;
+    const char *before = qos_class(&old->spec), *after = qos_class(&pod->spec);
+    validate_pod_spec(&pod->spec, &pod->metadata, FIELD(NULL, "spec"), false, errs);
+    if (!str_eq(before, after)) field_invalid(errs, FIELD(NULL, "spec"), after, "Pod QOS Class may not change as a result of resizing");
+    for (size_t i = 0; i < pod->spec.containers.len; i++) {
+        const struct string_map *const now[] = {&pod->spec.containers.items[i].resources.requests, &pod->spec.containers.items[i].resources.limits};
+        const struct string_map *const then[] = {&old->spec.containers.items[i].resources.requests, &old->spec.containers.items[i].resources.limits};
+        for (size_t k = 0; k < 2; k++)
+            LIST_FOREACH(e, now[k])
+                if (!str_eq(e->key, "cpu") && !str_eq(e->key, "memory") && !str_eq(string_map_get(then[k], e->key), e->value)) {
+                    field_forbidden(errs, FIELD(NULL, "spec"), "only cpu and memory resources are mutable");
+                    return;
+                }
+    }
+}
+
+const struct strategy pod_ephemeral_strategy = {.group = "", .version = "v1", .resource = "pods", .type = &corev1_Pod_desc, .flags = RETURN_DELETED_OBJECT | HAS_GENERATION, .prepare_update = ephemeral_prepare,
+    .validate_update = validate_pod_ephemeral_update};
+const struct strategy pod_resize_strategy = {.group = "", .version = "v1", .resource = "pods", .type = &corev1_Pod_desc, .flags = RETURN_DELETED_OBJECT | HAS_GENERATION, .prepare_update = resize_prepare,
+    .validate_update = resize_validate};
