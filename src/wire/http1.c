@@ -1,4 +1,5 @@
 /* HTTP/1.1 on one connection: llhttp parses, one request is answered at a time, what arrives meanwhile waits in c->in. */
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -84,7 +85,8 @@ static int on_headers_complete(llhttp_t *p) {
     struct conn *c = conn_of(p);
     struct request_ext *r = c->current;
     header_complete(c);
-    r->pub.method = llhttp_method_name(llhttp_get_method(p));
+    r->pub.method = c->odd_method[0] ? arena_strdup(r->pub.arena, c->odd_method) : llhttp_method_name(llhttp_get_method(p));
+    c->odd_method[0] = 0;
     r->pub.path = arena_strndup(r->pub.arena, buf_cstr(&c->url), c->url.len);
     r->pub.upgrade = p->upgrade;
     r->keep_alive = llhttp_should_keep_alive(p);
@@ -147,9 +149,39 @@ static bool ready_to_parse(const struct conn *c) {
     return c->mode == CONN_HTTP1 && !c->sock.closing && !c->finishing && !(c->current && c->current->dispatched);
 }
 
+static size_t method_len(const char *data, size_t len) {
+    size_t n = 0;
+    while (n < len && n < sizeof(((struct conn *)NULL)->odd_method) && (isalnum((unsigned char)data[n]) || (data[n] && strchr("!#$%&'*+-.^_`|~", data[n])))) n++;
+    return n;
+}
+
+/* Whether these bytes are the beginning of a request, too short yet to tell its method. */
+static bool is_partial_method(const struct conn *c, const char *data, size_t len) { return !c->current && method_len(data, len) == len; }
+
+static bool is_known_method(const char *data, size_t len) {
+    static const char *const known[] = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (strlen(known[i]) == len && memcmp(known[i], data, len) == 0) return true;
+    return false;
+}
+
+/* Go's server takes any token for a method, llhttp only those it knows: it is given another, and the handler the real one. Returns how much was used. */
+static size_t replace_odd_method(struct conn *c, const char *data, size_t len) {
+    size_t n = method_len(data, len);
+    if (c->current || n == 0 || n >= sizeof(c->odd_method) || n == len || data[n] != ' ' || is_known_method(data, n)) return 0;
+    memcpy(c->odd_method, data, n);
+    c->odd_method[n] = 0;
+    if (llhttp_execute(&c->parser, "POST", 4) == HPE_PAUSED_UPGRADE) { /* asked for by the last request, which was answered otherwise */
+        llhttp_resume_after_upgrade(&c->parser);
+        llhttp_execute(&c->parser, "POST", 4);
+    }
+    return n;
+}
+
 /* Parses until a request is complete and dispatches it. Returns how much was used. */
 static size_t parse_one(struct conn *c, const char *data, size_t len) {
-    enum llhttp_errno e = llhttp_execute(&c->parser, data, len);
+    size_t odd = replace_odd_method(c, data, len);
+    enum llhttp_errno e = llhttp_execute(&c->parser, data + odd, len - odd);
     if (e == HPE_OK) return len;
     if (e == HPE_PAUSED || e == HPE_PAUSED_UPGRADE) {
         size_t used = (size_t)(llhttp_get_error_pos(&c->parser) - data);
@@ -173,7 +205,7 @@ static void parse_waiting(struct conn *c) {
     size_t at = 0;
     struct buf in = c->in;
     c->in = (struct buf)BUF_INIT;
-    while (at < in.len && ready_to_parse(c)) {
+    while (at < in.len && ready_to_parse(c) && !is_partial_method(c, in.data + at, in.len - at)) {
         at += parse_one(c, in.data + at, in.len - at);
     }
     if (at < in.len && c->mode == CONN_RAW) http_stream_data(&c->stream, in.data + at, in.len - at);
@@ -185,7 +217,7 @@ static void parse_waiting(struct conn *c) {
 
 void http1_input(struct conn *c, const char *data, size_t len) {
     if (c->in.len == 0)
-        while (len && ready_to_parse(c)) {
+        while (len && ready_to_parse(c) && !is_partial_method(c, data, len)) {
             size_t used = parse_one(c, data, len);
             data += used;
             len -= used;
@@ -193,6 +225,10 @@ void http1_input(struct conn *c, const char *data, size_t len) {
     if (len && c->mode == CONN_RAW) http_stream_data(&c->stream, data, len);
     if (!len || c->mode != CONN_HTTP1 || c->finishing || c->sock.closing) return;
     buf_append(&c->in, data, len);
+    if (ready_to_parse(c)) { /* what waited was the beginning of a method */
+        if (!c->head_since_ms) c->head_since_ms = MAX(conn_now_ms(c), (int64_t)1);
+        parse_waiting(c);
+    }
     if (c->in.len > HTTP_IN_BYTES_MAX) sock_pause(&c->sock, true);
 }
 

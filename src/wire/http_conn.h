@@ -72,6 +72,7 @@ struct conn {
     struct buf name, value, url;
     size_t header_bytes;
     bool in_value, eof;
+    char odd_method[33];         /* of the request being parsed, when llhttp does not know it; else "" */
     int refuse_code;             /* what is wrong with the request that is being parsed; 0: nothing */
     const char *refuse_text;
     /* HTTP/2 */

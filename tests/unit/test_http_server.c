@@ -201,6 +201,21 @@ static void a_request_may_come_byte_by_byte(void **state UNUSED) {
     close(fd);
 }
 
+static void any_token_is_a_method(void **state UNUSED) {
+    int fd = dial();
+    contains(talk(fd, "FOO-1 /x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab", "ab"), "FOO-1 /x? host=h ab");
+    contains(talk(fd, "get /y HTTP/1.1\r\nHost: h\r\n\r\nGET /z HTTP/1.1\r\nHost: h\r\n\r\n", "/z?"), "get /y?");
+    contains(talk(fd, "GET /u HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nFOO /v HTTP/1.1\r\nHost: h\r\n\r\n", "/v?"), "FOO /v?");
+    static const char split[] = "FOO /w HTTP/1.1\r\nHost: h\r\n\r\n";
+    for (size_t i = 0; i + 1 < sizeof(split); i++) {
+        assert_int_equal(write(fd, split + i, 1), 1);
+        if (i < 6) env_sleep_ms(env_real(), 2);
+    }
+    contains(talk(fd, "", "/w?"), "FOO /w?");
+    contains(talk(fd, "F@O / HTTP/1.1\r\nHost: h\r\n\r\n", NULL), "400 Bad Request");
+    close(fd);
+}
+
 static void a_chunked_body_is_put_together(void **state UNUSED) {
     int fd = dial();
     contains(talk(fd, "PUT /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: x\r\n\r\n", "abcde"), "host=h abcde");
@@ -381,7 +396,7 @@ static void headers_over_the_limit_are_refused(void **state UNUSED) {
 }
 
 static void those_who_are_slow_to_ask_are_cut(void **state UNUSED) {
-    static const char *const begun[] = {"", "GET / HTTP/1.1\r\nHost: h\r\nX-", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc"};
+    static const char *const begun[] = {"", "GE", "GET / HTTP/1.1\r\nHost: h\r\nX-", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc"};
     int fds[ARRAY_LEN(begun)];
     int64_t before = env_mono_ns(env_real());
     for (size_t i = 0; i < ARRAY_LEN(begun); i++) {
@@ -447,6 +462,7 @@ int main(void) {
         cmocka_unit_test(requests_are_answered_in_order_on_one_connection),
         cmocka_unit_test(hundreds_of_requests_in_one_write_are_all_answered),
         cmocka_unit_test(a_request_may_come_byte_by_byte),
+        cmocka_unit_test(any_token_is_a_method),
         cmocka_unit_test(a_chunked_body_is_put_together),
         cmocka_unit_test(a_body_over_the_limit_is_not_read),
         cmocka_unit_test(a_client_that_waits_for_100_is_told_to_go_on),
