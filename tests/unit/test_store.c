@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -167,6 +168,59 @@ static void keys_expire_and_the_log_is_cut_by_age(void **state UNUSED) {
     store_close(s);
 }
 
+/* Several threads resume from behind while the log is being cut before their eyes: each gets all after its revision, or 410, never a part. */
+struct resumer { struct store *store; _Atomic bool *stop; size_t whole, expired; };
+
+static void next_revision(void *arg, struct store_event *e) {
+    uint64_t *last = arg;
+    CHECK(e->revision == *last + 1);
+    *last = e->revision;
+}
+
+static void *resume_often(void *arg) {
+    struct resumer *r = arg;
+    unsigned seed = (unsigned)(uintptr_t)arg;
+    while (!*r->stop) {
+        _cleanup_status_ struct status err = STATUS_INIT;
+        uint64_t now = store_revision(r->store), from = store_compacted_revision(r->store) + (uint64_t)(rand_r(&seed) % 60);
+        from = MIN(MAX(from, 1), now);
+        uint64_t last = from;
+        struct store_watch *w;
+        if (store_watch_start(r->store, "", last, next_revision, &last, &w, &err) == 0) {
+            store_watch_stop(w);
+            r->whole++;
+            continue;
+        }
+        CHECK(err.code == 410 && from < store_compacted_revision(r->store));
+        r->expired++;
+    }
+    return NULL;
+}
+
+static void a_resume_never_skips_what_is_cut_meanwhile(void **state UNUSED) {
+    struct store *s = NULL;
+    struct store_options o = {.dir = dir, .no_sync = true, .log_entries_max = 100};
+    _Atomic bool stop = false;
+    pthread_t threads[3];
+    struct resumer resumers[3];
+    assert_int_equal(store_open(&o, &s, NULL), 0);
+    for (int i = 0; i < 3; i++) {
+        resumers[i] = (struct resumer){.store = s, .stop = &stop};
+        pthread_create(&threads[i], NULL, resume_often, &resumers[i]);
+    }
+    size_t expired = 0;
+    for (int i = 0; i < 12000; i++) put(s, "/k", "v", STORE_ANY);
+    stop = true;
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+        assert_true(resumers[i].whole > 0);
+        expired += resumers[i].expired;
+    }
+    assert_true(store_compacted_revision(s) > 9000);
+    printf("%zu resumes came too late\n", expired);
+    store_close(s);
+}
+
 static void two_processes_cannot_open_one_store(void **state UNUSED) {
     struct store *s = open_store(NULL, false), *again;
     _cleanup_status_ struct status err = STATUS_INIT;
@@ -225,6 +279,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(several_ops_take_effect_together_or_not_at_all, fresh_dir, remove_dir),
         cmocka_unit_test_setup_teardown(watches_follow_a_model_from_any_revision, fresh_dir, remove_dir),
         cmocka_unit_test_setup_teardown(keys_expire_and_the_log_is_cut_by_age, fresh_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(a_resume_never_skips_what_is_cut_meanwhile, fresh_dir, remove_dir),
         cmocka_unit_test_setup_teardown(two_processes_cannot_open_one_store, fresh_dir, remove_dir),
         cmocka_unit_test_setup_teardown(no_acknowledged_write_is_lost_to_sigkill, fresh_dir, remove_dir),
     };
