@@ -11,6 +11,7 @@ struct apiserver_options {
     const char *bind_address;
     int secure_port;
     const char *cert_file, *key_file, *client_ca_file;
+    const char *kubelet_ca_file, *kubelet_client_cert_file, *kubelet_client_key_file; /* towards kubelets; each may be NULL */
     const char *service_cluster_ip_range;   /* "10.96.0.0/16" */
     int node_port_min, node_port_max;
     const char *token_file;                  /* static tokens, or NULL */
@@ -28,4 +29,6 @@ const struct apiserver_options *apiserver_options(struct apiserver *s);
 struct watch_hub *apiserver_watch_hub(struct apiserver *s);
 struct ip_allocator *apiserver_cluster_ips(struct apiserver *s);
 struct port_allocator *apiserver_node_ports(struct apiserver *s);
+struct upstream_tls *apiserver_kubelet_tls(struct apiserver *s);  /* how to speak to kubelets */
+struct upstream_tls *apiserver_insecure_tls(struct apiserver *s); /* and to Pods and Services that are proxied to by https: upstream does not verify them */
 #endif

@@ -7,10 +7,12 @@
 #include "apiserver/apiserver.h"
 #include "apiserver/authentication.h"
 #include "apiserver/bootstrap.h"
+#include "apiserver/connect.h"
 #include "apiserver/handlers.h"
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "wire/upstream.h"
 
 enum { BODY_BYTES_MAX = 3 << 20 };
 
@@ -22,6 +24,7 @@ struct apiserver {
     struct ip_allocator *cluster_ips;
     struct port_allocator *node_ports;
     struct authenticator *authenticator;
+    struct upstream_tls *kubelet_tls, *insecure_tls;
 };
 
 struct store *apiserver_store(struct apiserver *s) { return s->store; }
@@ -30,6 +33,8 @@ const struct apiserver_options *apiserver_options(struct apiserver *s) { return 
 struct watch_hub *apiserver_watch_hub(struct apiserver *s) { return s->hub; }
 struct ip_allocator *apiserver_cluster_ips(struct apiserver *s) { return s->cluster_ips; }
 struct port_allocator *apiserver_node_ports(struct apiserver *s) { return s->node_ports; }
+struct upstream_tls *apiserver_kubelet_tls(struct apiserver *s) { return s->kubelet_tls; }
+struct upstream_tls *apiserver_insecure_tls(struct apiserver *s) { return s->insecure_tls; }
 int apiserver_port(const struct apiserver *s) { return http_server_port(s->http); }
 
 /* ---- dispatch ---- */
@@ -76,6 +81,7 @@ static bool has_post_without_namespace(const struct api_request *r) { return str
 
 static void resource_request(struct api_request *r) {
     r->rd = api_resource_find(r->group, r->version, r->resource, r->subresource);
+    if (r->rd && !r->rd->off_by_default && scope_fits(r) && handle_connect(r)) return;
     if (!r->rd || r->rd->off_by_default || r->rest.len || !scope_fits(r)) {
         if (r->rd && r->rest.len && strcmp(str_or(r->subresource, ""), "proxy") == 0) no_such_resource(r);
         else no_such_resource(r);
@@ -141,6 +147,8 @@ static void destroy(struct apiserver *s) {
     ip_allocator_free(s->cluster_ips);
     port_allocator_free(s->node_ports);
     authenticator_free(s->authenticator);
+    upstream_tls_unref(s->kubelet_tls);
+    upstream_tls_unref(s->insecure_tls);
     free(s);
 }
 
@@ -154,7 +162,11 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     s->cluster_ips = ip_allocator_new(options->service_cluster_ip_range, reterr);
     s->node_ports = port_allocator_new(options->node_port_min, options->node_port_max);
     s->authenticator = authenticator_new(options, reterr);
-    if (!s->cluster_ips || !s->authenticator || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0) {
+    /* As upstream: without an authority for them, kubelets' certificates are not verified. */
+    struct upstream_tls_options kubelets = {.ca_file = options->kubelet_ca_file, .cert_file = options->kubelet_client_cert_file, .key_file = options->kubelet_client_key_file, .insecure = !options->kubelet_ca_file};
+    s->kubelet_tls = upstream_tls_new(&kubelets, reterr);
+    s->insecure_tls = upstream_tls_new(&(struct upstream_tls_options){.insecure = true}, reterr);
+    if (!s->kubelet_tls || !s->insecure_tls || !s->cluster_ips || !s->authenticator || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0) {
         destroy(s);
         return NULL;
     }

@@ -24,6 +24,8 @@ int pki_ensure(const char *dir, const char *advertise, const char *service_ip, s
     if (x509_make_ca(server_ca, server_ca_key, "ckube-server-ca", reterr) != 0 || x509_make_ca(client_ca, client_ca_key, "ckube-client-ca", reterr) != 0) return -1;
     if (x509_make_leaf(path_in(a, dir, "apiserver.crt"), path_in(a, dir, "apiserver.key"), server_ca, server_ca_key, &serving, reterr) != 0) return -1;
     if (x509_make_leaf(path_in(a, dir, "admin.crt"), path_in(a, dir, "admin.key"), client_ca, client_ca_key, &admin, reterr) != 0) return -1;
+    struct x509_request kubelets = {.common_name = "kube-apiserver-kubelet-client", .organizations = masters, .client = true};
+    if (x509_make_leaf(path_in(a, dir, "apiserver-kubelet-client.crt"), path_in(a, dir, "apiserver-kubelet-client.key"), client_ca, client_ca_key, &kubelets, reterr) != 0) return -1;
     return x509_make_key(path_in(a, dir, "service-account.key"), reterr);
 }
 
