@@ -382,6 +382,10 @@ static int read_whole(struct reply *r, const struct http_call *call, int64_t dea
     _cleanup_status_ struct status err = STATUS_INIT;
     while (!r->done && !r->upgraded && r->body.len <= max)
         if (reply_pull(r, deadline_ns, &err) != 0) return fail_call(r, &err, "reading body", reterr);
+    if (r->upgraded) { /* what came right behind the head is for http_reply_read */
+        r->pub.body = "";
+        return 0;
+    }
     if (r->body.len > max) {
         if (!call->truncate) return status_set(reterr, 502, NULL, "%s \"%s\": response body is larger than %zu bytes", r->verb, r->url, max);
         r->body.len = max;
