@@ -2,7 +2,7 @@
 #include "apiserver/connect.h"
 #include <arpa/inet.h>
 #include <string.h>
-#include "api/time.h"
+#include "api/field_error.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/registry.h"
 #include "apiserver/stream_translate.h"
@@ -76,6 +76,22 @@ static int locate_kubelet(struct api_request *r, const char *node_name, struct p
 
 /* ---- log ---- */
 
+static void number_option(struct api_request *r, const char *name, int64_t least, struct field_errors *errs) {
+    const char *text = url_query_get(&r->query, name);
+    int64_t n;
+    if (str_empty(text) || !str_to_i64(text, &n) || n >= least) return;
+    field_invalid_int(errs, FIELD(NULL, name), n, least ? "must be greater than 0" : "must be greater than or equal to 0");
+}
+
+static int log_options(struct api_request *r, struct status *reterr) {
+    struct field_errors errs = field_errors_in(r->arena);
+    number_option(r, "tailLines", 0, &errs);
+    number_option(r, "limitBytes", 1, &errs);
+    if (url_query_has(&r->query, "sinceSeconds") && url_query_has(&r->query, "sinceTime")) field_forbidden(&errs, FIELD(NULL, "[]"), "at most one of `sinceTime` or `sinceSeconds` may be specified");
+    else number_option(r, "sinceSeconds", 1, &errs);
+    return errs.len ? field_errors_status(&errs, "", "PodLogOptions", r->name, reterr) : 0;
+}
+
 static const char *log_query(struct api_request *r) {
     static const char *const bools[] = {"follow", "previous", "timestamps", NULL}, *const values[] = {"sinceSeconds", "sinceTime", "tailLines", "limitBytes", "stream", NULL};
     struct buf q = BUF_INIT;
@@ -139,6 +155,7 @@ static int log_ask(struct api_request *r, const struct proxy_target *t, struct s
 }
 
 static int handle_log(struct api_request *r, struct status *reterr) {
+    if (log_options(r, reterr) != 0) return -1;
     const struct corev1_Pod *pod = get_pod(r, r->name, reterr);
     const char *container = pod ? pick_container(r, pod, reterr) : NULL;
     struct proxy_target t;

@@ -1,4 +1,4 @@
-/* Subresources of Pods: eviction, and log, exec, attach and portforward as far as they go without a node.
+/* Subresources of Pods: eviction. log, exec, attach, portforward and proxy: connect.c.
  * ephemeralcontainers and resize are ordinary updates with strategies of their own (registry/pod.c). */
 #include "apiserver/pod_subresources.h"
 #include <string.h>
@@ -96,64 +96,8 @@ static void evict(struct api_request *r) {
     respond_object(r, 201, &metav1_Status_desc, &ok);
 }
 
-/* ---- log, exec, attach, portforward ---- */
-
-static void number_option(struct api_request *r, const char *name, int64_t least, struct field_errors *errs) {
-    const char *text = url_query_get(&r->query, name);
-    int64_t n;
-    if (str_empty(text) || !str_to_i64(text, &n) || n >= least) return;
-    field_invalid_int(errs, FIELD(NULL, name), n, least ? "must be greater than 0" : "must be greater than or equal to 0");
-}
-
-static int log_options(struct api_request *r, struct status *reterr) {
-    struct field_errors errs = field_errors_in(r->arena);
-    number_option(r, "tailLines", 0, &errs);
-    number_option(r, "limitBytes", 1, &errs);
-    if (url_query_has(&r->query, "sinceSeconds") && url_query_has(&r->query, "sinceTime")) field_forbidden(&errs, FIELD(NULL, "[]"), "at most one of `sinceTime` or `sinceSeconds` may be specified");
-    else number_option(r, "sinceSeconds", 1, &errs);
-    return errs.len ? field_errors_status(&errs, "", "PodLogOptions", r->name, reterr) : 0;
-}
-
-static bool has_container(const struct corev1_PodSpec *s, const char *name) {
-    LIST_FOREACH(c, &s->containers)
-        if (str_eq(c->name, name)) return true;
-    LIST_FOREACH(c, &s->initContainers)
-        if (str_eq(c->name, name)) return true;
-    LIST_FOREACH(c, &s->ephemeralContainers)
-        if (str_eq(c->name, name)) return true;
-    return false;
-}
-
-static int check_container(struct api_request *r, const struct corev1_Pod *pod, struct status *reterr) {
-    const char *name = url_query_get(&r->query, "container"), *preset = string_map_get(&pod->metadata.annotations, "kubectl.kubernetes.io/default-container");
-    if (!str_empty(name)) return has_container(&pod->spec, name) ? 0 : status_bad_request(reterr, "container %s is not valid for pod %s", name, r->name);
-    if (pod->spec.containers.len == 1 || (preset && has_container(&pod->spec, preset))) return 0;
-    struct buf names = BUF_INIT;
-    LIST_FOREACH(c, &pod->spec.containers) buf_printf(&names, "%s%s", names.len ? " " : "", c->name);
-    status_bad_request(reterr, "a container name must be specified for pod %s, choose one of: [%s]", r->name, buf_cstr(&names));
-    buf_release(&names);
-    return -1;
-}
-
-static void on_node(struct api_request *r) {
-    _cleanup_status_ struct status err = STATUS_INIT;
-    void *found;
-    bool log = str_eq(r->subresource, "log");
-    int failed = (log && log_options(r, &err) != 0) || registry_get(r, strategy_find("", "pods"), r->namespace, r->name, &found, NULL, &err) != 0;
-    const struct corev1_Pod *pod = failed ? NULL : found;
-    if (!failed && !str_eq(r->subresource, "portforward")) failed = check_container(r, pod, &err);
-    if (!failed && !str_empty(pod->spec.nodeName)) failed = status_set(&err, 501, "NotImplemented", "pods/%s of a pod on a node is not implemented by this server yet", r->subresource);
-    else if (!failed && log) {
-        respond_bytes(r, 204, NULL, NULL, 0); /* nothing has run yet */
-        return;
-    } else if (!failed) failed = status_bad_request(&err, "pod %s does not have a host assigned", r->name);
-    if (failed) respond_status(r, &err);
-}
-
 bool handle_pod_subresource(struct api_request *r) {
-    static const char *const node_side[] = {"log", "exec", "attach", "portforward", NULL};
-    if (str_eq(r->subresource, "eviction")) evict(r);
-    else if (str_in(r->subresource, node_side)) on_node(r);
-    else return false;
+    if (!str_eq(r->subresource, "eviction")) return false;
+    evict(r);
     return true;
 }

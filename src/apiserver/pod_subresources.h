@@ -3,6 +3,6 @@
 #define CKUBE_APISERVER_POD_SUBRESOURCES_H
 #include "apiserver/request.h"
 
-/* Answers eviction, log, exec, attach and portforward of a Pod; false for any other subresource. */
+/* Answers eviction of a Pod; false for any other subresource. */
 bool handle_pod_subresource(struct api_request *r);
 #endif
