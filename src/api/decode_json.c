@@ -223,6 +223,16 @@ enum { MAP_VALUE_OFFSET = sizeof(char *) };
 
 static int compare_entries(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
 
+/* Of a key that is there several times the last one counts; sorting has lost which that was, so the document is asked again. */
+static int take_last(struct decoder *d, const struct field_desc *f, char *entry, yyjson_val *v, const struct path *path) {
+    size_t i, max;
+    yyjson_val *key, *value, *last = NULL;
+    yyjson_obj_foreach(v, i, max, key, value) if (strcmp(take_string(d, key), *(const char **)(void *)entry) == 0) last = value;
+    memset(entry + MAP_VALUE_OFFSET, 0, f->item_size - MAP_VALUE_OFFSET);
+    struct path p = {path, *(const char **)(void *)entry, 0};
+    return last ? take_plain(d, f, entry + MAP_VALUE_OFFSET, last, &p) : 0;
+}
+
 static int take_map(struct decoder *d, const struct field_desc *f, struct any_list *map, yyjson_val *v, const struct path *path) {
     if (!yyjson_is_obj(v)) return wrong_type(d, v, path, "map[string]string");
     size_t i, max, n = 0;
@@ -235,12 +245,12 @@ static int take_map(struct decoder *d, const struct field_desc *f, struct any_li
         if (take_plain(d, f, entry + MAP_VALUE_OFFSET, value, &p) != 0) return -1;
     }
     qsort(items, n, f->item_size, compare_entries);
-    /* A repeated key: the last one counts, and qsort is not stable, so the earlier ones are dropped by asking the document again. */
     size_t kept = 0;
     for (size_t j = 0; j < n; j++) {
         char *entry = items + j * f->item_size;
         if (kept && compare_entries(items + (kept - 1) * f->item_size, entry) == 0) {
             strict_error(d, "duplicate", path, *(const char **)(void *)entry);
+            if (take_last(d, f, items + (kept - 1) * f->item_size, v, path) != 0) return -1;
             continue;
         }
         if (kept != j) memcpy(items + kept * f->item_size, entry, f->item_size);

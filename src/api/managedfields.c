@@ -287,6 +287,7 @@ void managed_fields_update(struct arena *a, const struct type_desc *type, const 
     struct walk w = {a, &changed, &present};
     struct metav1_ManagedFieldsEntry_list before = obj->metadata.managedFields, after = {0};
     obj->metadata.managedFields = (struct metav1_ManagedFieldsEntry_list){0};
+    if (old && ((const struct object *)old)->metadata.managedFields.len == 0) return; /* what nobody manages stays so until an apply */
     walk_struct(&w, type, as_document(a, type, old), as_document(a, type, obj), &changed, &present);
     strip(&changed);
     strip(&present);

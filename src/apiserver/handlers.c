@@ -256,7 +256,7 @@ static int validate_delete_options(struct api_request *r, const struct metav1_De
     if (o->orphanDependents.has && o->propagationPolicy)
         field_invalid(&errs, FIELD(NULL, "propagationPolicy"), o->propagationPolicy, "orphanDependents and deletionPropagation cannot be both set");
     if (o->propagationPolicy && !str_in(o->propagationPolicy, policies))
-        field_not_supported(&errs, FIELD(NULL, "propagationPolicy"), o->propagationPolicy, (const char *const[]){"Background", "Foreground", "Orphan", "nil", NULL});
+        field_not_supported(&errs, FIELD(NULL, "propagationPolicy"), o->propagationPolicy, (const char *const[]){"Foreground", "Background", "Orphan", "nil", NULL});
     for (size_t i = 0; i < o->dryRun.len; i++)
         if (!str_eq(o->dryRun.items[i], "All")) {
             struct buf given = BUF_INIT;

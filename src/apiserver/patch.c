@@ -19,7 +19,9 @@ static int patch_kind(struct api_request *r, enum patch_kind *ret, struct status
         }
     if (len == 28 && strncasecmp(type, "application/apply-patch+yaml", 28) == 0)
         return status_set(reterr, 415, REASON_UNSUPPORTED_MEDIA_TYPE, "server-side apply is not served yet by this server");
-    return status_set(reterr, 415, REASON_UNSUPPORTED_MEDIA_TYPE, "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor");
+    status_set(reterr, 415, REASON_UNSUPPORTED_MEDIA_TYPE, "415: Unsupported Media Type");
+    reterr->has_details = true;
+    return -1;
 }
 
 void *patch_apply(struct api_request *r, const struct patch *p, const struct type_desc *type, void *current, struct status *reterr) {
@@ -36,7 +38,7 @@ void *patch_apply(struct api_request *r, const struct patch *p, const struct typ
     if (!failed) {
         json_write_mut(&text, yyjson_mut_doc_get_root(doc));
         obj = body_decode_json(r, type, buf_cstr(&text), text.len, NULL, reterr);
-        if (!obj && reterr && reterr->code == 400 && strstr(reterr->message, "json: ")) { /* a patch that does not fit the type is an invalid patch */
+        if (!obj && reterr && reterr->code == 400 && (strstr(reterr->message, "json: ") || strstr(reterr->message, "cannot be handled as a") || strstr(reterr->message, "does not match the expected API version"))) { /* a patch that does not fit the type is an invalid patch */
             const char *why = arena_strdup(a, reterr->message);
             status_set(reterr, 422, REASON_INVALID, " \"\" is invalid: patch: Invalid value: %s: %s", p->kind == PATCH_JSON ? "\"\"" : "map[string]interface {}{}", why);
             status_add_cause(reterr, "FieldValueInvalid", "patch", "Invalid value: %s", why);

@@ -101,7 +101,6 @@ static int before_create(struct api_request *r, const struct strategy *st, struc
     if (r->rd && r->rd->namespaced) m->namespace = r->namespace;
     else m->namespace = NULL;
     if (st->flags & HAS_GENERATION) m->generation = 1;
-    else m->generation = 0;
     if (st->prepare_create) st->prepare_create(r, obj);
     fill_system_fields(r, obj);
     if (str_empty(m->name) && !str_empty(m->generateName)) generate_name(r, obj);
@@ -271,10 +270,11 @@ static int check_preconditions(const struct strategy *st, const struct object *o
     if (!p) return 0;
     _cleanup_arena_ struct arena *a = arena_new();
     if (p->uid && !str_eq(p->uid, obj->metadata.uid))
-        return status_conflict(reterr, st->group, st->resource, obj->metadata.name, arena_printf(a, "Precondition failed: UID in precondition: %s, UID in object meta: %s", p->uid, obj->metadata.uid));
+        return status_conflict(reterr, st->group, st->type->kind, obj->metadata.name,
+                               arena_printf(a, "the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated", p->uid, obj->metadata.uid));
     if (p->resourceVersion && !str_eq(p->resourceVersion, obj->metadata.resourceVersion))
-        return status_conflict(reterr, st->group, st->resource, obj->metadata.name,
-                               arena_printf(a, "Precondition failed: ResourceVersion in precondition: %s, ResourceVersion in object meta: %s", p->resourceVersion, obj->metadata.resourceVersion));
+        return status_conflict(reterr, st->group, st->type->kind, obj->metadata.name,
+                               arena_printf(a, "the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified", p->resourceVersion, obj->metadata.resourceVersion));
     return 0;
 }
 

@@ -73,14 +73,27 @@ void request_warn(struct api_request *r, const char *format, ...) {
     if (!string_list_has(&r->warnings, text)) string_list_push(r->arena, &r->warnings, text);
 }
 
+/* "CreateOptions" and its siblings, for errors about options. */
+const char *request_options_kind(const struct api_request *r) {
+    return str_eq(r->verb, "create") ? "CreateOptions" : str_eq(r->verb, "patch") ? "PatchOptions" : str_eq(r->verb, "update") ? "UpdateOptions" : "DeleteOptions";
+}
+
 int request_dry_run(struct api_request *r, bool *ret, struct status *reterr) {
-    bool all = false;
+    struct buf given = BUF_INIT;
+    bool all = false, wrong = false;
     for (size_t i = 0; i < r->query.len; i++) {
         if (strcmp(r->query.items[i].key, "dryRun") != 0) continue;
-        if (strcmp(r->query.items[i].value, "All") != 0)
-            return status_set(reterr, 422, REASON_INVALID, "dryRun: Unsupported value: \"%s\": supported values: \"All\"", r->query.items[i].value);
-        all = true;
+        buf_printf(&given, "%s\"%s\"", given.len ? "," : "[", r->query.items[i].value);
+        if (strcmp(r->query.items[i].value, "All") == 0) all = true;
+        else wrong = true;
     }
+    const char *text = arena_printf(r->arena, "%s]", buf_cstr(&given));
+    buf_release(&given);
     *ret = all;
-    return 0;
+    if (!wrong) return 0;
+    const char *kind = request_options_kind(r);
+    status_set(reterr, 422, REASON_INVALID, "%s.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: %s: supported values: \"All\"", kind, text);
+    status_details(reterr, "meta.k8s.io", kind, NULL);
+    status_add_cause(reterr, "FieldValueNotSupported", "dryRun", "Unsupported value: %s: supported values: \"All\"", text);
+    return -1;
 }

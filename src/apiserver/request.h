@@ -64,5 +64,6 @@ int negotiate(struct api_request *r, bool allow_table, bool streaming, struct st
 const char *media_content_type(enum media m);
 
 /* Query options, with upstream's 400s. */
+const char *request_options_kind(const struct api_request *r);
 int request_dry_run(struct api_request *r, bool *ret, struct status *reterr);
 #endif

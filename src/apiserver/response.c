@@ -53,7 +53,7 @@ static const char *parse_clause(const char *p, struct clause *c) {
 }
 
 static bool media_of(const char *type, enum media *ret) {
-    if (strcmp(type, "*/*") == 0 || strcasecmp(type, "application/*") == 0 || strcasecmp(type, "application/json") == 0) *ret = MEDIA_JSON;
+    if (strcmp(type, "*/*") == 0 || strcasecmp(type, "application/json") == 0) *ret = MEDIA_JSON;
     else if (strcasecmp(type, "application/yaml") == 0) *ret = MEDIA_YAML;
     else if (strcasecmp(type, "application/vnd.kubernetes.protobuf") == 0) *ret = MEDIA_PROTOBUF;
     else return false;
@@ -61,13 +61,13 @@ static bool media_of(const char *type, enum media *ret) {
 }
 
 /* Whether the `as` of a clause can be served, and how. */
-static bool accept_as(const struct clause *c, bool allow_table, struct negotiated *out) {
+static bool accept_as(const struct clause *c, bool allow_table, bool list, struct negotiated *out) {
     out->as = AS_OBJECT;
     if (!c->has_as) return true;
     if (!str_eq(c->group, "meta.k8s.io") || (!str_eq(c->version, "v1") && !str_eq(c->version, "v1beta1"))) return false;
     if (str_eq(c->as, "Table") && allow_table) out->as = AS_TABLE;
-    else if (str_eq(c->as, "PartialObjectMetadata")) out->as = AS_PARTIAL_METADATA;
-    else if (str_eq(c->as, "PartialObjectMetadataList")) out->as = AS_PARTIAL_METADATA_LIST;
+    else if (str_eq(c->as, "PartialObjectMetadata") && !list) out->as = AS_PARTIAL_METADATA;
+    else if (str_eq(c->as, "PartialObjectMetadataList") && list) out->as = AS_PARTIAL_METADATA_LIST;
     else return false;
     return out->media != MEDIA_PROTOBUF || out->as != AS_TABLE;
 }
@@ -90,7 +90,7 @@ int negotiate(struct api_request *r, bool allow_table, bool streaming, struct st
         p = parse_clause(p, &c);
         if (c.q <= best_q || !media_of(c.type, &n.media)) continue;
         if (streaming && n.media == MEDIA_YAML) n.media = MEDIA_JSON;
-        if (!accept_as(&c, allow_table, &n)) {
+        if (!accept_as(&c, allow_table, str_eq(r->verb, "list") || str_eq(r->verb, "deletecollection"), &n)) {
             as_refused = true;
             continue;
         }
@@ -99,8 +99,12 @@ int negotiate(struct api_request *r, bool allow_table, bool streaming, struct st
     }
     if (best_q < 0) {
         r->out = (struct negotiated){0};
-        return status_set(reterr, 406, REASON_NOT_ACCEPTABLE, as_refused ? "only the following media types are accepted: %s" : "only the following media types are accepted: %s",
-                          "application/json, application/yaml, application/vnd.kubernetes.protobuf");
+        if (as_refused) return status_set(reterr, 406, REASON_NOT_ACCEPTABLE, "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf");
+        bool listing = str_eq(r->verb, "list") || str_eq(r->verb, "watch");
+        status_set(reterr, 406, REASON_NOT_ACCEPTABLE, "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf%s",
+                   listing ? ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch" : "");
+        reterr->has_details = true;
+        return -1;
     }
     best.pretty = wants_pretty(r);
     r->out = best;

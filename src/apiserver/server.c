@@ -88,7 +88,8 @@ static void resource_request(struct api_request *r) {
         return;
     }
     r->strategy = strategy_find(r->group, r->resource);
-    if (strcmp(r->method, "HEAD") == 0 || !(r->rd->verbs & verb_bit(r->verb)) || has_post_without_namespace(r)) {
+    bool whole = !r->name && (str_eq(r->verb, "update") || str_eq(r->verb, "patch")), named = r->name && !r->subresource && str_eq(r->verb, "create");
+    if (strcmp(r->method, "HEAD") == 0 || whole || named || !(r->rd->verbs & verb_bit(r->verb)) || has_post_without_namespace(r)) {
         no_such_method(r);
         return;
     }

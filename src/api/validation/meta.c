@@ -146,6 +146,7 @@ void validate_object_meta_update(const struct metav1_ObjectMeta *m, const struct
     validate_immutable(str_eq(m->name, old->name), go_quote(a, m->name), FIELD(at, "name"), errs);
     validate_immutable(str_eq(m->namespace, old->namespace), go_quote(a, m->namespace), FIELD(at, "namespace"), errs);
     validate_immutable(str_eq(m->uid, old->uid), go_quote(a, m->uid), FIELD(at, "uid"), errs);
+    if (m->uid && !str_eq(m->uid, old->uid)) field_invalid(errs, FIELD(at, "uid"), m->uid, "field is immutable"); /* upstream finds it twice */
     validate_immutable(m->creationTimestamp.sec == old->creationTimestamp.sec, time_text(a, &m->creationTimestamp), FIELD(at, "creationTimestamp"), errs);
     validate_common(m, at, errs);
 }
