@@ -144,7 +144,7 @@ static void service_env(struct arena *a, struct env_list *l, const struct corev1
         const char *url = arena_printf(a, "%s://%s:%d", lower, host, p->port);
         if (i == 0) env_set(a, l, env_name(a, n, "_PORT"), url);
         env_set(a, l, prefix, url);
-        env_set(a, l, arena_printf(a, "%s_PROTO", prefix), lower);
+        env_set(a, l, arena_printf(a, "%s_PROTO", prefix), arena_strdup(a, lower));
         env_set(a, l, arena_printf(a, "%s_PORT", prefix), arena_printf(a, "%d", p->port));
         env_set(a, l, arena_printf(a, "%s_ADDR", prefix), ip);
     }
@@ -178,7 +178,7 @@ static int env_from(struct kubelet *k, struct arena *a, const struct corev1_Pod 
     const char *prefix = str_or(from->prefix, "");
     if (from->configMapRef) {
         struct corev1_ConfigMap cm = {0};
-        if (api_get(k, a, &corev1_ConfigMap_desc, p->metadata.namespace, from->configMapRef->name, &cm, &err) != 0) {
+        if (api_get_named(k, a, &corev1_ConfigMap_desc, "configmap", p->metadata.namespace, from->configMapRef->name, &cm, &err) != 0) {
             if (missing_ok(&err, &from->configMapRef->optional)) return 0;
             status_copy(reterr, &err);
             return -1;
@@ -189,7 +189,7 @@ static int env_from(struct kubelet *k, struct arena *a, const struct corev1_Pod 
         }
     } else if (from->secretRef) {
         struct corev1_Secret secret = {0};
-        if (api_get(k, a, &corev1_Secret_desc, p->metadata.namespace, from->secretRef->name, &secret, &err) != 0) {
+        if (api_get_named(k, a, &corev1_Secret_desc, "secret", p->metadata.namespace, from->secretRef->name, &secret, &err) != 0) {
             if (missing_ok(&err, &from->secretRef->optional)) return 0;
             status_copy(reterr, &err);
             return -1;
@@ -207,7 +207,7 @@ static int config_map_key(struct kubelet *k, struct arena *a, const char *ns, co
     struct corev1_ConfigMap cm = {0};
     _cleanup_status_ struct status err = STATUS_INIT;
     *ret = NULL;
-    if (api_get(k, a, &corev1_ConfigMap_desc, ns, ref->name, &cm, &err) != 0) {
+    if (api_get_named(k, a, &corev1_ConfigMap_desc, "configmap", ns, ref->name, &cm, &err) != 0) {
         if (missing_ok(&err, &ref->optional)) return 0;
         status_copy(reterr, &err);
         return -1;
@@ -221,7 +221,7 @@ static int secret_key(struct kubelet *k, struct arena *a, const char *ns, const 
     struct corev1_Secret secret = {0};
     _cleanup_status_ struct status err = STATUS_INIT;
     *ret = NULL;
-    if (api_get(k, a, &corev1_Secret_desc, ns, ref->name, &secret, &err) != 0) {
+    if (api_get_named(k, a, &corev1_Secret_desc, "secret", ns, ref->name, &secret, &err) != 0) {
         if (missing_ok(&err, &ref->optional)) return 0;
         status_copy(reterr, &err);
         return -1;

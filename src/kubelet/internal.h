@@ -122,6 +122,8 @@ void kubelet_admit(struct kubelet *k, struct arena *a, const struct corev1_Pod *
 /* ---- the API server (kube_api.c): thin calls, so that this is the one file that knows the client ---- */
 
 int api_get(struct kubelet *k, struct arena *a, const struct type_desc *type, const char *ns, const char *name, void *ret_obj, struct status *reterr);
+/* The same, a missing one being told in the kubelet's words: configmap "x" not found. reterr is not NULL. */
+int api_get_named(struct kubelet *k, struct arena *a, const struct type_desc *type, const char *singular, const char *ns, const char *name, void *ret_obj, struct status *reterr);
 int api_create(struct kubelet *k, struct arena *a, const struct type_desc *type, const char *ns, const void *obj, void *ret_obj, struct status *reterr);
 int api_update(struct kubelet *k, struct arena *a, const struct type_desc *type, const void *obj, void *ret_obj, struct status *reterr);
 /* Strategic merge patch of the status subresource. */

@@ -54,6 +54,12 @@ int api_get(struct kubelet *k, struct arena *a, const struct type_desc *type, co
     return request(k, a, "GET", path_of(a, type, ns, name, NULL), NULL, NULL, type, ret_obj, reterr);
 }
 
+int api_get_named(struct kubelet *k, struct arena *a, const struct type_desc *type, const char *singular, const char *ns, const char *name, void *ret_obj, struct status *reterr) {
+    if (api_get(k, a, type, ns, name, ret_obj, reterr) == 0) return 0;
+    if (status_is(reterr, 404)) status_set(reterr, 404, REASON_NOT_FOUND, "%s \"%s\" not found", singular, name);
+    return -1;
+}
+
 int api_create(struct kubelet *k, struct arena *a, const struct type_desc *type, const char *ns, const void *obj, void *ret_obj, struct status *reterr) {
     _cleanup_buf_ struct buf body = BUF_INIT;
     object_encode_json(type, obj, &body);

@@ -16,7 +16,8 @@ struct worker {
     char *uid;
     /* Under the set's mutex. */
     struct pod *pod;           /* the newest version; NULL for an orphan */
-    bool woken, removed, evicted, done;
+    bool woken, removed, evicted;
+    bool refused; /* its thread's: never started here, its status is final */
     char *evict_reason, *evict_message;
     struct pod_runtime runtime;
     pthread_t thread;
@@ -222,9 +223,9 @@ static bool worker_run_until_end(struct worker *w) {
     struct pod *first = worker_pod(w, a, &obj);
     struct rt_status s;
     bool ran = runtime_pod_status(w->set->k, a, w->uid, &s, NULL) == 0 && s.containers.len > 0; /* adopted: it was let in before */
-    bool refused = !ran && !worker_must_end(w) && admission(w, a, first, obj);
+    w->refused = !ran && !worker_must_end(w) && admission(w, a, first, obj);
     pod_unref(first);
-    if (refused) return true;
+    if (w->refused) return true;
     while (!worker_must_end(w)) {
         int64_t next = sync_pod(w);
         if (next < 0) return true;
@@ -239,7 +240,7 @@ static void *worker_main(void *arg) {
     struct pod_workers *set = w->set;
     struct kubelet *k = set->k;
     bool alive = worker_run_until_end(w);
-    while (alive && terminate_pod(w, end_grace(w)) != 0) alive = worker_wait(w, (int64_t)KILL_RETRY_S * 1000000000);
+    while (alive && !w->refused && terminate_pod(w, end_grace(w)) != 0) alive = worker_wait(w, (int64_t)KILL_RETRY_S * 1000000000);
     if (alive) {
         clean_up(w);
         /* The Pod object goes when its last status is there; then so does what the runtime keeps of it, which logs and statuses needed until then. */
@@ -265,7 +266,6 @@ static void *worker_main(void *arg) {
     }
     prober_pod_remove(k->prober, w->uid);
     pthread_mutex_lock(&set->mutex);
-    w->done = true;
     map_del(set->workers, w->uid);
     pthread_cond_broadcast(&set->ended);
     pthread_mutex_unlock(&set->mutex);

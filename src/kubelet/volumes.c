@@ -66,7 +66,7 @@ static int config_map_payload(struct kubelet *k, struct arena *a, const struct c
                               int mode, struct payload *out, struct status *reterr) {
     struct corev1_ConfigMap cm = {0};
     _cleanup_status_ struct status err = STATUS_INIT;
-    if (api_get(k, a, &corev1_ConfigMap_desc, p->metadata.namespace, name, &cm, &err) != 0) {
+    if (api_get_named(k, a, &corev1_ConfigMap_desc, "configmap", p->metadata.namespace, name, &cm, &err) != 0) {
         if (optional && status_is(&err, 404)) return 0;
         status_copy(reterr, &err);
         return -1;
@@ -88,7 +88,7 @@ static int secret_payload(struct kubelet *k, struct arena *a, const struct corev
                           int mode, struct payload *out, struct status *reterr) {
     struct corev1_Secret secret = {0};
     _cleanup_status_ struct status err = STATUS_INIT;
-    if (api_get(k, a, &corev1_Secret_desc, p->metadata.namespace, name, &secret, &err) != 0) {
+    if (api_get_named(k, a, &corev1_Secret_desc, "secret", p->metadata.namespace, name, &secret, &err) != 0) {
         if (optional && status_is(&err, 404)) return 0;
         status_copy(reterr, &err);
         return -1;
