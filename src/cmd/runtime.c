@@ -41,7 +41,7 @@ struct runtime {
 
 static int make_dirs(const char *path, struct status *reterr) {
     char at[4096];
-    if (snprintf(at, sizeof(at), "%s", path) >= (int)sizeof(at)) return status_internal(reterr, "path too long: %s", path);
+    if (snprintf(at, sizeof(at), "%s", path) >= (int)sizeof(at)) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "path too long: %s", path);
     for (char *p = at + 1;; p++) {
         if (*p != '/' && *p != 0) continue;
         char was = *p;
@@ -186,7 +186,7 @@ static int wait_ready(struct runtime *r, struct status *reterr) {
     }
     cri_free(cri);
     if (result != 0)
-        return status_internal(reterr, "the container runtime at %s does not answer: %s%s%s", r->endpoint, status_message(&last), r->ours ? "; see " : "",
+        return status_set(reterr, 500, REASON_INTERNAL_ERROR, "the container runtime at %s does not answer: %s%s%s", r->endpoint, status_message(&last), r->ours ? "; see " : "",
                                r->ours ? r->log_path : "");
     return 0;
 }
@@ -196,7 +196,7 @@ static int wait_ready(struct runtime *r, struct status *reterr) {
 int runtime_import(struct runtime *r, const char *tar_path, struct status *reterr) {
     _cleanup_arena_ struct arena *a = arena_new();
     const char *ctr = find_program(a, "ctr");
-    if (!ctr) return status_internal(reterr, "ctr is not installed (Debian: apt install containerd)");
+    if (!ctr) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "ctr is not installed (Debian: apt install containerd)");
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) != 0) return status_errno(reterr, "pipe");
     pid_t pid = fork();
@@ -216,7 +216,7 @@ int runtime_import(struct runtime *r, const char *tar_path, struct status *reter
     close(fds[0]);
     int status = -1;
     if (pid > 0) while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
-    if (status != 0) return status_internal(reterr, "importing %s failed: %s", tar_path, text);
+    if (status != 0) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "importing %s failed: %s", tar_path, text);
     return 0;
 }
 
@@ -261,9 +261,9 @@ static int start_ours(struct runtime *r, const struct runtime_options *o, struct
     r->containerd = find_program(r->arena, "containerd");
     const char *oci = find_program(r->arena, "runc");
     if (!oci) oci = find_program(r->arena, "crun");
-    if (!r->containerd) return status_internal(reterr, "containerd is not installed (Debian: apt install containerd runc)");
-    if (!oci) return status_internal(reterr, "neither runc nor crun is installed (Debian: apt install runc)");
-    if (!r->cni_bin_dir) return status_internal(reterr, "the CNI plugins are not installed (Debian: apt install containernetworking-plugins)");
+    if (!r->containerd) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "containerd is not installed (Debian: apt install containerd runc)");
+    if (!oci) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "neither runc nor crun is installed (Debian: apt install runc)");
+    if (!r->cni_bin_dir) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "the CNI plugins are not installed (Debian: apt install containernetworking-plugins)");
     char absolute[4096];
     if (!realpath(o->data_dir, absolute)) return status_errno(reterr, o->data_dir);
     const char *run = arena_printf(r->arena, "/run/ckube/%08x", (unsigned)hash_bytes(absolute, strlen(absolute)));
@@ -276,7 +276,7 @@ static int start_ours(struct runtime *r, const struct runtime_options *o, struct
     r->ours = true;
     if (pthread_create(&r->thread, NULL, supervise, r) != 0) {
         r->ours = false;
-        return status_internal(reterr, "cannot start a thread");
+        return status_set(reterr, 500, REASON_INTERNAL_ERROR, "cannot start a thread");
     }
     return 0;
 }

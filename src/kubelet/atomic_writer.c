@@ -14,7 +14,7 @@
 
 int make_dirs(const char *path, int mode, struct status *reterr) {
     char at[4096];
-    if (snprintf(at, sizeof(at), "%s", path) >= (int)sizeof(at)) return status_internal(reterr, "path too long: %s", path);
+    if (snprintf(at, sizeof(at), "%s", path) >= (int)sizeof(at)) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "path too long: %s", path);
     for (char *p = at + 1;; p++) {
         if (*p != '/' && *p != 0) continue;
         char was = *p;

@@ -36,7 +36,7 @@ void *cri_call(struct cri *c, struct arena *a, const char *method, const void *r
     if (grpc_call(c->grpc, method, packed, len, timeout_ms, cancel, &answer, reterr) != 0) return NULL;
     ProtobufCAllocator alloc = {arena_pb_alloc, arena_pb_free, a};
     void *message = protobuf_c_message_unpack(response, &alloc, answer.len, (const uint8_t *)buf_cstr(&answer));
-    if (!message) status_internal(reterr, "malformed answer of %s", method);
+    if (!message) status_set(reterr, 500, REASON_INTERNAL_ERROR, "malformed answer of %s", method);
     return message;
 }
 
@@ -55,7 +55,7 @@ int cri_status(struct cri *c, struct arena *a, Runtime__V1__RuntimeStatus **ret,
     Runtime__V1__StatusRequest req = RUNTIME__V1__STATUS_REQUEST__INIT;
     Runtime__V1__StatusResponse *r = cri_call(c, a, RUNTIME("Status"), &req, &runtime__v1__status_response__descriptor, TIMEOUT_MS, NULL, reterr);
     if (!r) return -1;
-    if (!r->status) return status_internal(reterr, "the runtime's status is empty");
+    if (!r->status) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "the runtime's status is empty");
     *ret = r->status;
     return 0;
 }
@@ -132,7 +132,7 @@ int cri_pod_sandbox_status(struct cri *c, struct arena *a, const char *id, Runti
     Runtime__V1__PodSandboxStatusResponse *r = cri_call(c, a, RUNTIME("PodSandboxStatus"), &req, &runtime__v1__pod_sandbox_status_response__descriptor,
                                                         TIMEOUT_MS, NULL, reterr);
     if (!r) return -1;
-    if (!r->status || !r->status->metadata) return status_internal(reterr, "the status of sandbox %s is empty", id);
+    if (!r->status || !r->status->metadata) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "the status of sandbox %s is empty", id);
     *ret = r->status;
     return 0;
 }
@@ -173,7 +173,7 @@ int cri_container_status(struct cri *c, struct arena *a, const char *id, Runtime
     Runtime__V1__ContainerStatusResponse *r = cri_call(c, a, RUNTIME("ContainerStatus"), &req, &runtime__v1__container_status_response__descriptor, TIMEOUT_MS,
                                                        NULL, reterr);
     if (!r) return -1;
-    if (!r->status || !r->status->metadata) return status_internal(reterr, "the status of container %s is empty", id);
+    if (!r->status || !r->status->metadata) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "the status of container %s is empty", id);
     *ret = r->status;
     return 0;
 }

@@ -111,15 +111,15 @@ static int check_non_root(struct kubelet *k, struct arena *a, const struct corev
     if (!wanted) return 0;
     const struct opt_int64 *user = cs && cs->runAsUser.has ? &cs->runAsUser : ps && ps->runAsUser.has ? &ps->runAsUser : NULL;
     if (user && user->value == 0)
-        return status_internal(reterr, "container's runAsUser breaks non-root policy (pod: \"%s\", container: %s)", pod_full_name(a, p), c->name);
+        return status_set(reterr, 500, REASON_INTERNAL_ERROR, "container's runAsUser breaks non-root policy (pod: \"%s\", container: %s)", pod_full_name(a, p), c->name);
     if (user) return 0;
     Runtime__V1__Image *image = NULL;
     if (cri_image_status(k->cri, a, image_with_tag(a, c->image), &image, reterr) != 0) return -1;
     if (image && !str_empty(image->username) && !str_eq(image->username, "0"))
-        return status_internal(reterr, "container has runAsNonRoot and image has non-numeric user (%s), cannot verify user is non-root (pod: \"%s\", container: %s)",
+        return status_set(reterr, 500, REASON_INTERNAL_ERROR, "container has runAsNonRoot and image has non-numeric user (%s), cannot verify user is non-root (pod: \"%s\", container: %s)",
                                image->username, pod_full_name(a, p), c->name);
     if (!image || !image->uid || image->uid->value == 0)
-        return status_internal(reterr, "container has runAsNonRoot and image will run as root (pod: \"%s\", container: %s)", pod_full_name(a, p), c->name);
+        return status_set(reterr, 500, REASON_INTERNAL_ERROR, "container has runAsNonRoot and image will run as root (pod: \"%s\", container: %s)", pod_full_name(a, p), c->name);
     return 0;
 }
 

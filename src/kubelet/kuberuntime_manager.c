@@ -403,7 +403,7 @@ int runtime_kill_pod(struct kubelet *k, struct arena *a, const struct corev1_Pod
     int result = kill_all(k, a, p, s, grace_seconds, false);
     int64_t left = MAX(grace_seconds - (env_mono_ns(k->env) - began) / 1000000000, MIN(grace_seconds, 2));
     if (kill_all(k, a, p, s, left, true) != 0) result = -1; /* sidecars serve the others to their end */
-    if (result != 0) return status_internal(reterr, "error killing pod: a container does not stop");
+    if (result != 0) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "error killing pod: a container does not stop");
     LIST_FOREACH(box, &s->sandboxes) {
         _cleanup_status_ struct status err = STATUS_INIT;
         if (!box->ready && box != s->sandboxes.items) continue;

@@ -31,7 +31,7 @@ static int run_http(struct kubelet *k, const struct corev1_Pod *p, const struct 
     }
     (void)st;
     int port;
-    if (str_empty(host)) return status_internal(reterr, "failed to find networking container");
+    if (str_empty(host)) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "failed to find networking container");
     if (container_port_find(c, &h->port, &port, reterr) != 0) return -1;
     struct http_client_options o = {.host = host, .port = port, .tls = str_eq(h->scheme, "HTTPS"), .insecure = true, .no_keep_alive = true, .user_agent = "kube-lifecycle/1.36"};
     struct http_client *client = http_client_new(&o, reterr);
@@ -43,7 +43,7 @@ static int run_http(struct kubelet *k, const struct corev1_Pod *p, const struct 
         .timeout_ms = (int)MIN(timeout_s * 1000, 60000), .body_bytes_max = 10240, .truncate = true};
     struct http_reply *reply = NULL;
     int result = http_client_call(client, &call, &reply, reterr);
-    if (result == 0 && reply->code >= 400) result = status_internal(reterr, "HTTP probe failed with statuscode: %d", reply->code);
+    if (result == 0 && reply->code >= 400) result = status_set(reterr, 500, REASON_INTERNAL_ERROR, "HTTP probe failed with statuscode: %d", reply->code);
     http_reply_free(reply);
     http_client_free(client);
     return result;
@@ -56,7 +56,7 @@ int lifecycle_run(struct kubelet *k, const struct corev1_Pod *p, const struct co
         Runtime__V1__ExecSyncResponse *out;
         if (cri_exec_sync(k->cri, a, id, &h->exec->command, (int)MIN(timeout_s, INT32_MAX), &out, reterr) != 0) return -1;
         if (out->exit_code != 0)
-            return status_internal(reterr, "command exited with %d: %.*s%.*s", out->exit_code, (int)MIN(out->stdout.len, 1024), (const char *)out->stdout.data,
+            return status_set(reterr, 500, REASON_INTERNAL_ERROR, "command exited with %d: %.*s%.*s", out->exit_code, (int)MIN(out->stdout.len, 1024), (const char *)out->stdout.data,
                                    (int)MIN(out->stderr.len, 1024), (const char *)out->stderr.data);
         return 0;
     }

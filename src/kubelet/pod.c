@@ -63,8 +63,8 @@ const char *pod_full_name(struct arena *a, const struct corev1_Pod *p) {
 }
 
 int pod_hostname(struct arena *a, const struct corev1_Pod *p, const char *cluster_domain, const char **ret_hostname, const char **ret_domain) {
-    char *host = arena_strndup(a, str_or(p->spec.hostname, p->metadata.name), 63);
-    if (!str_empty(p->spec.hostnameOverride)) host = arena_strndup(a, p->spec.hostnameOverride, 64);
+    char *host = arena_printf(a, "%.63s", str_or(p->spec.hostname, p->metadata.name));
+    if (!str_empty(p->spec.hostnameOverride)) host = arena_printf(a, "%.64s", p->spec.hostnameOverride);
     for (size_t n = strlen(host); n > 0 && (host[n - 1] == '-' || host[n - 1] == '.'); n--) host[n - 1] = 0; /* a cut must not end so */
     *ret_hostname = host;
     *ret_domain = str_empty(p->spec.subdomain) || !str_empty(p->spec.hostnameOverride)

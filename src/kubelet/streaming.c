@@ -114,7 +114,7 @@ static void answer_error(struct http_request *req, const struct status *err) {
 static int splice_to(struct http_request *req, const char *url, struct status *reterr) {
     struct http_place place, nowhere = {.scheme = "http", .host = "127.0.0.1", .target = "/"};
     if (!http_redirect_resolve(req->arena, &nowhere, url, &place) || str_eq(place.scheme, "https")) /* its certificate could not be verified */
-        return status_internal(reterr, "cannot use the runtime's streaming URL %s", url);
+        return status_set(reterr, 500, REASON_INTERNAL_ERROR, "cannot use the runtime's streaming URL %s", url);
     struct proxy_target target = {.host = place.host, .port = place.port ? place.port : 80, .target = place.target};
     return proxy_request(req, &target, reterr);
 }
