@@ -140,7 +140,7 @@ int json_patch_apply(struct arena *a, yyjson_mut_doc *doc, yyjson_val *patch, st
     yyjson_val *op;
     if (!yyjson_is_arr(patch)) return malformed(reterr, "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch");
     if (yyjson_arr_size(patch) > OPERATIONS_MAX)
-        return status_set(reterr, 413, REASON_REQUEST_ENTITY_TOO_LARGE, "The allowed maximum operations in a JSON patch is %d, got %zu", OPERATIONS_MAX, yyjson_arr_size(patch));
+        return status_set(reterr, 413, REASON_REQUEST_ENTITY_TOO_LARGE, "Request entity too large: The allowed maximum operations in a JSON patch is %d, got %zu", OPERATIONS_MAX, yyjson_arr_size(patch));
     yyjson_arr_foreach(patch, i, n, op) if (!yyjson_is_obj(op)) return malformed(reterr, "error decoding patch: json: cannot unmarshal into Go value of type jsonpatch.Operation");
     yyjson_arr_foreach(patch, i, n, op) if (run_op(a, doc, op, reterr) != 0) return -1;
     return 0;

@@ -87,7 +87,8 @@ static void walk_map_list(struct walk *w, const struct field_desc *f, yyjson_val
         const char *key = map_item_key(w->a, f, item);
         yyjson_val *before = find_item(w->a, f, old, key);
         struct node c = {0}, p = {0};
-        walk_struct(w, f->type, before, item, &c, &p);
+        if (f->type->flags & TYPE_MAP_ATOMIC) c.self = !values_equal(before, item);
+        else walk_struct(w, f->type, before, item, &c, &p);
         if (!before) c.self = true;
         p.self = true;
         struct node *slot = child(w->a, present, key);
@@ -151,7 +152,7 @@ static void walk_struct(struct walk *w, const struct type_desc *type, yyjson_val
     for (size_t i = 0; i < type->fields_len; i++) {
         const struct field_desc *f = &type->fields[i];
         yyjson_val *v = yyjson_obj_getn(now, f->name, f->name_len);
-        if (!v || yyjson_is_null(v)) continue;
+        if (!v) continue;
         walk_value(w, f, yyjson_obj_getn(old, f->name, f->name_len), v, arena_printf(w->a, "f:%s", f->name), changed, present);
     }
 }

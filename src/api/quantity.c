@@ -108,12 +108,12 @@ char *quantity_format(struct arena *a, const struct quantity *q) {
     int128 v = q->nanos;
     if (v == 0) return arena_strdup(a, "0");
     enum quantity_format format = q->format;
-    if (format == QUANTITY_BINARY_SI && v > -1024 * NANO && v < 1024 * NANO) format = QUANTITY_DECIMAL_SI;
+    /* Small and fractional amounts have no exact binary form. */
+    if (format == QUANTITY_BINARY_SI && ((v > -1024 * NANO && v < 1024 * NANO) || v % NANO != 0)) format = QUANTITY_DECIMAL_SI;
     if (format == QUANTITY_BINARY_SI) {
         static const char *const names[] = {"", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"};
         size_t k = 0;
-        bool up = v % NANO != 0;
-        v = v / NANO + (up ? (v < 0 ? -1 : 1) : 0);
+        v /= NANO;
         while (k < 6 && v % 1024 == 0) {
             v /= 1024;
             k++;

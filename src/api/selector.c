@@ -48,7 +48,7 @@ static int check_values(struct arena *a, const struct requirement *r, struct sta
         struct string_list msgs = {0};
         int64_t n;
         if ((r->op == SELECT_GT || r->op == SELECT_LT) && !str_to_i64(r->values.items[i], &n))
-            return status_bad_request(reterr, "unable to parse requirement: values[0][%s]: Invalid value: %s: for 'Gt', 'Lt' operators, the value must be an integer", r->key, go_quote(a, r->values.items[i]));
+            return status_bad_request(reterr, "unable to parse requirement: values[%zu]: Invalid value: %s: for 'Gt', 'Lt' operators, the value must be an integer", i, go_quote(a, r->values.items[i]));
         name_label_value(a, r->values.items[i], &msgs);
         if (msgs.len) return status_bad_request(reterr, "unable to parse requirement: values[%zu][%s]: Invalid value: %s: %s", i, r->key, go_quote(a, r->values.items[i]), msgs.items[0]);
     }
@@ -65,7 +65,8 @@ static void add_value(struct arena *a, struct string_list *list, const char *v) 
 }
 
 static int parse_set(struct lexer *l, struct requirement *r, struct status *reterr) {
-    if (l->token != T_OPEN) return expected(l, "'('", reterr);
+    if (l->token != T_OPEN) return status_bad_request(reterr, "unable to parse requirement: found '%s' expected: '('", l->text);
+    bool first = true;
     next(l);
     if (l->token == T_CLOSE) {
         add_value(l->a, &r->values, "");
@@ -87,7 +88,8 @@ static int parse_set(struct lexer *l, struct requirement *r, struct status *rete
             add_value(l->a, &r->values, "");
             next(l);
             if (l->token == T_CLOSE) break;
-        } else return expected(l, "',', ')' or identifier", reterr);
+        } else return expected(l, first ? "',', ')' or identifier" : "',', or identifier", reterr);
+        first = false;
     }
     next(l);
     return 0;
@@ -102,7 +104,7 @@ static int parse_requirement(struct lexer *l, struct requirement *r, struct stat
     next(l);
     if (negated || l->token == T_END || l->token == T_COMMA) {
         r->op = negated ? SELECT_NOT_EXISTS : SELECT_EXISTS;
-        return l->token == T_END || l->token == T_COMMA ? 0 : expected(l, "',' or 'end of string'", reterr);
+        return 0;
     }
     static const enum selector_op ops[] = {[T_EQ] = SELECT_IN, [T_EQEQ] = SELECT_IN, [T_IN] = SELECT_IN, [T_NE] = SELECT_NOT_IN, [T_NOTIN] = SELECT_NOT_IN, [T_GT] = SELECT_GT, [T_LT] = SELECT_LT};
     enum token op = l->token;
@@ -125,6 +127,7 @@ int label_selector_parse(struct arena *a, const char *text, struct selector *ret
     next(&l);
     while (l.token != T_END) {
         struct requirement r = {0};
+        if (!is_word(&l) && l.token != T_NOT) return status_bad_request(reterr, "found '%s', expected: !, identifier, or 'end of string'", l.text);
         if (parse_requirement(&l, &r, reterr) != 0) return -1;
         *LIST_PUSH(a, &s) = r;
         if (l.token == T_END) break;
@@ -208,16 +211,34 @@ char *selector_string(struct arena *a, const struct selector *s) {
 
 /* ---- field selectors ---- */
 
-static char *unescape(struct arena *a, const char *s, size_t len, bool *bad) {
-    char *out = arena_alloc(a, len + 1), *o = out;
-    for (size_t i = 0; i < len; i++) {
-        if (s[i] == '\\') {
-            if (i + 1 == len || !strchr("\\,=", s[i + 1])) *bad = true;
-            else i++;
+/* The value with \\ \, \= as the characters they stand for; NULL with upstream's words when something is not escaped as it must be. */
+static char *unescape(struct arena *a, const char *s, struct status *reterr) {
+    char *out = arena_alloc(a, strlen(s) + 1), *o = out;
+    for (; *s; s++) {
+        if (*s == ',' || *s == '=') {
+            status_bad_request(reterr, "invalid field selector: unescaped character in value: %d", *s);
+            return NULL;
         }
-        *o++ = s[i];
+        if (*s == '\\' && (!s[1] || !strchr("\\,=", s[1]))) {
+            int rune = s[1] ? 1 : 0;
+            while (rune && (s[1 + rune] & 0xc0) == 0x80) rune++;
+            status_bad_request(reterr, "invalid field selector: invalid escape sequence: %.*s", 1 + rune, s);
+            return NULL;
+        }
+        if (*s == '\\') s++;
+        *o++ = *s;
     }
     return out;
+}
+
+/* Where the operator of a term begins, and its length; NULL if it has none. A '!' alone belongs to the field's name. */
+static const char *find_operator(const char *term, size_t *ret_len) {
+    for (const char *p = term; *p; p++) {
+        if (*p != '=' && !str_has_prefix(p, "!=")) continue;
+        *ret_len = *p == '!' || p[1] == '=' ? 2 : 1;
+        return p;
+    }
+    return NULL;
 }
 
 static size_t term_end(const char *s) {
@@ -231,14 +252,14 @@ int field_selector_parse(struct arena *a, const char *text, struct field_selecto
     struct field_selector fs = {0};
     for (const char *p = text; *p;) {
         size_t len = term_end(p);
-        const char *term = arena_strndup(a, p, len), *op = strpbrk(term, "!=");
+        const char *term = arena_strndup(a, p, len);
+        size_t op_len;
+        const char *op = find_operator(term, &op_len);
         p += len + (p[len] == ',');
         if (len == 0) continue;
-        size_t op_len = op && (str_has_prefix(op, "!=") || str_has_prefix(op, "==")) ? 2 : 1;
-        if (!op || (*op == '!' && op_len == 1)) return status_bad_request(reterr, "invalid selector: '%s'; can't understand '%s'", text, term);
-        bool bad = false;
-        const char *value = unescape(a, op + op_len, strlen(op + op_len), &bad);
-        if (bad) return status_bad_request(reterr, "invalid field selector: %s", term);
+        if (!op) return status_bad_request(reterr, "invalid selector: '%s'; can't understand '%s'", text, term);
+        const char *value = unescape(a, op + op_len, reterr);
+        if (!value) return -1;
         *LIST_PUSH(a, &fs) = (struct field_requirement){arena_strndup(a, term, (size_t)(op - term)), value, *op == '!'};
     }
     *ret = fs;

@@ -1,256 +1,354 @@
-/* Strategic merge patch: lists merge by key, directives steer. The schema says which lists merge and by what. */
+/* Strategic merge patch: maps merge field by field, lists by the key that the schema declares, directives steer. Upstream: util/strategicpatch.
+ *
+ * A directive is a member of the patch: $patch (replace, delete) in a map or a list's item, $retainKeys, $setElementOrder/LIST and
+ * $deleteFromPrimitiveList/LIST. The order of a merged list: items that the patch (or $setElementOrder) names stand in its order; the others keep
+ * theirs; between the two, the list's old order decides where it knows both, and the patch's item comes first where it does not. */
 #include <string.h>
 #include "api/patch.h"
+#include "base/map.h"
 #include "base/str.h"
 #include "wire/json.h"
 
 struct merger { struct arena *a; yyjson_mut_doc *doc; struct status *err; };
+struct values { yyjson_mut_val **items; size_t len; };
 
-static int merge_map(struct merger *m, const struct type_desc *type, yyjson_mut_val *into, yyjson_val *patch);
+static int merge_map(struct merger *m, const struct type_desc *type, yyjson_mut_val *into, yyjson_mut_val *patch);
 
-static const char *directive(yyjson_val *patch) { return yyjson_get_str(yyjson_obj_get(patch, "$patch")); }
+static const char delete_prefix[] = "$deleteFromPrimitiveList/", order_prefix[] = "$setElementOrder/";
 
-static bool is_directive_key(const char *k) {
-    return strcmp(k, "$patch") == 0 || strcmp(k, "$retainKeys") == 0 || str_has_prefix(k, "$deleteFromPrimitiveList/") || str_has_prefix(k, "$setElementOrder/");
-}
+static int fail(struct merger *m, const char *why) { return status_set(m->err, 500, NULL, "%s", why); }
+static int bad_order(struct merger *m) { return status_bad_request(m->err, "invalid patch format of setElementOrder list"); }
+static int no_key(struct merger *m, const char *key) { return status_set(m->err, 500, NULL, "map: map[] does not contain declared merge key: %s", key); }
+static int bad_directive(struct merger *m, yyjson_mut_val *d) { return status_set(m->err, 500, NULL, "unknown patch type: %s in map: map[]", str_or(yyjson_mut_get_str(d), "")); }
 
-static void clear(yyjson_mut_val *obj) { yyjson_mut_obj_clear(obj); }
+/* A copy, since a value can hang in one place only. */
+static yyjson_mut_val *copy(struct merger *m, yyjson_mut_val *v) { return yyjson_mut_val_mut_copy(m->doc, v); }
 
-/* What a value is when nothing is there to merge with: directives inside it are dropped. */
-static yyjson_mut_val *clean_copy(struct merger *m, yyjson_val *v) {
+static void put(struct merger *m, yyjson_mut_val *into, const char *key, yyjson_mut_val *v) { yyjson_mut_obj_put(into, yyjson_mut_strcpy(m->doc, key), v); }
+
+static struct values list_values(struct merger *m, yyjson_mut_val *list) {
+    struct values out = {arena_calloc(m->a, yyjson_mut_arr_size(list) + 1, sizeof(yyjson_mut_val *)), 0};
     size_t i, n;
-    yyjson_val *key, *item;
-    if (yyjson_is_obj(v)) {
-        yyjson_mut_val *out = yyjson_mut_obj(m->doc);
-        yyjson_obj_foreach(v, i, n, key, item) {
-            if (is_directive_key(yyjson_get_str(key)) || yyjson_is_null(item)) continue;
-            yyjson_mut_obj_add(out, yyjson_mut_strcpy(m->doc, yyjson_get_str(key)), clean_copy(m, item));
-        }
-        return out;
-    }
-    if (yyjson_is_arr(v)) {
-        yyjson_mut_val *out = yyjson_mut_arr(m->doc);
-        yyjson_arr_foreach(v, i, n, item) {
-            if (yyjson_is_obj(item) && directive(item)) continue;
-            yyjson_mut_arr_append(out, clean_copy(m, item));
-        }
-        return out;
-    }
-    return yyjson_val_mut_copy(m->doc, v);
+    yyjson_mut_val *v;
+    yyjson_mut_arr_foreach(list, i, n, v) out.items[out.len++] = v;
+    return out;
 }
 
-static bool scalar_equal(yyjson_mut_val *x, yyjson_val *y) {
-    if (yyjson_mut_is_str(x) && yyjson_is_str(y)) return yyjson_mut_equals_str(x, yyjson_get_str(y));
-    _cleanup_buf_ struct buf a = BUF_INIT, b = BUF_INIT;
-    json_write_mut(&a, x);
-    json_write_value(&b, y);
-    return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+static void push(struct merger *m, struct values *list, yyjson_mut_val *v) { *LIST_PUSH(m->a, list) = v; }
+
+/* What an item is told apart by: itself, or the value of its merge key, as JSON text; NULL when it has none. */
+static const char *identity(struct merger *m, yyjson_mut_val *item, const char *key) {
+    _cleanup_buf_ struct buf out = BUF_INIT;
+    yyjson_mut_val *v = key ? yyjson_mut_obj_get(item, key) : item;
+    if (!v) return NULL;
+    json_write_mut(&out, v);
+    return arena_strdup(m->a, buf_cstr(&out));
 }
 
-static size_t find_by_key(yyjson_mut_val *list, const char *key, yyjson_val *value) {
-    size_t i, n;
-    yyjson_mut_val *item;
-    yyjson_mut_arr_foreach(list, i, n, item) {
-        yyjson_mut_val *k = yyjson_mut_obj_get(item, key);
-        if (k && scalar_equal(k, value)) return i;
+/* Where identities stand in a list: the first place of each, counted from 1; 0 means absent. */
+struct places { struct map *map; };
+static void places_release(struct places *p) { map_free(p->map); }
+#define _cleanup_places_ __attribute__((cleanup(places_release)))
+
+static size_t place_of(const struct places *p, const char *id) { return id ? (size_t)(uintptr_t)map_get(p->map, id) : 0; }
+
+static struct places places_of(struct merger *m, const struct values *list, const char *key) {
+    struct places p = {map_new()};
+    for (size_t i = 0; i < list->len; i++) {
+        const char *id = identity(m, list->items[i], key);
+        if (id && !map_has(p.map, id)) map_put(p.map, id, (void *)(uintptr_t)(i + 1));
     }
-    return SIZE_MAX;
+    return p;
 }
 
-static int no_key(struct merger *m, const char *key) {
-    return status_set(m->err, 500, NULL, "map: map[] does not contain declared merge key: %s", key);
+struct ranked { yyjson_mut_val *value; size_t rank, at, old_place; };
+
+static int by_rank(const void *x, const void *y) {
+    const struct ranked *a = x, *b = y;
+    return a->rank != b->rank ? (a->rank > b->rank) - (a->rank < b->rank) : (a->at > b->at) - (a->at < b->at);
 }
 
-/* The order of $setElementOrder for what it names; the rest keep their places relative to what they followed. */
-static void order_list(struct merger *m, yyjson_mut_val *list, yyjson_val *order, const char *key) {
-    size_t n = yyjson_mut_arr_size(list), i, max;
-    yyjson_mut_val **items = arena_calloc(m->a, n + 1, sizeof(*items)), *item;
-    size_t *rank = arena_calloc(m->a, n + 1, sizeof(*rank));
-    yyjson_mut_arr_foreach(list, i, max, item) items[i] = item;
-    for (i = 0; i < n; i++) {
-        size_t j, k;
-        yyjson_val *o;
-        rank[i] = SIZE_MAX;
-        yyjson_arr_foreach(order, j, k, o) {
-            yyjson_mut_val *v = key ? yyjson_mut_obj_get(items[i], key) : items[i];
-            yyjson_val *w = key ? yyjson_obj_get(o, key) : o;
-            if (v && w && scalar_equal(v, w)) rank[i] = j;
-        }
+/* The merged list in its final order (see the head of this file); written into list, a JSON array. */
+static void write_in_order(struct merger *m, yyjson_mut_val *list, const struct values *merged, const struct values *named, const struct values *old, const char *key) {
+    _cleanup_places_ struct places name_places = places_of(m, named, key);
+    _cleanup_places_ struct places old_places = places_of(m, old, key);
+    struct ranked *ours = arena_calloc(m->a, merged->len + 1, sizeof(*ours)), *rest = arena_calloc(m->a, merged->len + 1, sizeof(*rest));
+    size_t ours_len = 0, rest_len = 0, i = 0, j = 0;
+    for (size_t k = 0; k < merged->len; k++) {
+        const char *id = identity(m, merged->items[k], key);
+        size_t named_at = place_of(&name_places, id), old_at = place_of(&old_places, id);
+        if (named_at) ours[ours_len++] = (struct ranked){merged->items[k], named_at, k, old_at};
+        else rest[rest_len++] = (struct ranked){merged->items[k], old_at ? old_at : SIZE_MAX, k, old_at};
     }
-    yyjson_mut_val **out = arena_calloc(m->a, n + 1, sizeof(*out));
-    size_t len = 0, next_server = 0;
-    /* Named items in the given order; an unnamed one goes before the first named one that stood behind it. */
-    size_t *named = arena_calloc(m->a, n + 1, sizeof(*named)), named_len = 0;
-    for (size_t r = 0; r < yyjson_arr_size(order); r++)
-        for (i = 0; i < n; i++)
-            if (rank[i] == r) named[named_len++] = i;
-    for (size_t k = 0; k < named_len; k++) {
-        for (; next_server < n && next_server <= named[k]; next_server++)
-            if (rank[next_server] == SIZE_MAX) out[len++] = items[next_server];
-        out[len++] = items[named[k]];
-    }
-    for (; next_server < n; next_server++)
-        if (rank[next_server] == SIZE_MAX) out[len++] = items[next_server];
+    qsort(ours, ours_len, sizeof(*ours), by_rank);
+    qsort(rest, rest_len, sizeof(*rest), by_rank);
     yyjson_mut_arr_clear(list);
-    for (i = 0; i < len; i++) yyjson_mut_arr_append(list, out[i]);
+    while (i < rest_len || j < ours_len) {
+        bool rest_first = j == ours_len || (i < rest_len && rest[i].old_place && ours[j].old_place && rest[i].old_place < ours[j].old_place);
+        yyjson_mut_arr_append(list, rest_first ? rest[i++].value : ours[j++].value);
+    }
 }
 
-static int merge_object_list(struct merger *m, const struct field_desc *f, yyjson_mut_val *list, yyjson_val *patch, yyjson_val *order) {
-    size_t i, n, added = 0;
-    yyjson_val *item;
-    yyjson_arr_foreach(patch, i, n, item) { /* a replace directive anywhere replaces all */
-        if (!str_eq(directive(item), "replace")) continue;
-        yyjson_mut_arr_clear(list);
-        size_t j, k;
-        yyjson_val *other;
-        yyjson_arr_foreach(patch, j, k, other) if (!directive(other)) yyjson_mut_arr_append(list, clean_copy(m, other));
-        return 0;
+/* ---- what is taken from the patch as it is ---- */
+
+/* The value without nulls in maps and without anything that carries a $patch; NULL when nothing is left. */
+static yyjson_mut_val *clean(struct merger *m, yyjson_mut_val *v) {
+    size_t i, n;
+    yyjson_mut_val *key, *item, *kept;
+    if (yyjson_mut_is_obj(v)) {
+        yyjson_mut_val *out = yyjson_mut_obj(m->doc);
+        if (yyjson_mut_obj_get(v, "$patch")) return NULL;
+        yyjson_mut_obj_foreach(v, i, n, key, item)
+            if (!yyjson_mut_is_null(item) && (kept = clean(m, item))) put(m, out, yyjson_mut_get_str(key), kept);
+        return out;
     }
-    yyjson_arr_foreach(patch, i, n, item) {
-        const char *d = directive(item);
-        yyjson_val *key = yyjson_obj_get(item, f->patch_key);
-        if (!yyjson_is_obj(item) || !key) return no_key(m, f->patch_key);
-        size_t at = find_by_key(list, f->patch_key, key);
-        if (str_eq(d, "delete")) {
-            while (at != SIZE_MAX) {
-                yyjson_mut_arr_remove(list, at);
-                at = find_by_key(list, f->patch_key, key);
-            }
-        } else if (d && !str_eq(d, "merge")) return status_set(m->err, 500, NULL, "Unknown patch type found: %s", d);
-        else if (at == SIZE_MAX) {
-            if (order) yyjson_mut_arr_append(list, clean_copy(m, item));
-            else yyjson_mut_arr_insert(list, clean_copy(m, item), added++);
-        } else if (merge_map(m, f->type, yyjson_mut_arr_get(list, at), item) != 0) return -1;
+    if (yyjson_mut_is_arr(v)) {
+        yyjson_mut_val *out = yyjson_mut_arr(m->doc);
+        yyjson_mut_arr_foreach(v, i, n, item)
+            if ((kept = clean(m, item))) yyjson_mut_arr_append(out, kept);
+        return out;
+    }
+    return copy(m, v);
+}
+
+static void take(struct merger *m, yyjson_mut_val *into, const char *key, yyjson_mut_val *v) {
+    yyjson_mut_val *kept = clean(m, v);
+    if (kept) put(m, into, key, kept);
+    else yyjson_mut_obj_remove_key(into, key);
+}
+
+/* ---- lists ---- */
+
+/* Items are all maps or all scalars; *ret_maps says which. */
+static int check_items(struct merger *m, const struct values *list, bool *ret_maps) {
+    for (size_t i = 0; i < list->len; i++) {
+        bool is_map = yyjson_mut_is_obj(list->items[i]);
+        if (yyjson_mut_is_arr(list->items[i])) return status_set(m->err, 422, NULL, "lists of lists are not supported");
+        if (yyjson_mut_is_null(list->items[i]) || (i && is_map != *ret_maps)) return fail(m, "expected a map, but received another kind");
+        *ret_maps = is_map;
     }
     return 0;
 }
 
-static void merge_primitive_list(struct merger *m, yyjson_mut_val *list, yyjson_val *patch) {
-    size_t i, n, j, k;
-    yyjson_val *item;
-    yyjson_mut_val *have;
-    yyjson_arr_foreach(patch, i, n, item) {
-        bool there = false;
-        yyjson_mut_arr_foreach(list, j, k, have) there |= scalar_equal(have, item);
-        if (!there) yyjson_mut_arr_append(list, yyjson_val_mut_copy(m->doc, item));
+static void merge_scalars(struct merger *m, yyjson_mut_val *list, const struct values *patch) {
+    struct values old = list_values(m, list), merged = {0};
+    struct map *seen = map_new();
+    for (size_t i = 0; i < old.len + patch->len; i++) {
+        yyjson_mut_val *v = i < old.len ? old.items[i] : copy(m, patch->items[i - old.len]);
+        if (!map_put(seen, identity(m, v, NULL), seen)) push(m, &merged, v);
     }
+    map_free(seen);
+    write_in_order(m, list, &merged, patch, &old, NULL);
 }
 
-static void delete_primitives(yyjson_mut_val *list, yyjson_val *gone) {
+static void delete_scalars(struct merger *m, yyjson_mut_val *list, yyjson_mut_val *gone) {
+    struct values old = list_values(m, list), drop = list_values(m, gone);
+    _cleanup_places_ struct places places = places_of(m, &drop, NULL);
+    yyjson_mut_arr_clear(list);
+    for (size_t i = 0; i < old.len; i++)
+        if (!place_of(&places, identity(m, old.items[i], NULL))) yyjson_mut_arr_append(list, old.items[i]);
+}
+
+/* Carries out the items that are directives and leaves the others in *ret_plain; *ret_replace when the list is to be replaced by them. */
+static int item_directives(struct merger *m, struct values *merged, const struct values *patch, const char *key, struct values *ret_plain, bool *ret_replace) {
+    for (size_t i = 0; i < patch->len; i++) {
+        yyjson_mut_val *item = patch->items[i], *d = yyjson_mut_obj_get(item, "$patch");
+        const char *id;
+        if (!d) push(m, ret_plain, item);
+        else if (yyjson_mut_equals_str(d, "replace")) *ret_replace = true;
+        else if (yyjson_mut_equals_str(d, "merge")) return fail(m, "merging lists cannot yet be specified in the patch");
+        else if (!yyjson_mut_equals_str(d, "delete")) return bad_directive(m, d);
+        else if (!(id = identity(m, item, key))) return no_key(m, key);
+        else {
+            struct values kept = {0};
+            for (size_t j = 0; j < merged->len; j++)
+                if (!str_eq(identity(m, merged->items[j], key), id)) push(m, &kept, merged->items[j]);
+            *merged = kept;
+        }
+    }
+    return 0;
+}
+
+static int merge_items(struct merger *m, const struct field_desc *f, struct values *merged, const struct values *patch) {
+    struct values grown = {0};
+    for (size_t i = 0; i < merged->len; i++) push(m, &grown, merged->items[i]);
+    _cleanup_places_ struct places places = places_of(m, &grown, f->patch_key);
+    for (size_t i = 0; i < patch->len; i++) {
+        const char *id = identity(m, patch->items[i], f->patch_key);
+        if (!id) return no_key(m, f->patch_key);
+        size_t at = place_of(&places, id);
+        if (!at) {
+            push(m, &grown, copy(m, patch->items[i]));
+            map_put(places.map, id, (void *)(uintptr_t)grown.len);
+        } else if (yyjson_mut_obj_get(patch->items[i], "$patch") == NULL && merge_map(m, f->type, grown.items[at - 1], patch->items[i]) != 0) return -1;
+    }
+    *merged = grown;
+    return 0;
+}
+
+static int merge_objects(struct merger *m, const struct field_desc *f, yyjson_mut_val *list, const struct values *patch) {
+    struct values old = list_values(m, list), merged = old, plain = {0}, none = {0};
+    bool replace = false;
+    if (!f->patch_key) return fail(m, "cannot merge lists without merge key");
+    if (item_directives(m, &merged, patch, f->patch_key, &plain, &replace) != 0) return -1;
+    if (replace) {
+        merged = (struct values){0};
+        for (size_t i = 0; i < plain.len; i++) push(m, &merged, copy(m, plain.items[i]));
+        for (size_t i = 0; i < merged.len; i++)
+            if (!yyjson_mut_obj_get(merged.items[i], f->patch_key)) return no_key(m, f->patch_key);
+        old = merged;
+        plain = none;
+    } else if (merge_items(m, f, &merged, &plain) != 0) return -1;
+    write_in_order(m, list, &merged, &plain, &old, f->patch_key);
+    return 0;
+}
+
+static int merge_list(struct merger *m, const struct field_desc *f, yyjson_mut_val *into, const char *key, yyjson_mut_val *list, yyjson_mut_val *patch_list) {
+    bool maps = false;
+    if (!f || f->shape != SHAPE_LIST || !(f->flags & FIELD_PATCH_MERGE)) {
+        put(m, into, key, copy(m, patch_list));
+        return 0;
+    }
+    struct values patch = list_values(m, patch_list), all = list_values(m, list);
+    if (all.len + patch.len == 0) return 0;
+    for (size_t i = 0; i < patch.len; i++) push(m, &all, patch.items[i]);
+    if (check_items(m, &all, &maps) != 0) return -1;
+    if (maps) return merge_objects(m, f, list, &patch);
+    if (f->patch_key) return no_key(m, f->patch_key);
+    merge_scalars(m, list, &patch);
+    return 0;
+}
+
+/* ---- directives of a map ---- */
+
+static bool has_string(yyjson_mut_val *list, const char *s) {
     size_t i, n;
-    yyjson_val *item;
-    yyjson_arr_foreach(gone, i, n, item)
-        for (size_t j = yyjson_mut_arr_size(list); j-- > 0;)
-            if (scalar_equal(yyjson_mut_arr_get(list, j), item)) yyjson_mut_arr_remove(list, j);
+    yyjson_mut_val *v;
+    yyjson_mut_arr_foreach(list, i, n, v) if (yyjson_mut_equals_str(v, s)) return true;
+    return false;
 }
 
-static int retain_keys(struct merger *m, yyjson_mut_val *into, yyjson_val *patch) {
-    yyjson_val *keep = yyjson_obj_get(patch, "$retainKeys"), *name;
+static int retain_keys(struct merger *m, yyjson_mut_val *into, yyjson_mut_val *patch) {
+    yyjson_mut_val *keep = yyjson_mut_obj_remove_key(patch, "$retainKeys"), *key, *value;
+    struct string_list drop = {0};
     size_t i, n;
     if (!keep) return 0;
-    if (!yyjson_is_arr(keep)) return status_set(m->err, 500, NULL, "invalid patch format of retainKeys directive");
-    yyjson_val *key, *value;
-    yyjson_obj_foreach(patch, i, n, key, value) {
-        size_t j, k;
-        bool named = is_directive_key(yyjson_get_str(key)) || yyjson_is_null(value);
-        yyjson_arr_foreach(keep, j, k, name) named |= yyjson_equals_str(name, yyjson_get_str(key));
-        if (!named) return status_set(m->err, 500, NULL, "the server could not find the requested resource: retainKeys list doesn't contain %s", yyjson_get_str(key));
+    if (!yyjson_mut_is_arr(keep)) return status_bad_request(m->err, "invalid patch format of retainKeys");
+    yyjson_mut_obj_foreach(patch, i, n, key, value) {
+        const char *k = yyjson_mut_get_str(key);
+        if (!yyjson_mut_is_null(value) && !str_has_prefix(k, delete_prefix) && !str_has_prefix(k, order_prefix) && !has_string(keep, k))
+            return status_bad_request(m->err, "invalid patch format of retainKeys");
     }
-    struct string_list drop = {0};
-    yyjson_mut_val *mk, *mv;
-    yyjson_mut_obj_foreach(into, i, n, mk, mv) {
-        size_t j, k;
-        bool named = false;
-        yyjson_arr_foreach(keep, j, k, name) named |= yyjson_equals_str(name, yyjson_mut_get_str(mk));
-        if (!named) *LIST_PUSH(m->a, &drop) = yyjson_mut_get_str(mk);
-    }
+    yyjson_mut_obj_foreach(into, i, n, key, value) if (!has_string(keep, yyjson_mut_get_str(key))) *LIST_PUSH(m->a, &drop) = yyjson_mut_get_str(key);
     for (i = 0; i < drop.len; i++) yyjson_mut_obj_remove_key(into, drop.items[i]);
     return 0;
 }
 
-/* Directives that name a list beside them: the list may itself be absent from the patch. */
-static int list_directives(struct merger *m, const struct type_desc *type, yyjson_mut_val *into, yyjson_val *patch, bool before) {
-    size_t i, n;
-    yyjson_val *key, *value;
-    yyjson_obj_foreach(patch, i, n, key, value) {
-        const char *k = yyjson_get_str(key), *name = strchr(k, '/');
-        bool order = str_has_prefix(k, "$setElementOrder/");
-        if (!name || !is_directive_key(k) || order == before) continue;
-        if (!yyjson_is_arr(value)) return status_set(m->err, 500, NULL, "unable to find list for %s", k);
-        yyjson_mut_val *list = yyjson_mut_obj_get(into, name + 1);
-        const struct field_desc *f = type ? type_field(type, name + 1, strlen(name + 1)) : NULL;
-        if (!yyjson_mut_is_arr(list)) continue;
-        if (!order) delete_primitives(list, value);
-        else order_list(m, list, value, f && f->kind == FK_STRUCT ? f->patch_key : NULL);
+/* Every item of the patch stands in the order list, in the same order. */
+static int check_order(struct merger *m, const struct values *patch, const struct values *order, const char *key) {
+    size_t at = 0;
+    if (patch->len == 0 || order->len == 0) return 0;
+    for (size_t i = 0; i < patch->len; i++) {
+        if (yyjson_mut_is_obj(patch->items[i]) && yyjson_mut_obj_get(patch->items[i], "$patch")) continue;
+        const char *id = identity(m, patch->items[i], key), *other = NULL;
+        if (!id) return no_key(m, key);
+        for (; at < order->len; at++) {
+            other = identity(m, order->items[at], key);
+            if (!other) return no_key(m, key);
+            if (strcmp(id, other) == 0) break;
+        }
+        if (at++ == order->len) return fail(m, "The order in patch list doesn't match $setElementOrder list");
     }
     return 0;
 }
 
-static int merge_value(struct merger *m, const struct type_desc *type, const struct field_desc *f, yyjson_mut_val *into, const char *k, yyjson_val *value, yyjson_val *patch) {
-    yyjson_mut_val *old = yyjson_mut_obj_get(into, k);
-    if (yyjson_is_obj(value)) {
-        if (!yyjson_mut_is_obj(old)) {
-            if (directive(value) && str_eq(directive(value), "delete")) {
-                yyjson_mut_obj_remove_key(into, k);
-                return 0;
-            }
-            old = yyjson_mut_obj(m->doc);
-            yyjson_mut_obj_put(into, yyjson_mut_strcpy(m->doc, k), old);
-        }
-        return merge_map(m, f && f->kind == FK_STRUCT && f->shape != SHAPE_MAP ? f->type : NULL, old, value);
+/* Merges the list that the directive names, and puts it in order. */
+static int set_element_order(struct merger *m, const struct type_desc *type, yyjson_mut_val *into, yyjson_mut_val *patch, const char *name, yyjson_mut_val *order_list) {
+    yyjson_mut_val *list = yyjson_mut_obj_get(into, name), *patch_list = yyjson_mut_obj_remove_key(patch, name);
+    const struct field_desc *f = type ? type_field(type, name, strlen(name)) : NULL;
+    if (!yyjson_mut_is_arr(order_list) || (list && !yyjson_mut_is_arr(list)) || (patch_list && !yyjson_mut_is_arr(patch_list)))
+        return fail(m, "expected a []interface {}, but received another type");
+    if (!f || f->shape != SHAPE_LIST) return status_set(m->err, 500, NULL, "unable to find api field in struct %s for the json field \"%s\"", type ? type->name : "", name);
+    struct values order = list_values(m, order_list), wanted = list_values(m, patch_list), old = list_values(m, list);
+    if (check_order(m, &wanted, &order, f->patch_key) != 0) return -1;
+    if (!list && !patch_list) return 0;
+    if (!list) {
+        take(m, into, name, patch_list);
+        list = yyjson_mut_obj_get(into, name);
+    } else if (patch_list && merge_list(m, f, into, name, list, patch_list) != 0) return -1;
+    list = yyjson_mut_obj_get(into, name);
+    struct values merged = list_values(m, list);
+    for (size_t i = 0; f->patch_key && i < merged.len; i++)
+        if (!yyjson_mut_obj_get(merged.items[i], f->patch_key)) return no_key(m, f->patch_key);
+    write_in_order(m, list, &merged, &order, &old, f->patch_key);
+    return 0;
+}
+
+static int element_orders(struct merger *m, const struct type_desc *type, yyjson_mut_val *into, yyjson_mut_val *patch) {
+    struct string_list keys = {0};
+    size_t i, n;
+    yyjson_mut_val *key, *value;
+    yyjson_mut_obj_foreach(patch, i, n, key, value) if (str_has_prefix(yyjson_mut_get_str(key), "$setElementOrder")) *LIST_PUSH(m->a, &keys) = yyjson_mut_get_str(key);
+    for (i = 0; i < keys.len; i++) {
+        if (!str_has_prefix(keys.items[i], order_prefix)) return bad_order(m);
+        yyjson_mut_val *order = yyjson_mut_obj_remove_key(patch, keys.items[i]);
+        if (set_element_order(m, type, into, patch, keys.items[i] + strlen(order_prefix), order) != 0) return -1;
     }
-    (void)type;
-    if (yyjson_is_arr(value) && f && f->shape == SHAPE_LIST && (f->flags & FIELD_PATCH_MERGE)) {
-        if (!yyjson_mut_is_arr(old)) {
-            old = yyjson_mut_arr(m->doc);
-            yyjson_mut_obj_put(into, yyjson_mut_strcpy(m->doc, k), old);
-        }
-        if (f->kind != FK_STRUCT) merge_primitive_list(m, old, value);
-        else if (merge_object_list(m, f, old, value, yyjson_obj_get(patch, arena_printf(m->a, "$setElementOrder/%s", k))) != 0) return -1;
+    return 0;
+}
+
+static int delete_from_list(struct merger *m, yyjson_mut_val *into, const char *directive, yyjson_mut_val *gone) {
+    if (!str_has_prefix(directive, delete_prefix)) return status_bad_request(m->err, "invalid patch format of primitive list");
+    const char *name = directive + strlen(delete_prefix);
+    yyjson_mut_val *list = yyjson_mut_obj_get(into, name);
+    if (yyjson_mut_is_null(gone)) yyjson_mut_obj_remove_key(into, name);
+    else if (yyjson_mut_is_arr(list) && yyjson_mut_is_arr(gone)) delete_scalars(m, list, gone);
+    return 0;
+}
+
+/* ---- maps ---- */
+
+static int merge_field(struct merger *m, const struct type_desc *type, yyjson_mut_val *into, const char *key, yyjson_mut_val *value) {
+    yyjson_mut_val *old = yyjson_mut_obj_get(into, key);
+    const struct field_desc *f = type ? type_field(type, key, strlen(key)) : NULL;
+    if (yyjson_mut_is_obj(old) && yyjson_mut_is_obj(value)) {
+        if (!f || !(f->flags & FIELD_PATCH_REPLACE)) return merge_map(m, f && f->kind == FK_STRUCT && f->shape != SHAPE_MAP ? f->type : NULL, old, value);
+        put(m, into, key, copy(m, value));
         return 0;
     }
-    yyjson_mut_obj_put(into, yyjson_mut_strcpy(m->doc, k), clean_copy(m, value));
+    if (yyjson_mut_is_arr(old) && yyjson_mut_is_arr(value)) return merge_list(m, f, into, key, old, value);
+    take(m, into, key, value);
     return 0;
 }
 
-static int merge_map(struct merger *m, const struct type_desc *type, yyjson_mut_val *into, yyjson_val *patch) {
-    const char *d = directive(patch);
+static int whole_map(struct merger *m, yyjson_mut_val *directive, yyjson_mut_val *into, yyjson_mut_val *patch) {
     size_t i, n;
-    yyjson_val *key, *value;
-    if (yyjson_obj_get(patch, "$patch")) {
-        if (str_eq(d, "replace")) {
-            yyjson_mut_val *fresh = clean_copy(m, patch);
-            clear(into);
-            yyjson_mut_val *k, *v;
-            yyjson_mut_obj_iter it = yyjson_mut_obj_iter_with(fresh);
-            while ((k = yyjson_mut_obj_iter_next(&it))) {
-                v = yyjson_mut_obj_iter_get_val(k);
-                yyjson_mut_obj_add(into, yyjson_mut_strcpy(m->doc, yyjson_mut_get_str(k)), yyjson_mut_val_mut_copy(m->doc, v));
-            }
-            return 0;
-        }
-        if (str_eq(d, "delete")) {
-            clear(into);
-            return 0;
-        }
-        if (!str_eq(d, "merge")) return status_set(m->err, 500, NULL, "Unknown patch type found: %s", str_or(d, ""));
+    yyjson_mut_val *key, *value;
+    bool replace = yyjson_mut_equals_str(directive, "replace");
+    if (!replace && !yyjson_mut_equals_str(directive, "delete")) return bad_directive(m, directive);
+    yyjson_mut_obj_clear(into);
+    if (!replace) return 0;
+    yyjson_mut_obj_foreach(patch, i, n, key, value) if (!yyjson_mut_equals_str(key, "$patch")) put(m, into, yyjson_mut_get_str(key), copy(m, value));
+    return 0;
+}
+
+static int merge_map(struct merger *m, const struct type_desc *type, yyjson_mut_val *into, yyjson_mut_val *patch) {
+    size_t i, n;
+    yyjson_mut_val *key, *value, *directive = yyjson_mut_obj_get(patch, "$patch");
+    if (directive) return whole_map(m, directive, into, patch);
+    if (retain_keys(m, into, patch) != 0 || element_orders(m, type, into, patch) != 0) return -1;
+    yyjson_mut_obj_foreach(patch, i, n, key, value) {
+        const char *k = yyjson_mut_get_str(key);
+        if (str_has_prefix(k, "$deleteFromPrimitiveList")) {
+            if (delete_from_list(m, into, k, value) != 0) return -1;
+        } else if (yyjson_mut_is_null(value)) yyjson_mut_obj_remove_key(into, k);
+        else if (merge_field(m, type, into, k, value) != 0) return -1;
     }
-    if (retain_keys(m, into, patch) != 0 || list_directives(m, type, into, patch, true) != 0) return -1;
-    yyjson_obj_foreach(patch, i, n, key, value) {
-        const char *k = yyjson_get_str(key);
-        if (is_directive_key(k)) continue;
-        if (yyjson_is_null(value)) {
-            yyjson_mut_obj_remove_key(into, k);
-            continue;
-        }
-        const struct field_desc *f = type ? type_field(type, k, strlen(k)) : NULL;
-        if (merge_value(m, type, f, into, k, value, patch) != 0) return -1;
-    }
-    return list_directives(m, type, into, patch, false);
+    return 0;
 }
 
 int strategic_patch_apply(struct arena *a, const struct type_desc *type, yyjson_mut_doc *doc, yyjson_val *patch, struct status *reterr) {
     struct merger m = {a, doc, reterr};
     if (!yyjson_is_obj(patch)) return status_bad_request(reterr, "json: cannot unmarshal into Go value of type map[string]interface {}");
-    return merge_map(&m, type, yyjson_mut_doc_get_root(doc), patch);
+    return merge_map(&m, type, yyjson_mut_doc_get_root(doc), yyjson_val_mut_copy(doc, patch));
 }
