@@ -3,16 +3,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "cmd/commands.h"
 #include "cmd/flags.h"
-#include "cmd/runtime.h"
-#include "kubelet/kubelet.h"
+#include "cmd/node.h"
 #include "wire/json.h"
-#include "wire/x509.h"
 #include "wire/yaml.h"
 
 /* ---- kubeconfig ---- */
@@ -75,28 +72,6 @@ static int kubeconfig_read(struct arena *a, const char *path, struct kubelet_opt
     return 0;
 }
 
-/* A serving certificate from the cluster's server CA where its key is at hand (all on one machine), else from an authority of our own. */
-static int serving_certificate(struct arena *a, const char *data_dir, struct kubelet_options *o, struct status *reterr) {
-    const char *ca = arena_printf(a, "%s/tls/server-ca.crt", data_dir), *ca_key = arena_printf(a, "%s/tls/server-ca.key", data_dir);
-    struct stat st;
-    if (o->tls_cert_file) return 0;
-    if (stat(ca_key, &st) != 0) {
-        ca = arena_printf(a, "%s/agent/kubelet-ca.crt", data_dir);
-        ca_key = arena_printf(a, "%s/agent/kubelet-ca.key", data_dir);
-        if (x509_make_ca(ca, ca_key, "ckube-kubelet-ca", reterr) != 0) return -1;
-    }
-    const char *names[] = {str_or(o->node_name, "localhost"), NULL}, *ips[] = {"127.0.0.1", o->node_ip, NULL};
-    struct x509_request req = {.common_name = arena_printf(a, "system:node:%s", str_or(o->node_name, "localhost")), .dns_names = names, .ips = ips, .server = true};
-    o->tls_cert_file = arena_printf(a, "%s/agent/kubelet.crt", data_dir);
-    o->tls_key_file = arena_printf(a, "%s/agent/kubelet.key", data_dir);
-    if (x509_make_leaf(o->tls_cert_file, o->tls_key_file, ca, ca_key, &req, reterr) != 0) return -1;
-    if (!o->client_ca_file) {
-        const char *client_ca = arena_printf(a, "%s/tls/client-ca.crt", data_dir);
-        if (stat(client_ca, &st) == 0) o->client_ca_file = client_ca;
-    }
-    return 0;
-}
-
 int cmd_kubelet(int argc, char **argv) {
     const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *endpoint = NULL;
     int verbosity = 0;
@@ -138,24 +113,18 @@ int cmd_kubelet(int argc, char **argv) {
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     o.no_node_ipam = o.pod_cidr != NULL;
-    struct runtime_options ro = {.data_dir = data_dir, .endpoint = endpoint};
-    struct runtime *runtime = NULL;
-    struct kubelet *kubelet = NULL;
-    if (kubeconfig_read(a, kubeconfig ? kubeconfig : arena_printf(a, "%s/admin.kubeconfig", data_dir), &o, &err) == 0 && (runtime = runtime_start(&ro, &err))
-        && serving_certificate(a, data_dir, &o, &err) == 0) {
-        o.runtime_endpoint = runtime_endpoint(runtime);
-        o.cni_conf_dir = endpoint ? NULL : runtime_cni_conf_dir(runtime);
-        kubelet = kubelet_start(&o, &err);
+    struct node *node = NULL;
+    if (kubeconfig_read(a, kubeconfig ? kubeconfig : arena_printf(a, "%s/admin.kubeconfig", data_dir), &o, &err) == 0) {
+        struct node_options no = {.data_dir = data_dir, .runtime_endpoint = endpoint, .kubelet = o};
+        node = node_start(&no, &err);
     }
-    if (!kubelet) {
+    if (!node) {
         log_error("%s", status_message(&err));
-        runtime_stop(runtime);
         return 1;
     }
     int sig = 0;
     sigwait(&signals, &sig);
     log_info("stopping on signal %d", sig);
-    kubelet_stop(kubelet);
-    runtime_stop(runtime);
+    node_stop(node);
     return 0;
 }
