@@ -133,8 +133,10 @@ static void refuse(struct conn *c) {
     char answer[512];
     int len;
     if (code == 417) len = snprintf(answer, sizeof(answer), "HTTP/1.1 417 %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", text);
-    else if (code == 501) len = snprintf(answer, sizeof(answer), "HTTP/1.1 501 %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nUnsupported transfer encoding", text);
-    else len = snprintf(answer, sizeof(answer), "HTTP/1.1 %d %s%s%s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%d %s%s%s", code, text, colon, more, code, text, colon, more);
+    else if (code == 501) len = snprintf(answer, sizeof(answer),
+        "HTTP/1.1 501 %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nUnsupported transfer encoding", text);
+    else len = snprintf(answer, sizeof(answer), "HTTP/1.1 %d %s%s%s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%d %s%s%s",
+        code, text, colon, more, code, text, colon, more);
     sock_write(&c->sock, answer, (size_t)len);
     conn_finish(c);
 }
@@ -149,9 +151,11 @@ static bool ready_to_parse(const struct conn *c) {
     return c->mode == CONN_HTTP1 && !c->sock.closing && !c->finishing && !(c->current && c->current->dispatched);
 }
 
+static bool is_token_char(char c) { return isalnum((unsigned char)c) || (c && strchr("!#$%&'*+-.^_`|~", c)); }
+
 static size_t method_len(const char *data, size_t len) {
     size_t n = 0;
-    while (n < len && n < sizeof(((struct conn *)NULL)->odd_method) && (isalnum((unsigned char)data[n]) || (data[n] && strchr("!#$%&'*+-.^_`|~", data[n])))) n++;
+    while (n < len && n < sizeof(((struct conn *)NULL)->odd_method) && is_token_char(data[n])) n++;
     return n;
 }
 
@@ -303,7 +307,8 @@ static void put_connection(struct request_ext *r, struct outq *q) {
     else if (c->parser.http_minor == 0) put_str(q, "Connection: keep-alive\r\n");
 }
 
-void http1_respond(struct request_ext *r, int code, const struct http_header *headers, size_t headers_len, const struct http_slice *body, size_t body_len, bool stream) {
+void http1_respond(struct request_ext *r, int code, const struct http_header *headers, size_t headers_len, const struct http_slice *body,
+    size_t body_len, bool stream) {
     struct outq *q = sock_out(&r->conn->sock);
     const char *length = http_headers_get(headers, headers_len, "Content-Length");
     size_t len = 0;

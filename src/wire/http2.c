@@ -120,7 +120,8 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code U
 /* ---- answers ---- */
 
 /* How much of the body goes into the next DATA frame; on_send_data puts it there. */
-static ssize_t read_body(nghttp2_session *session UNUSED, int32_t id UNUSED, uint8_t *to UNUSED, size_t max, uint32_t *flags, nghttp2_data_source *source, void *user UNUSED) {
+static ssize_t read_body(nghttp2_session *session UNUSED, int32_t id UNUSED, uint8_t *to UNUSED, size_t max, uint32_t *flags,
+    nghttp2_data_source *source, void *user UNUSED) {
     struct request_ext *r = source->ptr;
     size_t n = MIN(r->out.bytes, max);
     if (n == r->out.bytes && (r->ended || !r->streaming)) *flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -129,7 +130,8 @@ static ssize_t read_body(nghttp2_session *session UNUSED, int32_t id UNUSED, uin
     return (ssize_t)n;
 }
 
-static int on_send_data(nghttp2_session *session UNUSED, nghttp2_frame *frame UNUSED, const uint8_t *head, size_t len, nghttp2_data_source *source, void *user) {
+static int on_send_data(nghttp2_session *session UNUSED, nghttp2_frame *frame UNUSED, const uint8_t *head, size_t len, nghttp2_data_source *source,
+    void *user) {
     struct conn *c = user;
     struct request_ext *r = source->ptr;
     if (sock_out(&c->sock)->bytes >= HTTP_OUT_BYTES_SOFT) return NGHTTP2_ERR_WOULDBLOCK;
@@ -147,14 +149,20 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
     return 0;
 }
 
+/* Connection headers, which HTTP/2 forbids. */
 static bool only_http1(const char *name) {
-    return strchr("cCtTkKuUpP", name[0]) && (strcasecmp(name, "Connection") == 0 || strcasecmp(name, "Transfer-Encoding") == 0 || strcasecmp(name, "Keep-Alive") == 0 || strcasecmp(name, "Upgrade") == 0 ||
-           strcasecmp(name, "Proxy-Connection") == 0);
+    static const char *const names[] = {"Connection", "Transfer-Encoding", "Keep-Alive", "Upgrade", "Proxy-Connection"};
+    if (!strchr("cCtTkKuUpP", name[0])) return false;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcasecmp(name, names[i]) == 0) return true;
+    return false;
 }
 
 static nghttp2_nv pair(const char *name, size_t name_len, const char *value, size_t value_len) {
     return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, name_len, value_len, NGHTTP2_NV_FLAG_NONE};
 }
+
+static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c | 32) : c; }
 
 static size_t make_pairs(struct request_ext *r, nghttp2_nv *nv, const struct http_header *headers, size_t headers_len) {
     size_t n = 0;
@@ -162,13 +170,14 @@ static size_t make_pairs(struct request_ext *r, nghttp2_nv *nv, const struct htt
         if (only_http1(headers[i].name)) continue;
         size_t len = strlen(headers[i].name);
         char *name = arena_alloc(r->pub.arena, len + 1);
-        for (size_t j = 0; j < len; j++) name[j] = headers[i].name[j] >= 'A' && headers[i].name[j] <= 'Z' ? (char)(headers[i].name[j] | 32) : headers[i].name[j];
+        for (size_t j = 0; j < len; j++) name[j] = lower(headers[i].name[j]);
         nv[n++] = pair(name, len, headers[i].value, strlen(headers[i].value));
     }
     return n;
 }
 
-void http2_respond(struct request_ext *r, int code, const struct http_header *headers, size_t headers_len, const struct http_slice *body, size_t body_len, bool stream) {
+void http2_respond(struct request_ext *r, int code, const struct http_header *headers, size_t headers_len, const struct http_slice *body,
+    size_t body_len, bool stream) {
     char status[16], length[24];
     nghttp2_nv few[NV_INLINE], *nv = headers_len + 2 <= NV_INLINE ? few : arena_calloc(r->pub.arena, headers_len + 2, sizeof(*nv));
     size_t n = 0, len = 0;
@@ -274,6 +283,7 @@ void http2_fill(struct conn *c) {
 }
 
 void http2_goaway(struct conn *c) {
+    if (!c->h2) return;
     nghttp2_submit_goaway(c->h2, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(c->h2), NGHTTP2_NO_ERROR, NULL, 0);
     http2_fill(c); /* at once: a connection that finishes frames nothing more */
     sock_flush_later(&c->sock);

@@ -33,7 +33,8 @@ static int open_socket(struct http_server *s, struct status *reterr) {
         return -1;
     }
     len = sizeof(ss);
-    if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0) s->port = ntohs(v6 ? ((struct sockaddr_in6 *)&ss)->sin6_port : ((struct sockaddr_in *)&ss)->sin_port);
+    if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0)
+        s->port = ntohs(v6 ? ((struct sockaddr_in6 *)&ss)->sin6_port : ((struct sockaddr_in *)&ss)->sin_port);
     return fd;
 }
 

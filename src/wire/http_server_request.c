@@ -127,7 +127,8 @@ const char *http_request_header(const struct http_request *req, const char *name
 
 /* ---- answers ---- */
 
-static void answer(struct http_request *req, int code, const struct http_header *headers, size_t headers_len, const struct http_slice *body, size_t body_len, bool stream) {
+static void answer(struct http_request *req, int code, const struct http_header *headers, size_t headers_len, const struct http_slice *body,
+    size_t body_len, bool stream) {
     struct request_ext *r = ext_of(req);
     CHECK(!r->responded);
     r->responded = true;

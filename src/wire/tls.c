@@ -29,7 +29,8 @@ SSL_CTX *tls_server_context(const char *cert_file, const char *key_file, const c
     SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"ckube", 5);
     SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"); /* in the order of Go's server */
     SSL_CTX_set_cipher_list(ctx, "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
-                                 "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA");
+                                 "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:"
+                                 "ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA");
     SSL_CTX_set_num_tickets(ctx, 1); /* as Go's server; each costs every handshake */
     SSL_CTX_set_alpn_select_cb(ctx, select_alpn, NULL);
     int failed = 0;

@@ -65,7 +65,8 @@ static bool broken(const struct upstream *u) { return u->closed || u->aborted ||
 /* Go's names for what the system reports. */
 static const char *go_text(const char *text) {
     static const int codes[] = {ECONNREFUSED, ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EPIPE};
-    static const char *const texts[] = {"connect: connection refused", "read: connection reset by peer", "connect: connection timed out", "connect: no route to host",
+    static const char *const texts[] = {"connect: connection refused", "read: connection reset by peer", "connect: connection timed out",
+        "connect: no route to host",
                                         "connect: network is unreachable", "write: broken pipe"};
     for (size_t i = 0; text && i < ARRAY_LEN(codes); i++)
         if (strcmp(text, strerrordesc_np(codes[i])) == 0) return texts[i];
@@ -78,7 +79,8 @@ static int fail(struct upstream *u, const char *doing, struct status *reterr) {
     if (u->timed_out) return status_set(reterr, 504, REASON_TIMEOUT, "%s %s:%d: i/o timeout", doing, u->host, u->port);
     if (u->aborted) return status_set(reterr, 502, REASON_INTERNAL_ERROR, "context canceled");
     if (u->error && strncmp(u->error, "tls:", 4) == 0) return status_set(reterr, 502, REASON_INTERNAL_ERROR, "%s", u->error);
-    return status_set(reterr, refused ? 503 : 502, refused ? REASON_SERVICE_UNAVAILABLE : REASON_INTERNAL_ERROR, "%s %s:%d: %s", doing, u->host, u->port, go_text(u->error));
+    return status_set(reterr, refused ? 503 : 502, refused ? REASON_SERVICE_UNAVAILABLE : REASON_INTERNAL_ERROR, "%s %s:%d: %s", doing, u->host,
+        u->port, go_text(u->error));
 }
 
 /* ---- reading the answer ---- */
@@ -90,7 +92,8 @@ static int count_head(struct upstream *u, size_t len) {
 
 static void header_end(struct upstream *u) {
     if (u->name.len)
-        *LIST_PUSH(u->arena, &u->headers) = (struct http_header){arena_strndup(u->arena, u->name.data, u->name.len), arena_strndup(u->arena, buf_cstr(&u->value), u->value.len)};
+        *LIST_PUSH(u->arena, &u->headers) = (struct http_header){arena_strndup(u->arena, u->name.data, u->name.len),
+                                                                       arena_strndup(u->arena, buf_cstr(&u->value), u->value.len)};
     buf_clear(&u->name);
     buf_clear(&u->value);
     u->in_value = false;
@@ -347,7 +350,8 @@ static void write_request(struct upstream *u, const struct upstream_request *req
     sock_write(&u->sock, req->body, req->body_len);
 }
 
-int upstream_request(struct upstream *u, const struct upstream_request *req, int timeout_ms, struct arena *arena, struct upstream_response *ret, struct status *reterr) {
+int upstream_request(struct upstream *u, const struct upstream_request *req, int timeout_ms, struct arena *arena, struct upstream_response *ret,
+    struct status *reterr) {
     CHECK(!u->raw);
     u->arena = arena;
     u->response = (struct upstream_response){0};
@@ -387,11 +391,14 @@ int upstream_read_all(struct upstream *u, struct buf *to, size_t max, int timeou
     for (;;) {
         int r = upstream_read(u, to, timeout_ms, reterr);
         if (r <= 0) return r;
-        if (to->len - before > max) return status_set(reterr, 502, REASON_INTERNAL_ERROR, "the answer of %s:%d is larger than %zu bytes", u->host, u->port, max);
+        if (to->len - before > max)
+            return status_set(reterr, 502, REASON_INTERNAL_ERROR, "the answer of %s:%d is larger than %zu bytes", u->host, u->port, max);
     }
 }
 
-bool upstream_reusable(const struct upstream *u) { return u->open && u->body_done && u->keep_alive && !u->response.upgraded && !u->unsolicited && !u->closed && !u->error; }
+bool upstream_reusable(const struct upstream *u) {
+    return u->open && u->body_done && u->keep_alive && !u->response.upgraded && !u->unsolicited && !u->closed && !u->error;
+}
 
 struct http_stream *upstream_upgrade(struct upstream *u) {
     CHECK(u->response.upgraded && !u->raw && !u->waiter);

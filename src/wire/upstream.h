@@ -47,7 +47,8 @@ struct upstream_response {
     long long length;                  /* of the body, if has_length */
 };
 /* Sends the request and waits for the response's head. 1xx answers other than 101 are skipped. timeout_ms 0: none. */
-int upstream_request(struct upstream *u, const struct upstream_request *req, int timeout_ms, struct arena *arena, struct upstream_response *ret, struct status *reterr);
+int upstream_request(struct upstream *u, const struct upstream_request *req, int timeout_ms, struct arena *arena, struct upstream_response *ret,
+    struct status *reterr);
 /* The next piece of the body, appended to `to`: 1; 0 at its end; -1 on failure. timeout_ms 0: none. */
 int upstream_read(struct upstream *u, struct buf *to, int timeout_ms, struct status *reterr);
 /* The rest of the body, at most `max` bytes, appended to `to`. */

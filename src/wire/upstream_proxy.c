@@ -42,7 +42,8 @@ static struct header_list request_headers(struct http_request *req, const struct
     if (t->host_header) add(req, &list, "Host", t->host_header);
     else add(req, &list, "Host", arena_printf(req->arena, inet_pton(AF_INET6, t->host, &v6) == 1 ? "[%s]:%d" : "%s:%d", t->host, t->port));
     for (size_t i = 0; i < req->headers_len; i++)
-        if (passes(req->headers, req->headers_len, req->headers[i].name) && !replaced(t, req->headers[i].name)) add(req, &list, req->headers[i].name, req->headers[i].value);
+        if (passes(req->headers, req->headers_len, req->headers[i].name) && !replaced(t, req->headers[i].name))
+            add(req, &list, req->headers[i].name, req->headers[i].value);
     const char *upgrade = http_request_header(req, "Upgrade");
     if (req->upgrade && upgrade) {
         add(req, &list, "Connection", "Upgrade");

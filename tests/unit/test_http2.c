@@ -69,7 +69,8 @@ static void handler(struct http_request *req, void *ctx UNUSED) {
 }
 
 static int start(void **state UNUSED) {
-    struct http_server_options o = {.bind_address = "127.0.0.1", .loops = 1, .body_bytes_max = 3 << 20, .header_bytes_max = 60000, .body_timeout_ms = 300, .handler = handler};
+    struct http_server_options o = {.bind_address = "127.0.0.1", .loops = 1, .body_bytes_max = 3 << 20, .header_bytes_max = 60000,
+        .body_timeout_ms = 300, .handler = handler};
     char *bytes = malloc(LARGE_BYTES);
     for (size_t i = 0; i < LARGE_BYTES; i++) bytes[i] = (char)('a' + i % 23);
     large = shared_new(bytes, LARGE_BYTES);
@@ -111,7 +112,8 @@ static ssize_t on_send(nghttp2_session *h2 UNUSED, const uint8_t *data, size_t l
     return n < 0 ? NGHTTP2_ERR_CALLBACK_FAILURE : n;
 }
 
-static int on_header(nghttp2_session *h2 UNUSED, const nghttp2_frame *f, const uint8_t *name, size_t name_len, const uint8_t *value, size_t value_len UNUSED, uint8_t flags UNUSED,
+static int on_header(nghttp2_session *h2 UNUSED, const nghttp2_frame *f, const uint8_t *name, size_t name_len, const uint8_t *value,
+    size_t value_len UNUSED, uint8_t flags UNUSED,
                      void *user) {
     struct answer *a = answer_of(user, f->hd.stream_id);
     if (name_len == 7 && memcmp(name, ":status", 7) == 0) a->code = atoi((const char *)value);
@@ -168,7 +170,8 @@ static void client_close(struct client *c) {
     close(c->fd);
 }
 
-static ssize_t give_body(nghttp2_session *h2 UNUSED, int32_t id UNUSED, uint8_t *to, size_t max, uint32_t *flags, nghttp2_data_source *source, void *user UNUSED) {
+static ssize_t give_body(nghttp2_session *h2 UNUSED, int32_t id UNUSED, uint8_t *to, size_t max, uint32_t *flags, nghttp2_data_source *source,
+    void *user UNUSED) {
     struct answer *a = source->ptr;
     size_t n = MIN(a->left, max);
     if (a->send) memcpy(to, a->send, n); /* short: one piece */

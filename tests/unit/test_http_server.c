@@ -109,7 +109,8 @@ static void handler(struct http_request *req, void *ctx UNUSED) {
 }
 
 static int start(void **state UNUSED) {
-    struct http_server_options o = {.bind_address = "127.0.0.1", .loops = 2, .body_bytes_max = 1000, .header_bytes_max = 8000, .header_timeout_ms = 300, .body_timeout_ms = 300,
+    struct http_server_options o = {.bind_address = "127.0.0.1", .loops = 2, .body_bytes_max = 1000, .header_bytes_max = 8000, .header_timeout_ms = 300,
+        .body_timeout_ms = 300,
                                     .idle_timeout_ms = 1500, .handler = handler};
     server = http_server_new(&o, NULL);
     return server ? 0 : -1;
@@ -178,7 +179,8 @@ static void requests_are_answered_in_order_on_one_connection(void **state UNUSED
 static void hundreds_of_requests_in_one_write_are_all_answered(void **state UNUSED) {
     char all[64000] = "";
     size_t len = 0;
-    for (int i = 0; i < 500; i++) len += (size_t)snprintf(all + len, sizeof(all) - len, "GET /%s/%d HTTP/1.1\r\nHost: h\r\n\r\n", i % 100 == 0 ? "sleep" : "n", i);
+    for (int i = 0; i < 500; i++)
+        len += (size_t)snprintf(all + len, sizeof(all) - len, "GET /%s/%d HTTP/1.1\r\nHost: h\r\n\r\n", i % 100 == 0 ? "sleep" : "n", i);
     int fd = dial();
     const char *got = talk(fd, all, "/499?");
     for (int i = 0; i < 500; i++) {
@@ -218,7 +220,8 @@ static void any_token_is_a_method(void **state UNUSED) {
 
 static void a_chunked_body_is_put_together(void **state UNUSED) {
     int fd = dial();
-    contains(talk(fd, "PUT /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: x\r\n\r\n", "abcde"), "host=h abcde");
+    contains(talk(fd, "PUT /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: x\r\n\r\n", "abcde"),
+        "host=h abcde");
     contains(talk(fd, "GET /next HTTP/1.1\r\nHost: h2\r\n\r\n", "host="), "host=h2");
     close(fd);
 }
@@ -240,7 +243,8 @@ static void a_body_over_the_limit_is_not_read(void **state UNUSED) {
 
 static void a_client_that_waits_for_100_is_told_to_go_on(void **state UNUSED) {
     int fd = dial();
-    contains(talk(fd, "POST /e HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n", "100 Continue\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
+    contains(talk(fd, "POST /e HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n", "100 Continue\r\n\r\n"),
+        "HTTP/1.1 100 Continue\r\n\r\n");
     contains(talk(fd, "body", "body"), "host=h body");
     contains(talk(fd, "GET / HTTP/1.1\r\nHost: h\r\nExpect: a miracle\r\n\r\n", NULL), "HTTP/1.1 417 Expectation Failed");
     close(fd);

@@ -101,7 +101,8 @@ static int start(void **state UNUSED) {
     memset(bytes, 'l', LARGE_BYTES);
     large = shared_new(bytes, LARGE_BYTES);
     free(bytes);
-    struct http_server_options o = {.bind_address = "127.0.0.1", .loops = 2, .cert_file = path_of("serving.crt"), .key_file = path_of("serving.key"), .client_ca_file = path_of("ca.crt"),
+    struct http_server_options o = {.bind_address = "127.0.0.1", .loops = 2, .cert_file = path_of("serving.crt"), .key_file = path_of("serving.key"),
+        .client_ca_file = path_of("ca.crt"),
                                     .header_timeout_ms = 300, .handler = handler};
     server = http_server_new(&o, NULL);
     return server ? 0 : -1;

@@ -102,8 +102,10 @@ static void back_handler(struct http_request *req, void *ctx UNUSED) {
         const struct http_stream_handler h = {.on_data = echo_data, .on_eof = echo_eof, .on_close = echo_close, .arg = e};
         http_stream_start(e->stream, &h);
     } else {
-        const char *forwarded = http_request_header(req, "X-Forwarded-For"), *auth = http_request_header(req, "Authorization"), *added = http_request_header(req, "X-Added");
-        char *head = arena_printf(req->arena, "%s %s?%s for=%s auth=%s added=%s ", req->method, req->path, req->query, forwarded ? forwarded : "", auth ? auth : "", added ? added : "");
+        const char *forwarded = http_request_header(req, "X-Forwarded-For"), *auth = http_request_header(req, "Authorization"),
+            *added = http_request_header(req, "X-Added");
+        char *head = arena_printf(req->arena, "%s %s?%s for=%s auth=%s added=%s ", req->method, req->path, req->query, forwarded ? forwarded : "", auth
+            ? auth : "", added ? added : "");
         const struct http_slice body[] = {{head, strlen(head), NULL}, {req->body, req->body_len, NULL}};
         http_respond(req, 200, text, 2, body, 2);
     }
@@ -116,8 +118,10 @@ static struct upstream_tls *trusting;
 static void front_handler(struct http_request *req, void *ctx UNUSED) {
     const struct http_header added[] = {{"X-Added", "1"}};
     bool tls = strncmp(req->path, "/tls", 4) == 0, refused = strcmp(req->path, "/refused") == 0;
-    struct proxy_target t = {.host = "127.0.0.1", .port = refused ? 1 : http_server_port(tls ? secure : back), .tls = tls ? trusting : NULL, .headers = added, .headers_len = 1,
-                             .target = arena_printf(req->arena, "%s%s%s", tls ? req->path + 4 : req->path, *req->query ? "?" : "", req->query), .head_timeout_ms = 100};
+    struct proxy_target t = {.host = "127.0.0.1", .port = refused ? 1 : http_server_port(tls ? secure : back), .tls = tls ? trusting : NULL,
+        .headers = added, .headers_len = 1,
+                             .target = arena_printf(req->arena, "%s%s%s", tls ? req->path + 4 : req->path, *req->query ? "?" : "", req->query),
+                                 .head_timeout_ms = 100};
     _cleanup_status_ struct status st = STATUS_INIT;
     if (proxy_request(req, &t, &st) == 0) return;
     const struct http_slice body = {status_message(&st), strlen(status_message(&st)), NULL};
@@ -207,7 +211,8 @@ static void a_client_that_leaves_ends_the_upstream_request(void **state UNUSED) 
 }
 
 static void a_large_answer_arrives_whole(void **state UNUSED) {
-    static const char *const requests[] = {"GET /large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "GET /tls/large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"};
+    static const char *const requests[] = {"GET /large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+        "GET /tls/large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"};
     for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
         const char *got = ask(requests[i], NULL), *body = strstr(got, "\r\n\r\n");
         contains(got, "Content-Length: 3145728");
