@@ -27,7 +27,7 @@ static yyjson_mut_val *copy(struct merger *m, yyjson_mut_val *v) { return yyjson
 static void put(struct merger *m, yyjson_mut_val *into, const char *key, yyjson_mut_val *v) { yyjson_mut_obj_put(into, yyjson_mut_strcpy(m->doc, key), v); }
 
 static struct values list_values(struct merger *m, yyjson_mut_val *list) {
-    struct values out = {arena_calloc(m->a, yyjson_mut_arr_size(list) + 1, sizeof(yyjson_mut_val *)), 0};
+    struct values out = {arena_list_alloc(m->a, yyjson_mut_arr_size(list), sizeof(yyjson_mut_val *)), 0}; /* it may be pushed to */
     size_t i, n;
     yyjson_mut_val *v;
     yyjson_mut_arr_foreach(list, i, n, v) out.items[out.len++] = v;
