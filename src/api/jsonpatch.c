@@ -1,6 +1,7 @@
 /* JSON patch and JSON merge patch. */
 #include <stdio.h>
 #include <string.h>
+#include "api/json_edit.h"
 #include "api/patch.h"
 #include "base/str.h"
 #include "wire/json.h"
@@ -146,26 +147,24 @@ int json_patch_apply(struct arena *a, yyjson_mut_doc *doc, yyjson_val *patch, st
     return 0;
 }
 
-static yyjson_mut_val *merge(yyjson_mut_doc *doc, yyjson_mut_val *into, yyjson_val *patch) {
+static yyjson_mut_val *merge(struct arena *a, yyjson_mut_doc *doc, yyjson_mut_val *into, yyjson_val *patch) {
     size_t i, n;
     yyjson_val *key, *value;
     if (!yyjson_is_obj(patch)) return yyjson_val_mut_copy(doc, patch);
     if (!yyjson_mut_is_obj(into)) into = yyjson_mut_obj(doc);
+    struct json_edit edit;
+    json_edit_open(&edit, a, doc, into);
     yyjson_obj_foreach(patch, i, n, key, value) {
         const char *k = yyjson_get_str(key);
-        if (yyjson_is_null(value)) {
-            yyjson_mut_obj_remove_key(into, k);
-            continue;
-        }
-        yyjson_mut_val *old = yyjson_mut_obj_get(into, k), *merged = merge(doc, old, value);
-        if (merged == old && old) continue;
-        yyjson_mut_obj_put(into, yyjson_mut_strcpy(doc, k), merged);
+        yyjson_mut_val *old = json_edit_get(&edit, k), *merged = yyjson_is_null(value) ? NULL : merge(a, doc, old, value);
+        if (merged != old) json_edit_set(&edit, k, merged);
     }
+    json_edit_close(&edit);
     return into;
 }
 
-int merge_patch_apply(struct arena *a UNUSED, yyjson_mut_doc *doc, yyjson_val *patch, struct status *reterr) {
+int merge_patch_apply(struct arena *a, yyjson_mut_doc *doc, yyjson_val *patch, struct status *reterr) {
     if (!yyjson_is_obj(patch)) return malformed(reterr, "Invalid JSON Patch");
-    yyjson_mut_doc_set_root(doc, merge(doc, yyjson_mut_doc_get_root(doc), patch));
+    yyjson_mut_doc_set_root(doc, merge(a, doc, yyjson_mut_doc_get_root(doc), patch));
     return 0;
 }

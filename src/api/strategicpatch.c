@@ -4,6 +4,7 @@
  * $deleteFromPrimitiveList/LIST. The order of a merged list: items that the patch (or $setElementOrder) names stand in its order; the others keep
  * theirs; between the two, the list's old order decides where it knows both, and the patch's item comes first where it does not. */
 #include <string.h>
+#include "api/json_edit.h"
 #include "api/patch.h"
 #include "base/map.h"
 #include "base/str.h"
@@ -99,7 +100,7 @@ static yyjson_mut_val *clean(struct merger *m, yyjson_mut_val *v) {
         yyjson_mut_val *out = yyjson_mut_obj(m->doc);
         if (yyjson_mut_obj_get(v, "$patch")) return NULL;
         yyjson_mut_obj_foreach(v, i, n, key, item)
-            if (!yyjson_mut_is_null(item) && (kept = clean(m, item))) put(m, out, yyjson_mut_get_str(key), kept);
+            if (!yyjson_mut_is_null(item) && (kept = clean(m, item))) yyjson_mut_obj_add(out, copy(m, key), kept);
         return out;
     }
     if (yyjson_mut_is_arr(v)) {
@@ -109,12 +110,6 @@ static yyjson_mut_val *clean(struct merger *m, yyjson_mut_val *v) {
         return out;
     }
     return copy(m, v);
-}
-
-static void take(struct merger *m, yyjson_mut_val *into, const char *key, yyjson_mut_val *v) {
-    yyjson_mut_val *kept = clean(m, v);
-    if (kept) put(m, into, key, kept);
-    else yyjson_mut_obj_remove_key(into, key);
 }
 
 /* ---- lists ---- */
@@ -203,44 +198,40 @@ static int merge_objects(struct merger *m, const struct field_desc *f, yyjson_mu
     return 0;
 }
 
-static int merge_list(struct merger *m, const struct field_desc *f, yyjson_mut_val *into, const char *key, yyjson_mut_val *list, yyjson_mut_val *patch_list) {
+/* *list becomes what the patch makes of it: changed in place, or replaced. */
+static int merge_list(struct merger *m, const struct field_desc *f, yyjson_mut_val **list, yyjson_mut_val *patch_list) {
     bool maps = false;
     if (!f || f->shape != SHAPE_LIST || !(f->flags & FIELD_PATCH_MERGE)) {
-        put(m, into, key, copy(m, patch_list));
+        *list = copy(m, patch_list);
         return 0;
     }
-    struct values patch = list_values(m, patch_list), all = list_values(m, list);
+    struct values patch = list_values(m, patch_list), all = list_values(m, *list);
     if (all.len + patch.len == 0) return 0;
     for (size_t i = 0; i < patch.len; i++) push(m, &all, patch.items[i]);
     if (check_items(m, &all, &maps) != 0) return -1;
-    if (maps) return merge_objects(m, f, list, &patch);
+    if (maps) return merge_objects(m, f, *list, &patch);
     if (f->patch_key) return no_key(m, f->patch_key);
-    merge_scalars(m, list, &patch);
+    merge_scalars(m, *list, &patch);
     return 0;
 }
 
 /* ---- directives of a map ---- */
 
-static bool has_string(yyjson_mut_val *list, const char *s) {
-    size_t i, n;
-    yyjson_mut_val *v;
-    yyjson_mut_arr_foreach(list, i, n, v) if (yyjson_mut_equals_str(v, s)) return true;
-    return false;
-}
-
 static int retain_keys(struct merger *m, yyjson_mut_val *into, yyjson_mut_val *patch) {
     yyjson_mut_val *keep = yyjson_mut_obj_remove_key(patch, "$retainKeys"), *key, *value;
-    struct string_list drop = {0};
     size_t i, n;
     if (!keep) return 0;
+    struct values keep_values = list_values(m, keep);
+    _cleanup_places_ struct places kept = places_of(m, &keep_values, NULL);
     if (!yyjson_mut_is_arr(keep)) return status_bad_request(m->err, "invalid patch format of retainKeys");
     yyjson_mut_obj_foreach(patch, i, n, key, value) {
         const char *k = yyjson_mut_get_str(key);
-        if (!yyjson_mut_is_null(value) && !str_has_prefix(k, delete_prefix) && !str_has_prefix(k, order_prefix) && !has_string(keep, k))
+        if (!yyjson_mut_is_null(value) && !str_has_prefix(k, delete_prefix) && !str_has_prefix(k, order_prefix) && !place_of(&kept, identity(m, key, NULL)))
             return status_bad_request(m->err, "invalid patch format of retainKeys");
     }
-    yyjson_mut_obj_foreach(into, i, n, key, value) if (!has_string(keep, yyjson_mut_get_str(key))) *LIST_PUSH(m->a, &drop) = yyjson_mut_get_str(key);
-    for (i = 0; i < drop.len; i++) yyjson_mut_obj_remove_key(into, drop.items[i]);
+    yyjson_mut_obj_iter it = yyjson_mut_obj_iter_with(into);
+    while ((key = yyjson_mut_obj_iter_next(&it)))
+        if (!place_of(&kept, identity(m, key, NULL))) yyjson_mut_obj_iter_remove(&it);
     return 0;
 }
 
@@ -272,11 +263,9 @@ static int set_element_order(struct merger *m, const struct type_desc *type, yyj
     struct values order = list_values(m, order_list), wanted = list_values(m, patch_list), old = list_values(m, list);
     if (check_order(m, &wanted, &order, f->patch_key) != 0) return -1;
     if (!list && !patch_list) return 0;
-    if (!list) {
-        take(m, into, name, patch_list);
-        list = yyjson_mut_obj_get(into, name);
-    } else if (patch_list && merge_list(m, f, into, name, list, patch_list) != 0) return -1;
-    list = yyjson_mut_obj_get(into, name);
+    if (!list) list = clean(m, patch_list);
+    else if (patch_list && merge_list(m, f, &list, patch_list) != 0) return -1;
+    if (list != yyjson_mut_obj_get(into, name)) put(m, into, name, list);
     struct values merged = list_values(m, list);
     for (size_t i = 0; f->patch_key && i < merged.len; i++)
         if (!yyjson_mut_obj_get(merged.items[i], f->patch_key)) return no_key(m, f->patch_key);
@@ -297,27 +286,27 @@ static int element_orders(struct merger *m, const struct type_desc *type, yyjson
     return 0;
 }
 
-static int delete_from_list(struct merger *m, yyjson_mut_val *into, const char *directive, yyjson_mut_val *gone) {
+static int delete_from_list(struct merger *m, struct json_edit *into, const char *directive, yyjson_mut_val *gone) {
     if (!str_has_prefix(directive, delete_prefix)) return status_bad_request(m->err, "invalid patch format of primitive list");
     const char *name = directive + strlen(delete_prefix);
-    yyjson_mut_val *list = yyjson_mut_obj_get(into, name);
-    if (yyjson_mut_is_null(gone)) yyjson_mut_obj_remove_key(into, name);
+    yyjson_mut_val *list = json_edit_get(into, name);
+    if (yyjson_mut_is_null(gone)) json_edit_set(into, name, NULL);
     else if (yyjson_mut_is_arr(list) && yyjson_mut_is_arr(gone)) delete_scalars(m, list, gone);
     return 0;
 }
 
 /* ---- maps ---- */
 
-static int merge_field(struct merger *m, const struct type_desc *type, yyjson_mut_val *into, const char *key, yyjson_mut_val *value) {
-    yyjson_mut_val *old = yyjson_mut_obj_get(into, key);
+static int merge_field(struct merger *m, const struct type_desc *type, struct json_edit *into, const char *key, yyjson_mut_val *value) {
+    yyjson_mut_val *old = json_edit_get(into, key), *now = old;
     const struct field_desc *f = type ? type_field(type, key, strlen(key)) : NULL;
     if (yyjson_mut_is_obj(old) && yyjson_mut_is_obj(value)) {
         if (!f || !(f->flags & FIELD_PATCH_REPLACE)) return merge_map(m, f && f->kind == FK_STRUCT && f->shape != SHAPE_MAP ? f->type : NULL, old, value);
-        put(m, into, key, copy(m, value));
-        return 0;
-    }
-    if (yyjson_mut_is_arr(old) && yyjson_mut_is_arr(value)) return merge_list(m, f, into, key, old, value);
-    take(m, into, key, value);
+        now = copy(m, value);
+    } else if (yyjson_mut_is_arr(old) && yyjson_mut_is_arr(value)) {
+        if (merge_list(m, f, &now, value) != 0) return -1;
+    } else now = clean(m, value);
+    if (now != old) json_edit_set(into, key, now);
     return 0;
 }
 
@@ -328,7 +317,7 @@ static int whole_map(struct merger *m, yyjson_mut_val *directive, yyjson_mut_val
     if (!replace && !yyjson_mut_equals_str(directive, "delete")) return bad_directive(m, directive);
     yyjson_mut_obj_clear(into);
     if (!replace) return 0;
-    yyjson_mut_obj_foreach(patch, i, n, key, value) if (!yyjson_mut_equals_str(key, "$patch")) put(m, into, yyjson_mut_get_str(key), copy(m, value));
+    yyjson_mut_obj_foreach(patch, i, n, key, value) if (!yyjson_mut_equals_str(key, "$patch")) yyjson_mut_obj_add(into, copy(m, key), copy(m, value));
     return 0;
 }
 
@@ -337,14 +326,18 @@ static int merge_map(struct merger *m, const struct type_desc *type, yyjson_mut_
     yyjson_mut_val *key, *value, *directive = yyjson_mut_obj_get(patch, "$patch");
     if (directive) return whole_map(m, directive, into, patch);
     if (retain_keys(m, into, patch) != 0 || element_orders(m, type, into, patch) != 0) return -1;
+    struct json_edit edit;
+    int r = 0;
+    json_edit_open(&edit, m->a, m->doc, into);
     yyjson_mut_obj_foreach(patch, i, n, key, value) {
         const char *k = yyjson_mut_get_str(key);
-        if (str_has_prefix(k, "$deleteFromPrimitiveList")) {
-            if (delete_from_list(m, into, k, value) != 0) return -1;
-        } else if (yyjson_mut_is_null(value)) yyjson_mut_obj_remove_key(into, k);
-        else if (merge_field(m, type, into, k, value) != 0) return -1;
+        if (r != 0) break;
+        if (str_has_prefix(k, "$deleteFromPrimitiveList")) r = delete_from_list(m, &edit, k, value);
+        else if (yyjson_mut_is_null(value)) json_edit_set(&edit, k, NULL);
+        else r = merge_field(m, type, &edit, k, value);
     }
-    return 0;
+    json_edit_close(&edit);
+    return r;
 }
 
 int strategic_patch_apply(struct arena *a, const struct type_desc *type, yyjson_mut_doc *doc, yyjson_val *patch, struct status *reterr) {
