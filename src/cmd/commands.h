@@ -3,5 +3,7 @@
 #define CKUBE_CMD_COMMANDS_H
 
 int cmd_kube_apiserver(int argc, char **argv);
+int cmd_kube_proxy(int argc, char **argv);
+int cmd_kube_scheduler(int argc, char **argv);
 int cmd_kubelet(int argc, char **argv);
 #endif

@@ -7,6 +7,8 @@
 static const struct { const char *name; int (*run)(int, char **); const char *help; } commands[] = {
     {"kubelet", cmd_kubelet, "the node agent, with a container runtime of its own unless one is given"},
     {"kube-apiserver", cmd_kube_apiserver, "the apiserver on its embedded store"},
+    {"kube-scheduler", cmd_kube_scheduler, "Pods without a node -> a node"},
+    {"kube-proxy", cmd_kube_proxy, "each node: Services -> nftables"},
 };
 
 static int usage(FILE *to) {
