@@ -56,7 +56,7 @@ static int report_strict(struct api_request *r, int validation, const struct str
     struct buf all = BUF_INIT;
     size_t n = 0;
     if (validation == VALIDATE_IGNORE) return 0;
-    if (duplicate) buf_printf(&all, "%sduplicate field \"%s\"", n++ ? ", " : "", duplicate);
+    if (duplicate) buf_printf(&all, "%syaml: unmarshal errors:\n  %s", n++ ? ", " : "", duplicate);
     for (size_t i = 0; i < strict->len; i++) {
         if (validation == VALIDATE_WARN) request_warn(r, "%s", strict->items[i]);
         else buf_printf(&all, "%s%s", n++ ? ", " : "", strict->items[i]);
@@ -64,7 +64,7 @@ static int report_strict(struct api_request *r, int validation, const struct str
     int failed = 0;
     if (validation == VALIDATE_STRICT && n)
         failed = status_bad_request(reterr, "%s in version \"%s\" cannot be handled as a %s: strict decoding error: %s", type->kind, type->version, type->kind, all.data);
-    else if (duplicate) request_warn(r, "duplicate field \"%s\"", duplicate);
+    else if (duplicate) request_warn(r, "%s", duplicate);
     buf_release(&all);
     return failed;
 }

@@ -18,6 +18,7 @@ struct converter {
     struct status *err;
     size_t nodes;
     int depth;
+    bool bad_key; /* a key that JSON cannot have: null, a list, a map */
 };
 
 static bool is_word(const char *s, const char *const *words) {
@@ -114,11 +115,34 @@ static char *key_text(struct converter *c, struct fy_node *key) {
 struct entry { char *key; struct fy_node *value; };
 struct entries { struct entry *items; size_t len; };
 
-static void add_entry(struct converter *c, struct entries *e, char *key, struct fy_node *value, bool merged) {
+/* The line that a node's first scalar is on, from 1; 0 when there is none to tell. */
+static int line_of(struct fy_node *n) {
+    for (int depth = 0; n && depth < DEPTH_MAX && fy_node_get_type(n) != FYNT_SCALAR; depth++)
+        n = fy_node_get_type(n) == FYNT_SEQUENCE ? fy_node_sequence_get_by_index(n, 0) : fy_node_pair_key(fy_node_mapping_get_by_index(n, 0));
+    struct fy_token *token = n ? fy_node_get_scalar_token(n) : NULL;
+    const struct fy_mark *mark = token ? fy_token_start_mark(token) : NULL;
+    return mark ? mark->line + 1 : 0;
+}
+
+/* The first duplicate key, in the words of upstream's YAML reader: strings are quoted, other keys are not. */
+static void report_duplicate(struct converter *c, const char *key, struct fy_node *key_node, struct fy_node *value) {
+    if (!c->duplicate || *c->duplicate) return;
+    struct buf out = BUF_INIT;
+    int line = line_of(value);
+    char *raw = scalar_text(key_node);
+    bool string = is_quoted(key_node) || strcmp(raw, key) == 0;
+    if (string && !is_quoted(key_node) && strspn(key, "0123456789.+-") == strlen(key)) string = false;
+    if (string && (strcmp(key, "true") == 0 || strcmp(key, "false") == 0) && !is_quoted(key_node)) string = false;
+    buf_printf(&out, "line %d: key %s%s%s already set in map", line ? line : line_of(key_node), string ? "\"" : "", key, string ? "\"" : "");
+    free(raw);
+    *c->duplicate = buf_steal(&out);
+}
+
+static void add_entry(struct converter *c, struct entries *e, char *key, struct fy_node *key_node, struct fy_node *value, bool merged) {
     for (size_t i = 0; i < e->len; i++) {
         if (strcmp(e->items[i].key, key) != 0) continue;
         if (!merged) {
-            if (c->duplicate && !*c->duplicate) *c->duplicate = strdup(key);
+            report_duplicate(c, key, key_node, value);
             e->items[i].value = value;
         }
         free(key);
@@ -144,7 +168,14 @@ static void gather(struct converter *c, struct fy_node *map, struct entries *e, 
         struct fy_node *key = follow(c, fy_node_pair_key(pair)), *value = fy_node_pair_value(pair);
         char *raw = key ? scalar_text(key) : strdup("");
         if (key && strcmp(raw, "<<") == 0 && !is_quoted(key)) merge = value;
-        else add_entry(c, e, key ? key_text(c, key) : strdup("null"), value, merged);
+        else {
+            char *text = key && fy_node_get_type(key) == FYNT_SCALAR ? key_text(c, key) : NULL;
+            if (text && !(strcmp(text, "null") == 0 && !is_quoted(key))) add_entry(c, e, text, key, value, merged);
+            else {
+                c->bad_key = true;
+                free(text);
+            }
+        }
         free(raw);
     }
     merge = follow(c, merge);
@@ -186,8 +217,10 @@ static int put_sequence(struct converter *c, struct fy_node *n) {
 }
 
 static int put_node(struct converter *c, struct fy_node *n) {
+    bool named = n && fy_node_is_alias(n);
     n = follow(c, n);
     if (!n) {
+        if (named) return status_bad_request(c->err, "error converting YAML to JSON: yaml: unknown anchor referenced");
         buf_append_str(c->out, "null");
         return 0;
     }
@@ -224,8 +257,9 @@ int yaml_to_json(const char *text, size_t len, struct buf *out, char **ret_dupli
         r = failed ? status_bad_request(reterr, "error converting YAML to JSON: yaml: could not parse the document") : 0;
         if (!failed) buf_append_str(out, "null");
     } else {
-        struct converter c = {doc, out, ret_duplicate, reterr, 0, 0};
+        struct converter c = {.doc = doc, .out = out, .duplicate = ret_duplicate, .err = reterr};
         r = put_node(&c, fy_document_root(doc));
+        if (r == 0 && c.bad_key) r = status_bad_request(reterr, "error converting YAML to JSON: unsupported map key");
         fy_parse_document_destroy(p, doc);
     }
     fy_parser_destroy(p);

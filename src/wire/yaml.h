@@ -5,7 +5,8 @@
 #include "base/buf.h"
 #include "base/status.h"
 
-/* YAML text as JSON text. Duplicate keys keep the last value; the first such key's name goes to *ret_duplicate (heap, the caller frees; NULL: not wanted). */
+/* YAML text as JSON text. Duplicate keys keep the last value; what is to be said of the first goes to *ret_duplicate
+ * (`line 7: key "a" already set in map`; heap, the caller frees; NULL: not wanted). */
 int yaml_to_json(const char *text, size_t len, struct buf *out, char **ret_duplicate, struct status *reterr);
 /* A JSON value as block-style YAML with sorted keys. */
 void yaml_write(struct buf *out, yyjson_val *root);
