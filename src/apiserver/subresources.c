@@ -4,6 +4,7 @@
 #include "apiserver/apiserver.h"
 #include "apiserver/handlers.h"
 #include "apiserver/pod_subresources.h"
+#include "apiserver/registry/strategies.h"
 #include "base/str.h"
 
 static void fail(struct api_request *r, struct status *err) { respond_status(r, err); }
@@ -57,7 +58,7 @@ static void handle_binding(struct api_request *r) {
         b = NULL;
     }
     o.subresource = "binding";
-    if (!b || registry_update(r, strategy_find("", "pods"), r->namespace, r->name, bind_transform, b, &o, &stored, &created, &err) != 0) fail(r, &err);
+    if (!b || registry_update(r, &pod_binding_strategy, r->namespace, r->name, bind_transform, b, &o, &stored, &created, &err) != 0) fail(r, &err);
     else {
         struct metav1_Status ok = {.kind = "Status", .apiVersion = "v1", .status = "Success", .code = 201};
         respond_object(r, 201, &metav1_Status_desc, &ok);

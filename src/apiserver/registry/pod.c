@@ -162,6 +162,8 @@ static void resize_validate(const void *obj, const void *old_obj, struct field_e
     }
 }
 
+/* pods/binding: the one write that sets spec.nodeName; the handler has checked it, and no rule for updates applies. */
+const struct strategy pod_binding_strategy = {.group = "", .version = "v1", .resource = "pods", .type = &corev1_Pod_desc, .flags = RETURN_DELETED_OBJECT};
 const struct strategy pod_ephemeral_strategy = {.group = "", .version = "v1", .resource = "pods", .type = &corev1_Pod_desc, .flags = RETURN_DELETED_OBJECT | HAS_GENERATION, .prepare_update = ephemeral_prepare,
     .validate_update = validate_pod_ephemeral_update};
 const struct strategy pod_resize_strategy = {.group = "", .version = "v1", .resource = "pods", .type = &corev1_Pod_desc, .flags = RETURN_DELETED_OBJECT | HAS_GENERATION, .prepare_update = resize_prepare,
