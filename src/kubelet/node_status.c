@@ -81,12 +81,13 @@ static void condition(struct arena *a, struct corev1_NodeStatus *st, const struc
 /* Looks at the runtime; fills why the node is not ready, "" if it is. */
 static const char *readiness(struct kubelet *k, struct arena *a) {
     _cleanup_buf_ struct buf why = BUF_INIT;
+    int n = 0;
     pthread_mutex_lock(&k->mutex);
-    if (!k->runtime_ready) buf_append_str(&why, k->runtime_error);
-    if (!k->network_ready) buf_printf(&why, "%s%s", why.len ? ", " : "", k->network_error);
-    if (k->runtime_ready && !k->pleg_ok) buf_printf(&why, "%sPLEG is not healthy: pleg has yet to be successful", why.len ? ", " : "");
+    if (!k->runtime_ready) buf_append_str(&why, k->runtime_error), n++;
+    if (!k->network_ready) buf_printf(&why, "%s%s", n++ ? ", " : "", k->network_error);
+    if (k->runtime_ready && !k->pleg_ok) buf_printf(&why, "%sPLEG is not healthy: pleg has yet to be successful", n++ ? ", " : "");
     pthread_mutex_unlock(&k->mutex);
-    return arena_strdup(a, buf_cstr(&why));
+    return n > 1 ? arena_printf(a, "[%s]", buf_cstr(&why)) : arena_strdup(a, buf_cstr(&why));
 }
 
 static int bigger_image(const void *x, const void *y) {
@@ -225,7 +226,10 @@ static void runtime_check(struct kubelet *k) {
     char runtime_error[512] = "", network_error[512] = "";
     if (cri_status(k->cri, a, &st, &err) != 0) {
         snprintf(runtime_error, sizeof(runtime_error), "container runtime is down");
-        snprintf(network_error, sizeof(network_error), "container runtime is down");
+        pthread_mutex_lock(&k->mutex); /* nothing new about the network */
+        network = k->network_ready;
+        memcpy(network_error, k->network_error, sizeof(network_error));
+        pthread_mutex_unlock(&k->mutex);
     } else {
         for (size_t i = 0; i < st->n_conditions; i++) {
             const Runtime__V1__RuntimeCondition *c = st->conditions[i];

@@ -188,3 +188,13 @@ def test_a_static_pod_has_a_mirror_and_goes_with_its_manifest():
     assert 'kubernetes.io/config.mirror' in n.pod('fixed-node-1')['metadata']['annotations']
     manifest.unlink()
     n.wait(lambda: n.server.kubectl('get', 'pod', 'fixed-node-1', check=False).returncode == 1, 'the mirror to go')
+
+
+def test_the_node_says_that_its_runtime_is_down_and_recovers():
+    n = the_node()
+    def kill_runtime():
+        # Ours by its configuration's path. It is started again a second later, then two, so that the node is seen without it.
+        for pid in subprocess.run(['pgrep', '-f', f'containerd --config {n.dir}/'], capture_output=True, text=True).stdout.split(): os.kill(int(pid), signal.SIGKILL)
+        return n.condition() == 'False'
+    n.wait(kill_runtime, 'the node to be NotReady')
+    n.wait(lambda: n.condition() == 'True', 'the node to be Ready again')
