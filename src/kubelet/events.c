@@ -50,7 +50,6 @@ static bool spam(struct events *e, const struct corev1_Event *ev) {
 }
 
 static int send_again(struct events *e, struct arena *a, const struct corev1_Event *ev, struct seen *s) {
-    _cleanup_buf_ struct buf patch = BUF_INIT;
     struct corev1_Event old = {0};
     if (api_get(e->k, a, &corev1_Event_desc, ev->metadata.namespace, s->name, &old, NULL) != 0) return -1;
     old.count = ++s->count;
@@ -132,7 +131,7 @@ void events_free(struct events *e) {
     free(e);
 }
 
-static void queue(struct kubelet *k, const struct corev1_ObjectReference *ref, const char *ns, const char *type, const char *reason, const char *format, va_list args) {
+static PRINTF_LIKE(6, 0) void queue(struct kubelet *k, const struct corev1_ObjectReference *ref, const char *ns, const char *type, const char *reason, const char *format, va_list args) {
     struct events *e = k->events;
     struct item *it = calloc(1, sizeof(*it));
     CHECK(it);
