@@ -29,6 +29,7 @@ const struct apiserver_options *apiserver_options(struct apiserver *s);
 struct watch_hub *apiserver_watch_hub(struct apiserver *s);
 struct ip_allocator *apiserver_cluster_ips(struct apiserver *s);
 struct port_allocator *apiserver_node_ports(struct apiserver *s);
+struct openapi *apiserver_openapi(struct apiserver *s);
 struct upstream_tls *apiserver_kubelet_tls(struct apiserver *s);  /* how to speak to kubelets */
 struct upstream_tls *apiserver_insecure_tls(struct apiserver *s); /* and to Pods and Services that are proxied to by https: upstream does not verify them */
 #endif

@@ -1,5 +1,6 @@
 /* Everything that is no resource: discovery (plain and aggregated), version, health. */
 #include <openssl/sha.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include "apiserver/apiserver.h"
@@ -30,11 +31,20 @@ static struct string_list versions_of(struct arena *a, const char *group) {
 
 static const char *group_version(struct arena *a, const char *group, const char *version) { return *group ? arena_printf(a, "%s/%s", group, version) : version; }
 
+/* Upstream stores a few kinds in an older version than it prefers, and the hash says so. */
+static const char *hashed_version(const struct resource_desc *d, const char *stored) {
+    static const struct { const char *group, *resource, *version; } older[] = {{"admissionregistration.k8s.io", "mutatingadmissionpolicies", "v1beta1"},
+        {"admissionregistration.k8s.io", "mutatingadmissionpolicybindings", "v1beta1"}, {"apiextensions.k8s.io", "customresourcedefinitions", "v1beta1"}, {"autoscaling", "horizontalpodautoscalers", "v2"}};
+    for (size_t i = 0; i < ARRAY_LEN(older); i++)
+        if (strcmp(older[i].group, d->group) == 0 && strcmp(older[i].resource, d->resource) == 0) return older[i].version;
+    return stored;
+}
+
 static const char *storage_hash(struct arena *a, const struct resource_desc *d) {
     unsigned char sum[SHA256_DIGEST_LENGTH];
     struct buf out = BUF_INIT;
     const struct strategy *st = strategy_find(d->group, d->resource);
-    const char *text = arena_printf(a, "%s/%s/%s", d->group, st ? st->version : d->version, d->kind);
+    const char *text = arena_printf(a, "%s/%s/%s", d->group, hashed_version(d, st ? st->version : d->version), d->kind);
     SHA256((const unsigned char *)text, strlen(text), sum);
     base64_encode(&out, sum, 8);
     const char *hash = arena_strdup(a, out.data);
@@ -131,31 +141,52 @@ static void discover_group(struct arena *a, struct apidiscoveryv2_APIGroupDiscov
     for (size_t i = 0; i < versions.len; i++) discover_version(a, LIST_PUSH(a, &g->versions), group, versions.items[i]);
 }
 
-static void respond_aggregated(struct api_request *r, bool core) {
-    struct apidiscoveryv2_APIGroupDiscoveryList list = {.kind = "APIGroupDiscoveryList", .apiVersion = "apidiscovery.k8s.io/v2"};
+static void put_etag(char *to, size_t size, const struct buf *json) {
+    unsigned char sum[SHA512_DIGEST_LENGTH];
+    SHA512((const unsigned char *)json->data, json->len, sum);
+    size_t n = (size_t)snprintf(to, size, "\"");
+    for (size_t i = 0; i < sizeof(sum); i++) n += (size_t)snprintf(to + n, size - n, "%02X", sum[i]);
+    snprintf(to + n, size - n, "\"");
+}
+
+static void respond_aggregated(struct api_request *r, bool core, const char *version) {
+    struct apidiscoveryv2_APIGroupDiscoveryList list = {.kind = "APIGroupDiscoveryList", .apiVersion = arena_printf(r->arena, "apidiscovery.k8s.io/%s", version)};
+    _cleanup_buf_ struct buf json = BUF_INIT;
+    char etag[SHA512_DIGEST_LENGTH * 2 + 3];
+    struct { struct http_header *items; size_t len; } h = {0};
     if (core) discover_group(r->arena, &list, "");
     else
         for (size_t i = 0; i < ARRAY_LEN(group_order); i++) discover_group(r->arena, &list, group_order[i]);
-    respond_encoded(r, &apidiscoveryv2_APIGroupDiscoveryList_desc, &list, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    object_encode_json(&apidiscoveryv2_APIGroupDiscoveryList_desc, &list, &json);
+    buf_append_char(&json, '\n');
+    put_etag(etag, sizeof(etag), &json);
+    h.items = response_headers(r, arena_printf(r->arena, "application/json;g=apidiscovery.k8s.io;v=%s;as=APIGroupDiscoveryList", version), &h.len);
+    *LIST_PUSH(r->arena, &h) = (struct http_header){"Etag", arena_strdup(r->arena, etag)};
+    *LIST_PUSH(r->arena, &h) = (struct http_header){"Vary", "Accept"};
+    bool same = str_eq(http_request_header(r->http, "If-None-Match"), etag);
+    http_respond(r->http, same ? 304 : 200, h.items, h.len, &(struct http_slice){json.data, json.len}, same ? 0 : 1);
 }
 
-static bool wants_aggregated(struct api_request *r) {
+/* The version of the aggregated form that the client prefers to the plain one, or NULL. */
+static const char *wants_aggregated(struct api_request *r) {
     const char *accept = http_request_header(r->http, "Accept");
     for (const char *p = accept; p && *p; p += strcspn(p, ",") + (p[strcspn(p, ",")] == ',')) {
         const char *clause = arena_strndup(r->arena, p, strcspn(p, ","));
         if (strstr(clause, "as=APIGroupDiscoveryList") && strstr(clause, "g=apidiscovery.k8s.io") && strstr(clause, "application/json")) {
             const char *v = strstr(clause, "v=v2");
-            if (v && strncmp(v, "v=v2beta1", 9) != 0) return true;
-        } else if (strstr(clause, "application/json") && !strstr(clause, "as=")) return false;
+            size_t len = v ? strcspn(v, "; ") : 0;
+            if (len == 4) return "v2"; /* v2beta1 is not served any more since 1.35 */
+        } else if (strstr(clause, "application/json") && !strstr(clause, "as=")) return NULL;
     }
-    return false;
+    return NULL;
 }
 
 /* ---- the roots ---- */
 
 static void respond_api(struct api_request *r) {
-    if (wants_aggregated(r)) {
-        respond_aggregated(r, true);
+    const char *aggregated = wants_aggregated(r);
+    if (aggregated) {
+        respond_aggregated(r, true, aggregated);
         return;
     }
     struct metav1_APIVersions out = {.kind = "APIVersions"};
@@ -165,8 +196,9 @@ static void respond_api(struct api_request *r) {
 }
 
 static void respond_apis(struct api_request *r) {
-    if (wants_aggregated(r)) {
-        respond_aggregated(r, false);
+    const char *aggregated = wants_aggregated(r);
+    if (aggregated) {
+        respond_aggregated(r, false, aggregated);
         return;
     }
     struct metav1_APIGroupList out = {.kind = "APIGroupList", .apiVersion = "v1"};
@@ -263,7 +295,7 @@ static bool api_path(struct api_request *r) {
         return true;
     }
     _cleanup_status_ struct status err = STATUS_INIT;
-    if (!wants_aggregated(r) && negotiate(r, false, false, &err) != 0) {
+    if (!(n == 1 && wants_aggregated(r)) && negotiate(r, false, false, &err) != 0) {
         respond_status(r, &err);
         return true;
     }

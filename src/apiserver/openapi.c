@@ -1,218 +1,246 @@
-/* A document holds the schemas that its resources reach, and their paths with the parameters that clients look for (kubectl asks whether PATCH takes
- * fieldValidation before it trusts the server to validate). Descriptions are not written yet. */
 #include "apiserver/openapi.h"
+#include <openssl/sha.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include "base/map.h"
+#include <zlib.h>
+#include "apiserver/apiserver.h"
+#include "apiserver/openapi_document.h"
 #include "base/str.h"
-#include "wire/json.h"
 
-/* "core.v1.Pod" is io.k8s.api.core.v1.Pod to clients. */
-static const char *public_name(struct arena *a, const struct type_desc *t) {
-    if (str_has_prefix(t->name, "meta.v1.")) return arena_printf(a, "io.k8s.apimachinery.pkg.apis.%s", t->name);
-    if (str_has_prefix(t->name, "apiextensions.")) return arena_printf(a, "io.k8s.apiextensions-apiserver.pkg.apis.%s", t->name);
-    if (str_has_prefix(t->name, "apiregistration.")) return arena_printf(a, "io.k8s.kube-aggregator.pkg.apis.%s", t->name);
-    return arena_printf(a, "io.k8s.api.%s", t->name);
-}
+#define V2_PROTO "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+#define V2_PROTO_OLD "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 
-struct document {
-    struct arena *arena;
-    struct buf out;
-    struct map *seen;                /* names of types already queued */
-    struct { const struct type_desc **items; size_t len; } queue;
+enum { FORM_JSON, FORM_PROTO, FORMS };
+struct form {
+    struct shared *zipped;  /* NULL until it is asked for */
+    size_t len;             /* unzipped */
+    char etag[SHA512_DIGEST_LENGTH * 2 + 3];
 };
 
-static void want(struct document *d, const struct type_desc *t) {
-    if (map_has(d->seen, t->name)) return;
-    map_put(d->seen, t->name, d);
-    *LIST_PUSH(d->arena, &d->queue) = t;
+struct openapi {
+    pthread_mutex_t mutex;
+    struct form v2[FORMS];
+};
+
+struct openapi *openapi_new(void) {
+    struct openapi *o = calloc(1, sizeof(*o));
+    CHECK(o);
+    pthread_mutex_init(&o->mutex, NULL);
+    return o;
 }
 
-static void put_kind(struct document *d, const struct field_desc *f) {
-    switch ((enum field_kind)f->kind) {
-        case FK_STRING: buf_append_str(&d->out, "\"type\":\"string\""); break;
-        case FK_BOOL: buf_append_str(&d->out, "\"type\":\"boolean\""); break;
-        case FK_INT32: buf_append_str(&d->out, "\"type\":\"integer\",\"format\":\"int32\""); break;
-        case FK_INT64: buf_append_str(&d->out, "\"type\":\"integer\",\"format\":\"int64\""); break;
-        case FK_DOUBLE: buf_append_str(&d->out, "\"type\":\"number\",\"format\":\"double\""); break;
-        case FK_BYTES: buf_append_str(&d->out, "\"type\":\"string\",\"format\":\"byte\""); break;
-        case FK_TIME: case FK_MICROTIME: buf_append_str(&d->out, "\"type\":\"string\",\"format\":\"date-time\""); break;
-        case FK_QUANTITY: buf_append_str(&d->out, "\"oneOf\":[{\"type\":\"string\"},{\"type\":\"number\"}]"); break;
-        case FK_INTORSTRING: buf_append_str(&d->out, "\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}],\"format\":\"int-or-string\""); break;
-        case FK_RAW: buf_append_str(&d->out, "\"type\":\"object\""); break;
-        case FK_STRING_LIST: buf_append_str(&d->out, "\"type\":\"array\",\"items\":{\"type\":\"string\"}"); break;
-        case FK_STRUCT:
-            want(d, f->type);
-            buf_printf(&d->out, "\"allOf\":[{\"$ref\":\"#/components/schemas/%s\"}]", public_name(d->arena, f->type));
-            break;
+static void forget(struct openapi *o) {
+    for (int i = 0; i < FORMS; i++) {
+        shared_unref(o->v2[i].zipped);
+        o->v2[i] = (struct form){0};
     }
 }
 
-static void put_list_marks(struct document *d, const struct field_desc *f) {
-    static const char *const types[] = {NULL, "atomic", "set", "map"};
-    if (types[f->list_type]) buf_printf(&d->out, ",\"x-kubernetes-list-type\":\"%s\"", types[f->list_type]);
-    if (f->list_keys) {
-        buf_append_str(&d->out, ",\"x-kubernetes-list-map-keys\":[");
-        for (size_t i = 0; f->list_keys[i]; i++) buf_printf(&d->out, "%s\"%s\"", i ? "," : "", f->list_keys[i]);
-        buf_append_char(&d->out, ']');
+void openapi_free(struct openapi *o) {
+    if (!o) return;
+    forget(o);
+    pthread_mutex_destroy(&o->mutex);
+    free(o);
+}
+
+/* ---- compressed answers ---- */
+
+static struct shared *zip(const char *data, size_t len) {
+    z_stream z = {0};
+    CHECK(deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+    struct buf out = BUF_INIT;
+    buf_reserve(&out, deflateBound(&z, len));
+    z.next_in = (unsigned char *)data; /* zlib's interface lacks a const */
+    z.avail_in = (uInt)len;
+    z.next_out = (unsigned char *)out.data;
+    z.avail_out = (uInt)out.cap;
+    CHECK(deflate(&z, Z_FINISH) == Z_STREAM_END);
+    struct shared *s = shared_new(out.data, z.total_out);
+    deflateEnd(&z);
+    buf_release(&out);
+    return s;
+}
+
+static struct shared *unzip(struct shared *zipped, size_t len) {
+    struct buf out = BUF_INIT;
+    z_stream z = {.next_in = (unsigned char *)shared_data(zipped), .avail_in = (uInt)shared_len(zipped)};
+    buf_reserve(&out, len + 1);
+    z.next_out = (unsigned char *)out.data;
+    z.avail_out = (uInt)len;
+    CHECK(inflateInit2(&z, 15 + 16) == Z_OK && inflate(&z, Z_FINISH) == Z_STREAM_END);
+    inflateEnd(&z);
+    out.len = len;
+    return shared_from_buf(&out);
+}
+
+static bool takes_gzip(struct api_request *r) {
+    const char *accept = http_request_header(r->http, "Accept-Encoding");
+    return accept && strstr(accept, "gzip");
+}
+
+static void put_etag(char *to, const char *data, size_t len) {
+    unsigned char sum[SHA512_DIGEST_LENGTH];
+    SHA512((const unsigned char *)data, len, sum);
+    *to++ = '"';
+    for (size_t i = 0; i < sizeof(sum); i++, to += 2) snprintf(to, 3, "%02X", sum[i]);
+    memcpy(to, "\"", 2);
+}
+
+struct answer { const char *content_type, *etag; bool zipped, forever; };
+
+static void respond(struct api_request *r, const struct answer *a, struct shared *body) {
+    struct { struct http_header *items; size_t len; } h = {0};
+    const char *have = http_request_header(r->http, "If-None-Match");
+    h.items = response_headers(r, a->content_type, &h.len);
+    for (size_t i = 0; a->forever && i < h.len; i++)
+        if (strcmp(h.items[i].name, "Cache-Control") == 0) h.items[i].value = "public, immutable";
+    if (a->forever) {
+        char text[64];
+        time_t then = (time_t)env_now_s(apiserver_env(r->server)) + 365 * 24 * 3600;
+        struct tm tm;
+        strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&then, &tm));
+        *LIST_PUSH(r->arena, &h) = (struct http_header){"Expires", arena_strdup(r->arena, text)};
     }
-    if (f->flags & FIELD_PATCH_MERGE) buf_printf(&d->out, ",\"x-kubernetes-patch-strategy\":\"%s\"", f->flags & FIELD_PATCH_RETAINKEYS ? "merge,retainKeys" : "merge");
-    if (f->patch_key) buf_printf(&d->out, ",\"x-kubernetes-patch-merge-key\":\"%s\"", f->patch_key);
-}
-
-static void put_field(struct document *d, const struct field_desc *f) {
-    json_write_string(&d->out, f->name);
-    buf_append_str(&d->out, ":{");
-    if (f->shape == SHAPE_LIST || f->shape == SHAPE_MAP) {
-        buf_append_str(&d->out, f->shape == SHAPE_LIST ? "\"type\":\"array\",\"items\":{" : "\"type\":\"object\",\"additionalProperties\":{");
-        put_kind(d, f);
-        buf_append_char(&d->out, '}');
-        put_list_marks(d, f);
-    } else put_kind(d, f);
-    if (f->flags & FIELD_MAP_ATOMIC) buf_append_str(&d->out, ",\"x-kubernetes-map-type\":\"atomic\"");
-    if (f->enum_values) {
-        buf_append_str(&d->out, ",\"enum\":[");
-        for (size_t i = 0; f->enum_values[i]; i++) {
-            if (i) buf_append_char(&d->out, ',');
-            json_write_string(&d->out, f->enum_values[i]);
-        }
-        buf_append_char(&d->out, ']');
+    *LIST_PUSH(r->arena, &h) = (struct http_header){"Etag", arena_strdup(r->arena, a->etag)};
+    *LIST_PUSH(r->arena, &h) = (struct http_header){"Vary", "Accept-Encoding, Accept"};
+    if (have && str_eq(have, a->etag)) {
+        http_respond(r->http, 304, h.items, h.len, NULL, 0);
+        return;
     }
-    if (f->default_json) buf_printf(&d->out, ",\"default\":%s", f->default_json);
-    buf_append_char(&d->out, '}');
+    if (a->zipped) *LIST_PUSH(r->arena, &h) = (struct http_header){"Content-Encoding", "gzip"};
+    http_respond(r->http, 200, h.items, h.len, &(struct http_slice){NULL, 0, body}, 1);
 }
 
-static void put_gvk(struct document *d, const char *group, const char *version, const char *kind) {
-    buf_printf(&d->out, "{\"group\":\"%s\",\"version\":\"%s\",\"kind\":\"%s\"}", group, version, kind);
-}
+static void not_acceptable(struct api_request *r) { respond_text(r, 406, "text/plain; charset=utf-8", ""); }
 
-static void put_schema(struct document *d, const struct type_desc *t) {
-    bool required = false;
-    buf_printf(&d->out, "\"%s\":{\"type\":\"object\",\"properties\":{", public_name(d->arena, t));
-    for (size_t i = 0; i < t->fields_len; i++) {
-        if (i) buf_append_char(&d->out, ',');
-        put_field(d, &t->fields[i]);
+/* ---- v2 ---- */
+
+static void build_v2(struct openapi *o, int form) {
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct openapi_document d;
+    _cleanup_buf_ struct buf proto = BUF_INIT;
+    openapi_document_begin(&d, a, true);
+    for (size_t i = 0; i < api_resources_len; i++)
+        if (!api_resources[i].off_by_default) openapi_put_resource(&d, &api_resources[i]);
+    openapi_document_end(&d);
+    struct buf *out = &d.out;
+    if (form == FORM_PROTO) {
+        yyjson_doc *doc = json_parse(d.out.data, d.out.len, 0, NULL);
+        CHECK(doc);
+        openapi_v2_to_proto(yyjson_doc_get_root(doc), &proto);
+        yyjson_doc_free(doc);
+        out = &proto;
     }
-    buf_append_char(&d->out, '}');
-    for (size_t i = 0; i < t->fields_len; i++) {
-        if (!(t->fields[i].flags & FIELD_REQUIRED)) continue;
-        buf_append_str(&d->out, required ? "," : ",\"required\":[");
-        json_write_string(&d->out, t->fields[i].name);
-        required = true;
+    o->v2[form].len = out->len;
+    put_etag(o->v2[form].etag, out->data, out->len);
+    o->v2[form].zipped = zip(out->data, out->len);
+    openapi_document_release(&d);
+}
+
+/* -1: none of the forms is wanted. */
+static int v2_form(struct api_request *r) {
+    const char *accept = http_request_header(r->http, "Accept");
+    if (str_empty(accept)) return FORM_JSON;
+    for (const char *p = accept; *p; p += strcspn(p, ",") + (p[strcspn(p, ",")] == ',')) {
+        p += strspn(p, " ");
+        const char *type = arena_strndup(r->arena, p, strcspn(p, ",; "));
+        if (str_eq_nocase(type, V2_PROTO) || str_eq_nocase(type, V2_PROTO_OLD)) return FORM_PROTO;
+        if (str_eq_nocase(type, "application/json") || str_eq(type, "*/*") || str_eq(type, "application/*")) return FORM_JSON;
     }
-    if (required) buf_append_char(&d->out, ']');
-    if (t->flags & TYPE_MAP_ATOMIC) buf_append_str(&d->out, ",\"x-kubernetes-map-type\":\"atomic\"");
-    if (t->kind) {
-        buf_append_str(&d->out, ",\"x-kubernetes-group-version-kind\":[");
-        put_gvk(d, t->group, t->version, t->kind);
-        buf_append_char(&d->out, ']');
+    return -1;
+}
+
+static void respond_v2(struct api_request *r) {
+    struct openapi *o = apiserver_openapi(r->server);
+    int form = v2_form(r);
+    if (form < 0) {
+        not_acceptable(r);
+        return;
     }
-    buf_append_char(&d->out, '}');
+    pthread_mutex_lock(&o->mutex);
+    if (!o->v2[form].zipped) build_v2(o, form);
+    struct form f = o->v2[form];
+    shared_ref(f.zipped);
+    pthread_mutex_unlock(&o->mutex);
+    bool zipped = takes_gzip(r);
+    struct shared *body = zipped ? shared_ref(f.zipped) : unzip(f.zipped, f.len);
+    respond(r, &(struct answer){form == FORM_PROTO ? V2_PROTO : "application/json", f.etag, zipped, false}, body);
+    shared_unref(body);
+    shared_unref(f.zipped);
 }
 
-/* ---- paths ---- */
+/* ---- v3 ---- */
 
-static const char *const write_parameters[] = {"dryRun", "fieldManager", "fieldValidation", NULL};
-static const char *const patch_parameters[] = {"dryRun", "fieldManager", "fieldValidation", "force", NULL};
-static const char *const list_parameters[] = {"allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds", "watch", NULL};
-static const char *const delete_parameters[] = {"dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy", NULL};
-static const char *const no_parameters[] = {NULL};
-
-static void put_operation(struct document *d, const struct resource_desc *r, const char *method, const char *action, const char *const *parameters, bool body, bool *first) {
-    const char *group = r->acts_on_group ? r->acts_on_group : r->group, *version = r->acts_on_version ? r->acts_on_version : r->version;
-    const struct type_desc *answer = strcmp(action, "list") == 0 && r->list_type ? r->list_type : r->type;
-    buf_printf(&d->out, "%s\"%s\":{\"x-kubernetes-action\":\"%s\",\"x-kubernetes-group-version-kind\":", *first ? "" : ",", method, action);
-    *first = false;
-    put_gvk(d, group, version, r->kind);
-    buf_append_str(&d->out, ",\"parameters\":[");
-    for (size_t i = 0; parameters[i]; i++) buf_printf(&d->out, "%s{\"name\":\"%s\",\"in\":\"query\",\"schema\":{\"type\":\"string\",\"uniqueItems\":true}}", i ? "," : "", parameters[i]);
-    buf_append_char(&d->out, ']');
-    want(d, answer);
-    if (body) {
-        want(d, r->type);
-        buf_printf(&d->out, ",\"requestBody\":{\"content\":{\"*/*\":{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}", public_name(d->arena, r->type));
-    }
-    buf_printf(&d->out, ",\"responses\":{\"200\":{\"description\":\"OK\",\"content\":{\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}}}}", public_name(d->arena, answer));
+/* What an address of the index carries: it names one text of the document. */
+static const char *document_hash(struct arena *a, const char *group, const char *version) {
+    unsigned char sum[SHA512_DIGEST_LENGTH];
+    const char *text = arena_printf(a, "%s %s %s", CKUBE_VERSION, group, version);
+    SHA512((const unsigned char *)text, strlen(text), sum);
+    char *hash = arena_alloc(a, sizeof(sum) * 2 + 1);
+    for (size_t i = 0; i < sizeof(sum); i++) snprintf(hash + 2 * i, 3, "%02X", sum[i]);
+    return hash;
 }
 
-static void put_path_head(struct document *d, const char *path, bool *first_path) {
-    buf_printf(&d->out, "%s\"%s\":{", *first_path ? "" : ",", path);
-    *first_path = false;
+static const char *document_path(struct arena *a, const char *group, const char *version) {
+    return *group ? arena_printf(a, "apis/%s/%s", group, version) : arena_printf(a, "api/%s", version);
 }
 
-static const char *collection_path(struct arena *a, const struct resource_desc *r) {
-    const char *root = *r->group ? arena_printf(a, "/apis/%s/%s", r->group, r->version) : arena_printf(a, "/api/%s", r->version);
-    return arena_printf(a, "%s%s/%s", root, r->namespaced ? "/namespaces/{namespace}" : "", r->resource);
-}
-
-static void put_resource_paths(struct document *d, const struct resource_desc *r, bool *first_path) {
-    const char *collection = collection_path(d->arena, r);
-    bool first = true;
-    if (!r->subresource) {
-        put_path_head(d, collection, first_path);
-        if (r->verbs & VERB_LIST) put_operation(d, r, "get", "list", list_parameters, false, &first);
-        if (r->verbs & VERB_CREATE) put_operation(d, r, "post", "post", write_parameters, true, &first);
-        if (r->verbs & VERB_DELETECOLLECTION) put_operation(d, r, "delete", "deletecollection", delete_parameters, false, &first);
-        buf_append_char(&d->out, '}');
-        if (!(r->verbs & (VERB_GET | VERB_UPDATE | VERB_PATCH | VERB_DELETE))) return;
-    }
-    first = true;
-    put_path_head(d, r->subresource ? arena_printf(d->arena, "%s/{name}/%s", collection, r->subresource) : arena_printf(d->arena, "%s/{name}", collection), first_path);
-    if (r->verbs & VERB_GET) put_operation(d, r, "get", "get", no_parameters, false, &first);
-    if (r->subresource && (r->verbs & VERB_CREATE)) put_operation(d, r, "post", "post", write_parameters, true, &first);
-    if (r->verbs & VERB_UPDATE) put_operation(d, r, "put", "put", write_parameters, true, &first);
-    if (r->verbs & VERB_PATCH) put_operation(d, r, "patch", "patch", patch_parameters, true, &first);
-    if (r->verbs & VERB_DELETE) put_operation(d, r, "delete", "delete", delete_parameters, false, &first);
-    buf_append_char(&d->out, '}');
-}
-
-/* False when nothing of that group and version is served. */
-static bool write_document(struct document *d, const char *group, const char *version) {
-    bool first_path = true;
-    buf_append_str(&d->out, "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"v1.36.2\"},\"paths\":{");
+static bool put_group_version(struct openapi_document *d, const char *group, const char *version) {
     for (size_t i = 0; i < api_resources_len; i++) {
         const struct resource_desc *r = &api_resources[i];
-        if (strcmp(r->group, group) == 0 && strcmp(r->version, version) == 0 && !r->off_by_default) put_resource_paths(d, r, &first_path);
+        if (strcmp(r->group, group) == 0 && strcmp(r->version, version) == 0 && !r->off_by_default) openapi_put_resource(d, r);
     }
-    buf_append_str(&d->out, "},\"components\":{\"schemas\":{");
-    for (size_t i = 0; i < d->queue.len; i++) { /* grows while it is walked */
-        if (i) buf_append_char(&d->out, ',');
-        put_schema(d, d->queue.items[i]);
-    }
-    buf_append_str(&d->out, "}}}\n");
-    return !first_path;
+    return !d->first_path;
 }
 
-static void respond_document(struct api_request *r, const char *group, const char *version) {
-    struct document d = {.arena = r->arena, .seen = map_new()};
-    if (write_document(&d, group, version)) respond_bytes(r, 200, "application/json", &(struct http_slice){d.out.data, d.out.len}, 1);
-    else respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
-    map_free(d.seen);
-    buf_release(&d.out);
+static void respond_v3(struct api_request *r, const char *group, const char *version) {
+    struct openapi_document d;
+    const char *asked = url_query_get(&r->query, "hash"), *hash = document_hash(r->arena, group, version);
+    openapi_document_begin(&d, r->arena, false);
+    if (!put_group_version(&d, group, version)) {
+        openapi_document_release(&d);
+        http_respond(r->http, 404, NULL, 0, NULL, 0);
+        return;
+    }
+    if (!str_empty(asked) && !str_eq(asked, hash)) {
+        const struct http_header to = {"Location", arena_printf(r->arena, "/openapi/v3/%s?hash=%s", document_path(r->arena, group, version), hash)};
+        openapi_document_release(&d);
+        http_respond(r->http, 301, &to, 1, NULL, 0);
+        return;
+    }
+    openapi_document_end(&d);
+    bool zipped = takes_gzip(r);
+    struct shared *body = zipped ? zip(d.out.data, d.out.len) : shared_new(d.out.data, d.out.len);
+    respond(r, &(struct answer){"application/json", arena_printf(r->arena, "\"%s\"", hash), zipped, !str_empty(asked)}, body);
+    shared_unref(body);
+    openapi_document_release(&d);
+}
+
+static void put_index(struct api_request *r, struct buf *out, struct string_list *seen, const char *group, const char *version) {
+    const char *path = document_path(r->arena, group, version);
+    if (string_list_has(seen, path)) return;
+    buf_printf(out, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=%s\"}", seen->len ? "," : "", path, path, document_hash(r->arena, group, version));
+    string_list_push(r->arena, seen, path);
 }
 
 static void respond_index(struct api_request *r) {
     struct buf out = BUF_INIT;
     struct string_list seen = {0};
     buf_append_str(&out, "{\"paths\":{");
-    for (size_t i = 0; i < api_resources_len; i++) {
-        const struct resource_desc *d = &api_resources[i];
-        const char *path = *d->group ? arena_printf(r->arena, "apis/%s/%s", d->group, d->version) : arena_printf(r->arena, "api/%s", d->version);
-        if (d->off_by_default || string_list_has(&seen, path)) continue;
-        /* The documents change with the binary alone, so its version is their hash. */
-        buf_printf(&out, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=%016llX\"}", seen.len ? "," : "", path, path, (unsigned long long)hash_bytes(CKUBE_VERSION, strlen(CKUBE_VERSION)));
-        string_list_push(r->arena, &seen, path);
-    }
+    for (size_t i = 0; i < api_resources_len; i++)
+        if (!api_resources[i].off_by_default) put_index(r, &out, &seen, api_resources[i].group, api_resources[i].version);
     buf_append_str(&out, "}}\n");
     respond_bytes(r, 200, "application/json", &(struct http_slice){out.data, out.len}, 1);
     buf_release(&out);
 }
 
 bool handle_openapi(struct api_request *r) {
-    char group[128] = "", version[64] = "";
-    if (strcmp(r->path, "/openapi/v3") == 0 || strcmp(r->path, "/openapi/v3/") == 0) respond_index(r);
-    else if (sscanf(r->path, "/openapi/v3/apis/%127[^/]/%63[^/]", group, version) == 2) respond_document(r, group, version);
-    else if (sscanf(r->path, "/openapi/v3/api/%63[^/]", version) == 1) respond_document(r, "", version);
+    char group[256] = "", version[64] = "";
+    if (strcmp(r->path, "/openapi/v2") == 0) respond_v2(r);
+    else if (strcmp(r->path, "/openapi/v3") == 0 || strcmp(r->path, "/openapi/v3/") == 0) respond_index(r);
+    else if (sscanf(r->path, "/openapi/v3/apis/%255[^/]/%63[^/]", group, version) == 2) respond_v3(r, group, version);
+    else if (sscanf(r->path, "/openapi/v3/api/%63[^/]", version) == 1) respond_v3(r, "", version);
     else return false;
     return true;
 }

@@ -9,6 +9,7 @@
 #include "apiserver/bootstrap.h"
 #include "apiserver/connect.h"
 #include "apiserver/handlers.h"
+#include "apiserver/openapi.h"
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -24,6 +25,7 @@ struct apiserver {
     struct ip_allocator *cluster_ips;
     struct port_allocator *node_ports;
     struct authenticator *authenticator;
+    struct openapi *openapi;
     struct upstream_tls *kubelet_tls, *insecure_tls;
 };
 
@@ -35,6 +37,7 @@ struct ip_allocator *apiserver_cluster_ips(struct apiserver *s) { return s->clus
 struct port_allocator *apiserver_node_ports(struct apiserver *s) { return s->node_ports; }
 struct upstream_tls *apiserver_kubelet_tls(struct apiserver *s) { return s->kubelet_tls; }
 struct upstream_tls *apiserver_insecure_tls(struct apiserver *s) { return s->insecure_tls; }
+struct openapi *apiserver_openapi(struct apiserver *s) { return s->openapi; }
 int apiserver_port(const struct apiserver *s) { return http_server_port(s->http); }
 
 /* ---- dispatch ---- */
@@ -148,6 +151,7 @@ static void destroy(struct apiserver *s) {
     ip_allocator_free(s->cluster_ips);
     port_allocator_free(s->node_ports);
     authenticator_free(s->authenticator);
+    openapi_free(s->openapi);
     upstream_tls_unref(s->kubelet_tls);
     upstream_tls_unref(s->insecure_tls);
     free(s);
@@ -163,6 +167,7 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     s->cluster_ips = ip_allocator_new(options->service_cluster_ip_range, reterr);
     s->node_ports = port_allocator_new(options->node_port_min, options->node_port_max);
     s->authenticator = authenticator_new(options, reterr);
+    s->openapi = openapi_new();
     /* As upstream: without an authority for them, kubelets' certificates are not verified. */
     struct upstream_tls_options kubelets = {.ca_file = options->kubelet_ca_file, .cert_file = options->kubelet_client_cert_file, .key_file = options->kubelet_client_key_file, .insecure = !options->kubelet_ca_file};
     s->kubelet_tls = upstream_tls_new(&kubelets, reterr);

@@ -1,0 +1,322 @@
+#include "apiserver/openapi_document.h"
+#include <ctype.h>
+#include <string.h>
+#include "base/str.h"
+
+/* Types that upstream writes in Go and that are scalars to us. */
+enum scalar { SCALAR_QUANTITY, SCALAR_INT_OR_STRING, SCALAR_TIME, SCALAR_MICRO_TIME, SCALAR_RAW_EXTENSION, SCALAR_FIELDS, SCALAR_JSON, SCALAR_OR_ARRAY, SCALAR_OR_BOOL, SCALAR_OR_STRINGS };
+#define EXTENSIONS "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
+static const struct { const char *name, *v2, *v3; } scalars[] = {
+    [SCALAR_QUANTITY] = {"io.k8s.apimachinery.pkg.api.resource.Quantity", "\"type\":\"string\"", "\"oneOf\":[{\"type\":\"string\"},{\"type\":\"number\"}]"},
+    [SCALAR_INT_OR_STRING] = {"io.k8s.apimachinery.pkg.util.intstr.IntOrString", "\"type\":\"string\",\"format\":\"int-or-string\"", "\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}],\"format\":\"int-or-string\""},
+    [SCALAR_TIME] = {"io.k8s.apimachinery.pkg.apis.meta.v1.Time", "\"type\":\"string\",\"format\":\"date-time\"", "\"type\":\"string\",\"format\":\"date-time\""},
+    [SCALAR_MICRO_TIME] = {"io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", "\"type\":\"string\",\"format\":\"date-time\"", "\"type\":\"string\",\"format\":\"date-time\""},
+    [SCALAR_RAW_EXTENSION] = {"io.k8s.apimachinery.pkg.runtime.RawExtension", "\"type\":\"object\"", "\"type\":\"object\""},
+    [SCALAR_FIELDS] = {"io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1", "\"type\":\"object\"", "\"type\":\"object\""},
+    [SCALAR_JSON] = {EXTENSIONS "JSON", "", ""},
+    [SCALAR_OR_ARRAY] = {EXTENSIONS "JSONSchemaPropsOrArray", "", ""},
+    [SCALAR_OR_BOOL] = {EXTENSIONS "JSONSchemaPropsOrBool", "", ""},
+    [SCALAR_OR_STRINGS] = {EXTENSIONS "JSONSchemaPropsOrStringArray", "", ""},
+};
+
+/* "core.v1.Pod" is io.k8s.api.core.v1.Pod to clients. */
+const char *openapi_type_name(struct arena *a, const struct type_desc *t) {
+    if (str_has_prefix(t->name, "meta.v1.")) return arena_printf(a, "io.k8s.apimachinery.pkg.apis.%s", t->name);
+    if (str_has_prefix(t->name, "apiextensions.")) return arena_printf(a, "io.k8s.apiextensions-apiserver.pkg.apis.%s", t->name);
+    if (str_has_prefix(t->name, "apiregistration.")) return arena_printf(a, "io.k8s.kube-aggregator.pkg.apis.%s", t->name);
+    return arena_printf(a, "io.k8s.api.%s", t->name);
+}
+
+static const char *prefix_of(const struct openapi_document *d) { return d->v2 ? "#/definitions/" : "#/components/schemas/"; }
+
+static void want(struct openapi_document *d, const struct type_desc *t) {
+    if (map_has(d->seen, t->name)) return;
+    map_put(d->seen, t->name, d);
+    *LIST_PUSH(d->arena, &d->queue) = t;
+}
+
+void openapi_put_ref(struct openapi_document *d, const struct type_desc *t) {
+    want(d, t);
+    buf_printf(&d->out, "\"$ref\":\"%s%s\"", prefix_of(d), openapi_type_name(d->arena, t));
+}
+
+void openapi_put_gvk(struct openapi_document *d, const char *group, const char *version, const char *kind) {
+    buf_printf(&d->out, "{\"group\":\"%s\",\"version\":\"%s\",\"kind\":\"%s\"}", group, version, kind);
+}
+
+/* A reference that stands for a field: v3 wants it in an allOf when it has siblings, v2 does not. */
+static void put_scalar(struct openapi_document *d, enum scalar s) {
+    d->scalars |= 1u << s;
+    buf_printf(&d->out, d->v2 ? "\"$ref\":\"%s%s\"" : "\"allOf\":[{\"$ref\":\"%s%s\"}]", prefix_of(d), scalars[s].name);
+}
+
+static enum scalar raw_scalar(const struct type_desc *of, const struct field_desc *f) {
+    static const char *const any[] = {"default", "enum", "example", NULL}, *const or_bool[] = {"additionalProperties", "additionalItems", NULL};
+    if (strcmp(f->name, "fieldsV1") == 0) return SCALAR_FIELDS;
+    if (strcmp(of->name, "apiextensions.v1.JSONSchemaProps") != 0) return SCALAR_RAW_EXTENSION;
+    return str_in(f->name, any) ? SCALAR_JSON : str_in(f->name, or_bool) ? SCALAR_OR_BOOL : strcmp(f->name, "items") == 0 ? SCALAR_OR_ARRAY : SCALAR_OR_STRINGS;
+}
+
+static void put_kind(struct openapi_document *d, const struct type_desc *of, const struct field_desc *f) {
+    switch ((enum field_kind)f->kind) {
+        case FK_STRING: buf_append_str(&d->out, "\"type\":\"string\""); break;
+        case FK_BOOL: buf_append_str(&d->out, "\"type\":\"boolean\""); break;
+        case FK_INT32: buf_append_str(&d->out, "\"type\":\"integer\",\"format\":\"int32\""); break;
+        case FK_INT64: buf_append_str(&d->out, "\"type\":\"integer\",\"format\":\"int64\""); break;
+        case FK_DOUBLE: buf_append_str(&d->out, "\"type\":\"number\",\"format\":\"double\""); break;
+        case FK_BYTES: buf_append_str(&d->out, "\"type\":\"string\",\"format\":\"byte\""); break;
+        case FK_TIME: put_scalar(d, SCALAR_TIME); break;
+        case FK_MICROTIME: put_scalar(d, SCALAR_MICRO_TIME); break;
+        case FK_QUANTITY: put_scalar(d, SCALAR_QUANTITY); break;
+        case FK_INTORSTRING: put_scalar(d, SCALAR_INT_OR_STRING); break;
+        case FK_RAW: put_scalar(d, raw_scalar(of, f)); break;
+        case FK_STRING_LIST: buf_append_str(&d->out, "\"type\":\"array\",\"items\":{\"type\":\"string\"}"); break;
+        case FK_STRUCT:
+            if (!d->v2) buf_append_str(&d->out, "\"allOf\":[{");
+            openapi_put_ref(d, f->type);
+            if (!d->v2) buf_append_str(&d->out, "}]");
+            break;
+    }
+}
+
+static void put_list_marks(struct openapi_document *d, const struct field_desc *f) {
+    static const char *const types[] = {NULL, "atomic", "set", "map"};
+    if (types[f->list_type]) buf_printf(&d->out, ",\"x-kubernetes-list-type\":\"%s\"", types[f->list_type]);
+    if (f->list_keys) {
+        buf_append_str(&d->out, ",\"x-kubernetes-list-map-keys\":[");
+        for (size_t i = 0; f->list_keys[i]; i++) buf_printf(&d->out, "%s\"%s\"", i ? "," : "", f->list_keys[i]);
+        buf_append_char(&d->out, ']');
+    }
+}
+
+static void put_patch_marks(struct openapi_document *d, const struct field_desc *f) {
+    bool merge = f->flags & FIELD_PATCH_MERGE, retain = f->flags & FIELD_PATCH_RETAINKEYS;
+    if (merge || retain) buf_printf(&d->out, ",\"x-kubernetes-patch-strategy\":\"%s\"", merge && retain ? "merge,retainKeys" : merge ? "merge" : "retainKeys");
+    else if (f->flags & FIELD_PATCH_REPLACE) buf_append_str(&d->out, ",\"x-kubernetes-patch-strategy\":\"replace\"");
+    if (f->patch_key) buf_printf(&d->out, ",\"x-kubernetes-patch-merge-key\":\"%s\"", f->patch_key);
+}
+
+static void put_field(struct openapi_document *d, const struct type_desc *of, const struct field_desc *f) {
+    json_write_string(&d->out, f->name);
+    buf_append_str(&d->out, ":{");
+    if (f->shape == SHAPE_LIST || f->shape == SHAPE_MAP) {
+        buf_append_str(&d->out, f->shape == SHAPE_LIST ? "\"type\":\"array\",\"items\":{" : "\"type\":\"object\",\"additionalProperties\":{");
+        put_kind(d, of, f);
+        buf_append_char(&d->out, '}');
+        put_list_marks(d, f);
+    } else put_kind(d, of, f);
+    put_patch_marks(d, f);
+    if (f->flags & FIELD_MAP_ATOMIC) buf_append_str(&d->out, ",\"x-kubernetes-map-type\":\"atomic\"");
+    if (f->enum_values) {
+        buf_append_str(&d->out, ",\"enum\":[");
+        for (size_t i = 0; f->enum_values[i]; i++) {
+            if (i) buf_append_char(&d->out, ',');
+            json_write_string(&d->out, f->enum_values[i]);
+        }
+        buf_append_char(&d->out, ']');
+    }
+    if (f->default_json) buf_printf(&d->out, ",\"default\":%s", f->default_json);
+    buf_append_char(&d->out, '}');
+}
+
+static void put_schema(struct openapi_document *d, const struct type_desc *t) {
+    bool required = false;
+    buf_append_str(&d->out, "{\"type\":\"object\"");
+    for (size_t i = 0; i < t->fields_len; i++) {
+        buf_append_str(&d->out, i ? "," : ",\"properties\":{");
+        put_field(d, t, &t->fields[i]);
+    }
+    if (t->fields_len) buf_append_char(&d->out, '}');
+    for (size_t i = 0; i < t->fields_len; i++) {
+        if (!(t->fields[i].flags & FIELD_REQUIRED)) continue;
+        buf_append_str(&d->out, required ? "," : ",\"required\":[");
+        json_write_string(&d->out, t->fields[i].name);
+        required = true;
+    }
+    if (required) buf_append_char(&d->out, ']');
+    if (t->flags & TYPE_MAP_ATOMIC) buf_append_str(&d->out, ",\"x-kubernetes-map-type\":\"atomic\"");
+    if (t->kind) {
+        buf_append_str(&d->out, ",\"x-kubernetes-group-version-kind\":[");
+        openapi_put_gvk(d, t->group, t->version, t->kind);
+        buf_append_char(&d->out, ']');
+    }
+    buf_append_char(&d->out, '}');
+}
+
+/* ---- paths ---- */
+
+static const char *const write_parameters[] = {"dryRun", "fieldManager", "fieldValidation", NULL};
+static const char *const patch_parameters[] = {"dryRun", "fieldManager", "fieldValidation", "force", NULL};
+static const char *const list_parameters[] = {"allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds", "watch", NULL};
+static const char *const delete_parameters[] = {"dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy", NULL};
+static const char *const no_parameters[] = {NULL};
+
+static const char *parameter_type(const char *name) {
+    static const char *const numbers[] = {"limit", "timeoutSeconds", "gracePeriodSeconds", NULL}, *const bools[] = {"allowWatchBookmarks", "force", "orphanDependents", "sendInitialEvents", "watch", NULL};
+    return str_in(name, numbers) ? "integer" : str_in(name, bools) ? "boolean" : "string";
+}
+
+/* RbacAuthorization of rbac.authorization.k8s.io, Core of "". */
+static const char *group_word(struct arena *a, const char *group) {
+    if (!*group) return "Core";
+    char *copy = arena_strdup(a, group), *end = strstr(copy, ".k8s.io");
+    if (end && !end[7]) *end = 0;
+    struct buf out = BUF_INIT;
+    bool upper = true;
+    for (const char *p = copy; *p; p++) {
+        if (*p == '.' || *p == '-') upper = true;
+        else {
+            buf_append_char(&out, upper ? (char)toupper((unsigned char)*p) : *p);
+            upper = false;
+        }
+    }
+    const char *word = arena_strdup(a, buf_cstr(&out));
+    buf_release(&out);
+    return word;
+}
+
+static const char *title(struct arena *a, const char *s) {
+    char *t = arena_strdup(a, s);
+    *t = (char)toupper((unsigned char)*t);
+    return t;
+}
+
+struct operation {
+    const struct resource_desc *r;
+    const char *method, *action, *verb;  /* verb: of the operationId */
+    const char *const *parameters;
+    bool body, everywhere;               /* everywhere: over all namespaces */
+};
+
+static void put_operation_id(struct openapi_document *d, const struct operation *o) {
+    const struct resource_desc *r = o->r;
+    bool collection = strcmp(o->action, "deletecollection") == 0;
+    buf_printf(&d->out, "\"operationId\":\"%s%s%s%s%s%s%s%s\"", o->verb, group_word(d->arena, r->group), title(d->arena, r->version), collection ? "Collection" : "", r->namespaced && !o->everywhere ? "Namespaced" : "",
+               r->kind, r->subresource ? title(d->arena, r->subresource) : "", o->everywhere ? "ForAllNamespaces" : "");
+}
+
+static void put_parameters(struct openapi_document *d, const struct operation *o) {
+    buf_append_str(&d->out, ",\"parameters\":[");
+    bool first = true;
+    if (d->v2 && o->body) {
+        buf_append_str(&d->out, "{\"in\":\"body\",\"name\":\"body\",\"required\":true,\"schema\":{");
+        if (strcmp(o->method, "patch") == 0) buf_append_str(&d->out, "\"type\":\"object\"");
+        else openapi_put_ref(d, o->r->type);
+        buf_append_str(&d->out, "}}");
+        first = false;
+    }
+    for (size_t i = 0; o->parameters[i]; i++, first = false) {
+        const char *type = parameter_type(o->parameters[i]);
+        buf_printf(&d->out, d->v2 ? "%s{\"name\":\"%s\",\"in\":\"query\",\"type\":\"%s\",\"uniqueItems\":true}" : "%s{\"name\":\"%s\",\"in\":\"query\",\"schema\":{\"type\":\"%s\",\"uniqueItems\":true}}", first ? "" : ",", o->parameters[i], type);
+    }
+    buf_append_char(&d->out, ']');
+}
+
+static void put_answer(struct openapi_document *d, const struct type_desc *answer) {
+    buf_append_str(&d->out, ",\"responses\":{\"200\":{\"description\":\"OK\",");
+    if (!d->v2) buf_append_str(&d->out, "\"content\":{\"application/json\":{");
+    buf_append_str(&d->out, "\"schema\":{");
+    openapi_put_ref(d, answer);
+    buf_append_str(&d->out, d->v2 ? "}}}" : "}}}}}");
+}
+
+static void put_operation(struct openapi_document *d, const struct operation *o, bool *first) {
+    const struct resource_desc *r = o->r;
+    const char *group = r->acts_on_group ? r->acts_on_group : r->group, *version = r->acts_on_version ? r->acts_on_version : r->version;
+    const struct type_desc *answer = strcmp(o->action, "list") == 0 && r->list_type ? r->list_type : r->type;
+    buf_printf(&d->out, "%s\"%s\":{", *first ? "" : ",", o->method);
+    *first = false;
+    put_operation_id(d, o);
+    buf_printf(&d->out, ",\"tags\":[\"%s_%s\"]", *r->group ? arena_strndup(d->arena, r->group, strcspn(r->group, ".")) : "core", r->version);
+    if (d->v2) buf_append_str(&d->out, ",\"consumes\":[\"*/*\"],\"produces\":[\"application/json\",\"application/yaml\",\"application/vnd.kubernetes.protobuf\"],\"schemes\":[\"https\"]");
+    put_parameters(d, o);
+    if (!d->v2 && o->body) {
+        buf_append_str(&d->out, ",\"requestBody\":{\"content\":{\"*/*\":{\"schema\":{");
+        openapi_put_ref(d, r->type);
+        buf_append_str(&d->out, "}}}}");
+    }
+    put_answer(d, answer);
+    buf_printf(&d->out, ",\"x-kubernetes-action\":\"%s\",\"x-kubernetes-group-version-kind\":", o->action);
+    openapi_put_gvk(d, group, version, r->kind);
+    buf_append_char(&d->out, '}');
+}
+
+/* The path's variables belong to the path, not to its operations. */
+static void path_begin(struct openapi_document *d, const char *path) {
+    buf_printf(&d->out, "%s\"%s\":{", d->first_path ? "" : ",", path);
+    d->first_path = false;
+}
+
+static void path_end(struct openapi_document *d, const char *path, bool first) {
+    static const char *const variables[] = {"name", "namespace"};
+    bool any = false;
+    for (size_t i = 0; i < ARRAY_LEN(variables); i++) {
+        if (!strstr(path, arena_printf(d->arena, "{%s}", variables[i]))) continue;
+        buf_printf(&d->out, "%s{\"name\":\"%s\",\"in\":\"path\",\"required\":true,", any ? "," : first ? "\"parameters\":[" : ",\"parameters\":[", variables[i]);
+        buf_append_str(&d->out, d->v2 ? "\"type\":\"string\",\"uniqueItems\":true}" : "\"schema\":{\"type\":\"string\",\"uniqueItems\":true}}");
+        any = true;
+    }
+    buf_append_str(&d->out, any ? "]}" : "}");
+}
+
+static void put_collection(struct openapi_document *d, const struct resource_desc *r, const char *path, bool everywhere) {
+    bool first = true;
+    path_begin(d, path);
+    if (r->verbs & VERB_LIST) put_operation(d, &(struct operation){r, "get", "list", "list", list_parameters, false, everywhere}, &first);
+    if (!everywhere && (r->verbs & VERB_CREATE)) put_operation(d, &(struct operation){r, "post", "post", "create", write_parameters, true, false}, &first);
+    if (!everywhere && (r->verbs & VERB_DELETECOLLECTION)) put_operation(d, &(struct operation){r, "delete", "deletecollection", "delete", delete_parameters, false, false}, &first);
+    path_end(d, path, first);
+}
+
+static void put_item(struct openapi_document *d, const struct resource_desc *r, const char *path) {
+    bool first = true;
+    path_begin(d, path);
+    if (r->verbs & VERB_GET) put_operation(d, &(struct operation){r, "get", "get", "read", no_parameters, false, false}, &first);
+    if (r->subresource && (r->verbs & VERB_CREATE)) put_operation(d, &(struct operation){r, "post", "post", "create", write_parameters, true, false}, &first);
+    if (r->verbs & VERB_UPDATE) put_operation(d, &(struct operation){r, "put", "put", "replace", write_parameters, true, false}, &first);
+    if (r->verbs & VERB_PATCH) put_operation(d, &(struct operation){r, "patch", "patch", "patch", patch_parameters, true, false}, &first);
+    if (r->verbs & VERB_DELETE) put_operation(d, &(struct operation){r, "delete", "delete", "delete", delete_parameters, false, false}, &first);
+    path_end(d, path, first);
+}
+
+void openapi_put_resource(struct openapi_document *d, const struct resource_desc *r) {
+    struct arena *a = d->arena;
+    const char *root = *r->group ? arena_printf(a, "/apis/%s/%s", r->group, r->version) : arena_printf(a, "/api/%s", r->version);
+    const char *collection = arena_printf(a, "%s%s/%s", root, r->namespaced ? "/namespaces/{namespace}" : "", r->resource);
+    if (r->subresource) {
+        put_item(d, r, arena_printf(a, "%s/{name}/%s", collection, r->subresource));
+        return;
+    }
+    put_collection(d, r, collection, false);
+    if (r->namespaced && (r->verbs & VERB_LIST)) put_collection(d, r, arena_printf(a, "%s/%s", root, r->resource), true);
+    if (r->verbs & (VERB_GET | VERB_UPDATE | VERB_PATCH | VERB_DELETE)) put_item(d, r, arena_printf(a, "%s/{name}", collection));
+}
+
+/* ---- the whole ---- */
+
+void openapi_document_begin(struct openapi_document *d, struct arena *a, bool v2) {
+    *d = (struct openapi_document){.arena = a, .v2 = v2, .seen = map_new(), .first_path = true};
+    buf_printf(&d->out, "{\"%s\":\"%s\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"v1.36.2\"},\"paths\":{", v2 ? "swagger" : "openapi", v2 ? "2.0" : "3.0.0");
+}
+
+void openapi_document_release(struct openapi_document *d) {
+    map_free(d->seen);
+    buf_release(&d->out);
+}
+
+void openapi_document_end(struct openapi_document *d) {
+    bool first = true;
+    buf_append_str(&d->out, d->v2 ? "},\"definitions\":{" : "},\"components\":{\"schemas\":{");
+    for (size_t i = 0; i < d->queue.len; i++, first = false) { /* grows while it is walked */
+        buf_printf(&d->out, "%s\"%s\":", first ? "" : ",", openapi_type_name(d->arena, d->queue.items[i]));
+        put_schema(d, d->queue.items[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(scalars); i++) {
+        if (!(d->scalars & (1u << i))) continue;
+        buf_printf(&d->out, "%s\"%s\":{%s}", first ? "" : ",", scalars[i].name, d->v2 ? scalars[i].v2 : scalars[i].v3);
+        first = false;
+    }
+    buf_append_str(&d->out, "},\"security");
+    if (d->v2) buf_append_str(&d->out, "Definitions\":{\"BearerToken\":{\"type\":\"apiKey\",\"name\":\"authorization\",\"in\":\"header\"}},\"security\":[{\"BearerToken\":[]}]}\n");
+    else buf_append_str(&d->out, "Schemes\":{\"BearerToken\":{\"type\":\"apiKey\",\"name\":\"authorization\",\"in\":\"header\"}}}}\n");
+}
