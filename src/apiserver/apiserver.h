@@ -16,6 +16,7 @@ struct apiserver_options {
     int node_port_min, node_port_max;
     const char *token_file;                  /* static tokens, or NULL */
     const char *service_account_key_file, *service_account_issuer;
+    const char *authorization_mode;          /* "Node,RBAC"; NULL: that */
     struct env *env;
 };
 
@@ -30,6 +31,7 @@ struct watch_hub *apiserver_watch_hub(struct apiserver *s);
 struct ip_allocator *apiserver_cluster_ips(struct apiserver *s);
 struct port_allocator *apiserver_node_ports(struct apiserver *s);
 struct openapi *apiserver_openapi(struct apiserver *s);
+struct authorizer *apiserver_authorizer(struct apiserver *s);
 struct upstream_tls *apiserver_kubelet_tls(struct apiserver *s);  /* how to speak to kubelets */
 struct upstream_tls *apiserver_insecure_tls(struct apiserver *s); /* and to Pods and Services that are proxied to by https: upstream does not verify them */
 #endif

@@ -102,25 +102,3 @@ int authenticate(struct authenticator *a, struct api_request *r, struct status *
     if (!string_list_has(&r->user.groups, "system:authenticated")) string_list_push(r->arena, &r->user.groups, "system:authenticated");
     return 0;
 }
-
-static bool everybodys(const struct api_request *r) {
-    static const char *const paths[] = {"/healthz", "/livez", "/readyz", "/version", "/version/", NULL};
-    return !r->is_resource && str_eq(r->verb, "get") && (str_in(r->path, paths) || str_has_prefix(r->path, "/healthz/") || str_has_prefix(r->path, "/livez/") || str_has_prefix(r->path, "/readyz/"));
-}
-
-int authorize(struct api_request *r, struct status *reterr) {
-    struct arena *a = r->arena;
-    if (string_list_has(&r->user.groups, "system:masters") || everybodys(r)) return 0;
-    if (!r->is_resource) {
-        char *method = arena_strdup(a, r->method);
-        for (char *p = method; *p; p++) *p = (char)(*p | 0x20);
-        status_set(reterr, 403, REASON_FORBIDDEN, "forbidden: User \"%s\" cannot %s path \"%s\"", r->user.name, method, r->path);
-        reterr->has_details = true;
-        return -1;
-    }
-    const char *resource = r->subresource ? arena_printf(a, "%s/%s", r->resource, r->subresource) : r->resource;
-    bool scoped = r->namespace && strcmp(r->resource, "namespaces") != 0;
-    const char *why = arena_printf(a, "User \"%s\" cannot %s resource \"%s\" in API group \"%s\" %s%s%s", r->user.name, r->verb, resource, r->group,
-                                   scoped ? "in the namespace \"" : "at the cluster scope", scoped ? r->namespace : "", scoped ? "\"" : "");
-    return status_forbidden(reterr, r->group, r->resource, r->name, why);
-}

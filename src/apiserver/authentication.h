@@ -1,4 +1,4 @@
-/* Who asks, and whether they may. Upstream: authentication/request and the authorizers. */
+/* Who asks. Upstream: authentication/request. */
 #ifndef CKUBE_APISERVER_AUTHENTICATION_H
 #define CKUBE_APISERVER_AUTHENTICATION_H
 #include "apiserver/apiserver.h"
@@ -9,6 +9,4 @@ struct authenticator *authenticator_new(const struct apiserver_options *options,
 void authenticator_free(struct authenticator *a);
 /* Fills r->user; -1 with 401 Unauthorized. Certificates (CN, O), static tokens, otherwise anonymous. */
 int authenticate(struct authenticator *a, struct api_request *r, struct status *reterr);
-/* -1 with upstream's 403. Group system:masters may do anything; health and version are everybody's; the rest asks RBAC. */
-int authorize(struct api_request *r, struct status *reterr);
 #endif

@@ -110,6 +110,7 @@ static int before_create(struct api_request *r, const struct strategy *st, struc
 int registry_create(struct api_request *r, const struct strategy *st, void *object, const struct write_options *o, struct status *reterr) {
     struct object *obj = object;
     bool generated = str_empty(obj->metadata.name) && !str_empty(obj->metadata.generateName);
+    if (st->guard && st->guard(r, obj, NULL, reterr) != 0) return -1;
     if (before_create(r, st, obj, reterr) != 0) return -1;
     if (admission_mutate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0) return -1;
     if (validate_create(r, st, obj, reterr) != 0) return -1;
@@ -241,6 +242,7 @@ int registry_update(struct api_request *r, const struct strategy *st, const char
         if (!obj) return -1;
         if (str_eq(r->verb, "update") && !str_empty(obj->metadata.uid) && !str_eq(obj->metadata.uid, old->metadata.uid))
             return status_conflict(reterr, st->group, st->resource, name, arena_printf(r->arena, "Precondition failed: UID in precondition: %s, UID in object meta: %s", obj->metadata.uid, old->metadata.uid));
+        if (st->guard && st->guard(r, obj, old, reterr) != 0) return -1;
         bool conditional = !str_empty(obj->metadata.resourceVersion) && !str_eq(obj->metadata.resourceVersion, "0");
         if (!conditional && (st->flags & NO_UNCONDITIONAL_UPDATE)) {
             struct field_errors errs = field_errors_in(r->arena);

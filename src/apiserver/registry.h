@@ -30,6 +30,8 @@ struct strategy {
     unsigned flags;
     /* Upstream's name function: messages about what is wrong with a name, into msgs. NULL: DNS subdomain. */
     void (*validate_name)(struct arena *a, const char *name, bool prefix, struct string_list *msgs);
+    /* Whether the user may write this at all (RBAC escalation); before anything else. old NULL at creation. */
+    int (*guard)(struct api_request *r, const void *obj, const void *old, struct status *reterr);
     void (*prepare_create)(struct api_request *r, void *obj);
     void (*prepare_update)(struct api_request *r, void *obj, const void *old);
     void (*validate)(const void *obj, struct field_errors *errs);

@@ -6,10 +6,12 @@
 #include "apiserver/allocators.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/authentication.h"
+#include "apiserver/authorization.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/connect.h"
 #include "apiserver/handlers.h"
 #include "apiserver/openapi.h"
+#include "apiserver/rbac/policy.h"
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -26,6 +28,7 @@ struct apiserver {
     struct port_allocator *node_ports;
     struct authenticator *authenticator;
     struct openapi *openapi;
+    struct authorizer *authorizer;
     struct upstream_tls *kubelet_tls, *insecure_tls;
 };
 
@@ -38,6 +41,7 @@ struct port_allocator *apiserver_node_ports(struct apiserver *s) { return s->nod
 struct upstream_tls *apiserver_kubelet_tls(struct apiserver *s) { return s->kubelet_tls; }
 struct upstream_tls *apiserver_insecure_tls(struct apiserver *s) { return s->insecure_tls; }
 struct openapi *apiserver_openapi(struct apiserver *s) { return s->openapi; }
+struct authorizer *apiserver_authorizer(struct apiserver *s) { return s->authorizer; }
 int apiserver_port(const struct apiserver *s) { return http_server_port(s->http); }
 
 /* ---- dispatch ---- */
@@ -147,6 +151,7 @@ static void handle(struct http_request *http, void *ctx) {
 static void destroy(struct apiserver *s) {
     if (s->http) http_server_free(s->http, 500);
     watch_hub_free(s->hub);
+    authorizer_free(s->authorizer);
     store_close(s->store);
     ip_allocator_free(s->cluster_ips);
     port_allocator_free(s->node_ports);
@@ -172,7 +177,8 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     struct upstream_tls_options kubelets = {.ca_file = options->kubelet_ca_file, .cert_file = options->kubelet_client_cert_file, .key_file = options->kubelet_client_key_file, .insecure = !options->kubelet_ca_file};
     s->kubelet_tls = upstream_tls_new(&kubelets, reterr);
     s->insecure_tls = upstream_tls_new(&(struct upstream_tls_options){.insecure = true}, reterr);
-    if (!s->kubelet_tls || !s->insecure_tls || !s->cluster_ips || !s->authenticator || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0) {
+    if (!s->kubelet_tls || !s->insecure_tls || !s->cluster_ips || !s->authenticator || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0 ||
+        policy_reconcile(s, reterr) != 0 || !(s->authorizer = authorizer_new(options->authorization_mode, s->store, reterr))) {
         destroy(s);
         return NULL;
     }

@@ -38,7 +38,7 @@ static bool parse_range(const char *text, int *min, int *max) {
 
 int cmd_kube_apiserver(int argc, char **argv) {
     const char *data_dir = "/var/lib/ckube", *bind = "0.0.0.0", *advertise = NULL, *range = "10.43.0.0/16", *ports = "30000-32767", *tokens = NULL, *cert = NULL, *key = NULL, *client_ca = NULL, *kubeconfig = NULL, *kubelet_ca = NULL, *kubelet_cert = NULL, *kubelet_key = NULL;
-    const char *ignored = NULL;
+    const char *modes = NULL;
     int port = 6443, verbosity = 0;
     const struct flag flags[] = {
         {.name = "data-dir", .text = &data_dir, .help = "where everything is kept"},
@@ -55,7 +55,7 @@ int cmd_kube_apiserver(int argc, char **argv) {
         {.name = "kubelet-client-key", .text = &kubelet_key, .help = "its key"},
         {.name = "token-auth-file", .text = &tokens, .help = "static tokens: token,user,uid,\"group1,group2\""},
         {.name = "write-kubeconfig", .text = &kubeconfig, .help = "where else to write the admin's kubeconfig"},
-        {.name = "authorization-mode", .text = &ignored, .help = "taken for compatibility"},
+        {.name = "authorization-mode", .text = &modes, .help = "authorizers in their order, of Node, RBAC, AlwaysAllow, AlwaysDeny (default: Node,RBAC)"},
         {.name = "v", .number = &verbosity, .help = "log verbosity"},
         {0},
     };
@@ -64,7 +64,7 @@ int cmd_kube_apiserver(int argc, char **argv) {
     log_set_verbosity(verbosity);
     _cleanup_arena_ struct arena *a = arena_new();
     _cleanup_status_ struct status err = STATUS_INIT;
-    struct apiserver_options o = {.data_dir = data_dir, .bind_address = bind, .secure_port = port, .service_cluster_ip_range = range, .token_file = tokens, .cert_file = cert, .key_file = key, .client_ca_file = client_ca,
+    struct apiserver_options o = {.data_dir = data_dir, .bind_address = bind, .secure_port = port, .service_cluster_ip_range = range, .token_file = tokens, .authorization_mode = modes, .cert_file = cert, .key_file = key, .client_ca_file = client_ca,
         .kubelet_ca_file = kubelet_ca, .kubelet_client_cert_file = kubelet_cert, .kubelet_client_key_file = kubelet_key};
     if (!parse_range(ports, &o.node_port_min, &o.node_port_max)) {
         fprintf(stderr, "ckube kube-apiserver: --service-node-port-range: \"%s\" is no range\n", ports);

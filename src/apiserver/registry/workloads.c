@@ -84,11 +84,6 @@ SPLIT_STATUS(ingress, networkingv1_Ingress)
 const struct strategy ingress_strategy = {.group = "networking.k8s.io", .version = "v1", .resource = "ingresses", .type = &networkingv1_Ingress_desc, .storage_prefix = "/registry/ingress", .flags = HAS_GENERATION,
     .prepare_create = ingress_create, .prepare_update = ingress_update, .prepare_status_update = ingress_status};
 const struct strategy priorityclass_strategy = {.group = "scheduling.k8s.io", .version = "v1", .resource = "priorityclasses", .type = &schedulingv1_PriorityClass_desc, .flags = HAS_GENERATION};
-#define RBAC(var, res, desc) const struct strategy var##_strategy = {.group = "rbac.authorization.k8s.io", .version = "v1", .resource = res, .type = &desc, .validate_name = object_name_path_segment}
-RBAC(role, "roles", rbacv1_Role_desc);
-RBAC(clusterrole, "clusterroles", rbacv1_ClusterRole_desc);
-RBAC(rolebinding, "rolebindings", rbacv1_RoleBinding_desc);
-RBAC(clusterrolebinding, "clusterrolebindings", rbacv1_ClusterRoleBinding_desc);
 
 const struct strategy *const special_strategies[] = {
     &configmap_strategy, &secret_strategy, &namespace_strategy, &node_strategy, &pod_strategy, &service_strategy, &endpoints_strategy, &event_strategy, &serviceaccount_strategy, &replicationcontroller_strategy,

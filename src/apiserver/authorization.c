@@ -1,0 +1,133 @@
+#include "apiserver/authorization.h"
+#include <string.h>
+#include "api/field_error.h"
+#include "apiserver/apiserver.h"
+#include "apiserver/rbac/rbac.h"
+#include "base/str.h"
+
+enum mode { MODE_NODE, MODE_RBAC, MODE_ALWAYS_ALLOW, MODE_ALWAYS_DENY, MODES };
+static const char *const mode_names[MODES] = {"Node", "RBAC", "AlwaysAllow", "AlwaysDeny"};
+
+struct authorizer {
+    enum mode modes[MODES];
+    size_t modes_len;
+    struct rbac *rbac;
+};
+
+static int add_mode(struct authorizer *z, const char *name, size_t len, struct status *reterr) {
+    for (int m = 0; m < MODES; m++) {
+        if (strlen(mode_names[m]) != len || strncmp(mode_names[m], name, len) != 0) continue;
+        for (size_t i = 0; i < z->modes_len; i++)
+            if ((int)z->modes[i] == m) return status_set(reterr, 400, REASON_BAD_REQUEST, "authorization-mode \"%.*s\" is specified more than once", (int)len, name);
+        z->modes[z->modes_len++] = (enum mode)m;
+        return 0;
+    }
+    return status_set(reterr, 400, REASON_BAD_REQUEST, "authorization-mode \"%.*s\" is not a valid mode", (int)len, name);
+}
+
+struct authorizer *authorizer_new(const char *modes, struct store *store, struct status *reterr) {
+    struct authorizer *z = calloc(1, sizeof(*z));
+    int failed = 0;
+    CHECK(z);
+    for (const char *p = str_or(modes, "Node,RBAC"); *p && !failed;) {
+        size_t len = strcspn(p, ",");
+        failed = add_mode(z, p, len, reterr);
+        p += len + (p[len] == ',');
+    }
+    if (!failed && (z->rbac = rbac_new(store, reterr))) return z;
+    authorizer_free(z);
+    return NULL;
+}
+
+void authorizer_free(struct authorizer *z) {
+    if (!z) return;
+    rbac_free(z->rbac);
+    free(z);
+}
+
+struct rbac *authorizer_rbac(struct authorizer *z) { return z->rbac; }
+
+bool authorizer_has_rbac_mode(const struct authorizer *z) {
+    for (size_t i = 0; i < z->modes_len; i++)
+        if (z->modes[i] == MODE_RBAC) return true;
+    return false;
+}
+
+static enum authz_decision ask(struct authorizer *z, enum mode m, struct arena *a, const struct authz_attributes *attrs, const char **ret_reason) {
+    switch (m) {
+        case MODE_RBAC: return rbac_decide(z->rbac, a, attrs, ret_reason);
+        case MODE_ALWAYS_ALLOW: return AUTHZ_ALLOW;
+        case MODE_ALWAYS_DENY:
+            if (ret_reason) *ret_reason = "Everything is forbidden.";
+            return AUTHZ_NO_OPINION;
+        default: return AUTHZ_NO_OPINION;
+    }
+}
+
+enum authz_decision authorizer_decide(struct authorizer *z, struct arena *a, const struct authz_attributes *attrs, const char **ret_reason) {
+    struct string_list reasons = {0};
+    if (ret_reason) *ret_reason = "";
+    if (string_list_has(&attrs->user->groups, "system:masters")) return AUTHZ_ALLOW;
+    for (size_t i = 0; i < z->modes_len; i++) {
+        const char *reason = "";
+        enum authz_decision d = ask(z, z->modes[i], a, attrs, ret_reason ? &reason : NULL);
+        if (d != AUTHZ_NO_OPINION) {
+            if (ret_reason) *ret_reason = reason;
+            return d;
+        }
+        if (!str_empty(reason)) string_list_push(a, &reasons, reason);
+    }
+    for (size_t i = 0; ret_reason && i < reasons.len; i++) *ret_reason = i ? arena_printf(a, "%s\n%s", *ret_reason, reasons.items[i]) : reasons.items[i];
+    return AUTHZ_NO_OPINION;
+}
+
+static bool is_collection_verb(const char *verb) { return strcmp(verb, "list") == 0 || strcmp(verb, "watch") == 0 || strcmp(verb, "deletecollection") == 0; }
+
+/* A list of the one object that a field selector names counts as a request for it. */
+static void read_selector(struct api_request *r, struct authz_attributes *at) {
+    struct field_selector *fs = ARENA_NEW(r->arena, struct field_selector);
+    const char *text = url_query_get(&r->query, "fieldSelector");
+    if (str_empty(text) || field_selector_parse(r->arena, text, fs, NULL) != 0) return;
+    at->fields = fs;
+    for (size_t i = 0; i < fs->len; i++) {
+        const struct field_requirement *f = &fs->items[i];
+        if (!f->negated && strcmp(f->field, "metadata.name") == 0 && str_empty(at->name) && !str_empty(f->value) && !strpbrk(f->value, "/%") && strcmp(f->value, ".") != 0 && strcmp(f->value, "..") != 0)
+            at->name = f->value;
+    }
+}
+
+struct authz_attributes request_attributes(struct api_request *r) {
+    struct authz_attributes at = {.user = &r->user, .resource_request = r->is_resource, .verb = r->verb, .namespace = r->namespace, .group = r->group, .version = r->version, .resource = r->resource,
+        .subresource = r->subresource, .name = r->name, .path = r->path};
+    if (r->is_resource) {
+        if (is_collection_verb(r->verb)) read_selector(r, &at);
+        return at;
+    }
+    char *method = arena_strdup(r->arena, r->method);
+    for (char *p = method; *p; p++)
+        if (*p >= 'A' && *p <= 'Z') *p = (char)(*p | 0x20);
+    at.verb = method;
+    return at;
+}
+
+int authz_forbidden(struct arena *a, const struct authz_attributes *at, const char *reason, struct status *reterr) {
+    const char *user = go_quote(a, str_or(at->user->name, "")), *after = str_empty(reason) ? "" : arena_printf(a, ": %s", reason);
+    if (!at->resource_request) {
+        status_set(reterr, 403, REASON_FORBIDDEN, "forbidden: User %s cannot %s path %s%s", user, at->verb, go_quote(a, str_or(at->path, "")), after);
+        reterr->has_details = true;
+        return -1;
+    }
+    const char *resource = str_empty(at->subresource) ? str_or(at->resource, "") : arena_printf(a, "%s/%s", str_or(at->resource, ""), at->subresource);
+    const char *scope = str_empty(at->namespace) ? "at the cluster scope" : arena_printf(a, "in the namespace %s", go_quote(a, at->namespace));
+    return status_forbidden(reterr, at->group, at->resource, at->name,
+                            arena_printf(a, "User %s cannot %s resource %s in API group %s %s%s", user, str_or(at->verb, ""), go_quote(a, resource), go_quote(a, str_or(at->group, "")), scope, after));
+}
+
+int authorize(struct api_request *r, struct status *reterr) {
+    struct authorizer *z = apiserver_authorizer(r->server);
+    struct authz_attributes at = request_attributes(r);
+    const char *reason;
+    if (authorizer_decide(z, r->arena, &at, NULL) == AUTHZ_ALLOW) return 0; /* the common case builds no words */
+    authorizer_decide(z, r->arena, &at, &reason);
+    return authz_forbidden(r->arena, &at, reason, reterr);
+}

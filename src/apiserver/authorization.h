@@ -1,0 +1,38 @@
+/* Whether a user may do something: the chain of authorizers. Upstream: apiserver/pkg/authorization and kubeapiserver/authorizer.
+ *
+ * Group system:masters may do anything, whatever the modes. Then each mode in the order given; the first that allows or denies decides; if none has an
+ * opinion, it is denied. Any thread. */
+#ifndef CKUBE_APISERVER_AUTHORIZATION_H
+#define CKUBE_APISERVER_AUTHORIZATION_H
+#include "api/selector.h"
+#include "apiserver/request.h"
+
+enum authz_decision { AUTHZ_NO_OPINION, AUTHZ_ALLOW, AUTHZ_DENY };
+
+/* What is asked for; upstream's authorizer.Attributes. NULL strings are empty. */
+struct authz_attributes {
+    const struct user_info *user;
+    bool resource_request;
+    const char *verb, *namespace, *group, *version, *resource, *subresource, *name;
+    const char *path;                  /* of a request that is for no resource */
+    const struct field_selector *fields; /* of list, watch and deletecollection; NULL: none, or not readable */
+};
+
+struct authorizer;
+struct rbac;
+struct store;
+/* modes: "Node,RBAC" and the like, of Node, RBAC, AlwaysAllow, AlwaysDeny; NULL: Node,RBAC. -1-style: NULL with words for a mode that is unknown or given twice. */
+struct authorizer *authorizer_new(const char *modes, struct store *store, struct status *reterr);
+void authorizer_free(struct authorizer *z);
+struct rbac *authorizer_rbac(struct authorizer *z); /* always there: escalation checks need it whatever the modes are */
+bool authorizer_has_rbac_mode(const struct authorizer *z);
+
+/* *ret_reason (may be NULL) is upstream's text, "" when there is none; it lives in the arena. */
+enum authz_decision authorizer_decide(struct authorizer *z, struct arena *a, const struct authz_attributes *attrs, const char **ret_reason);
+/* The request's own attributes. */
+struct authz_attributes request_attributes(struct api_request *r);
+/* -1 with upstream's 403. */
+int authorize(struct api_request *r, struct status *reterr);
+/* The 403 for any attributes (impersonation). */
+int authz_forbidden(struct arena *a, const struct authz_attributes *attrs, const char *reason, struct status *reterr);
+#endif
