@@ -81,6 +81,25 @@ enum authz_decision authorizer_decide(struct authorizer *z, struct arena *a, con
     return AUTHZ_NO_OPINION;
 }
 
+void authorizer_rules(struct authorizer *z, struct arena *a, const struct user_info *user, const char *namespace, struct authorizationv1_SubjectRulesReviewStatus *status,
+                      void (*add)(struct arena *, const struct rbacv1_PolicyRule *, struct authorizationv1_SubjectRulesReviewStatus *)) {
+    struct string_list errors = {0};
+    for (size_t i = 0; i < z->modes_len; i++) {
+        struct rbacv1_PolicyRule_list rules = {0};
+        if (z->modes[i] == MODE_RBAC) rules = rbac_rules_for(z->rbac, a, user, namespace, &errors);
+        else if (z->modes[i] == MODE_ALWAYS_ALLOW) {
+            struct rbacv1_PolicyRule *all = LIST_PUSH(a, &rules);
+            string_list_push(a, &all->verbs, "*");
+            all->apiGroups = all->resources = all->nonResourceURLs = all->verbs;
+        } else if (z->modes[i] == MODE_NODE && string_list_has(&user->groups, "system:nodes")) {
+            status->incomplete = true;
+            string_list_push(a, &errors, "node authorizer does not support user rule resolution");
+        }
+        LIST_FOREACH(rule, &rules) add(a, rule, status);
+    }
+    if (errors.len) status->evaluationError = aggregate_messages(a, &errors);
+}
+
 static bool is_collection_verb(const char *verb) { return strcmp(verb, "list") == 0 || strcmp(verb, "watch") == 0 || strcmp(verb, "deletecollection") == 0; }
 
 /* A list of the one object that a field selector names counts as a request for it. */

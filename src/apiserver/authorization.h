@@ -29,6 +29,9 @@ bool authorizer_has_rbac_mode(const struct authorizer *z);
 
 /* *ret_reason (may be NULL) is upstream's text, "" when there is none; it lives in the arena. */
 enum authz_decision authorizer_decide(struct authorizer *z, struct arena *a, const struct authz_attributes *attrs, const char **ret_reason);
+/* Upstream's rule resolvers: each rule of the user in the namespace, and whether the list is complete. */
+void authorizer_rules(struct authorizer *z, struct arena *a, const struct user_info *user, const char *namespace, struct authorizationv1_SubjectRulesReviewStatus *status,
+                      void (*add)(struct arena *a, const struct rbacv1_PolicyRule *rule, struct authorizationv1_SubjectRulesReviewStatus *status));
 /* The request's own attributes. */
 struct authz_attributes request_attributes(struct api_request *r);
 /* -1 with upstream's 403. */

@@ -11,6 +11,7 @@
 #include "apiserver/connect.h"
 #include "apiserver/handlers.h"
 #include "apiserver/openapi.h"
+#include "apiserver/impersonation.h"
 #include "apiserver/rbac/policy.h"
 #include "apiserver/watch_hub.h"
 #include "base/log.h"
@@ -132,7 +133,7 @@ static void handle(struct http_request *http, void *ctx) {
     _cleanup_status_ struct status err = STATUS_INIT;
     *r = (struct api_request){.server = ctx, .arena = http->arena, .http = http, .method = http->method, .path = http->path, .query = url_parse_query(http->arena, http->query)};
     http->user = r;
-    if (authenticate(((struct apiserver *)ctx)->authenticator, r, &err) != 0) {
+    if (authenticate(((struct apiserver *)ctx)->authenticator, r, &err) != 0 || impersonate(r, &err) != 0) {
         respond_status(r, &err);
         return;
     }

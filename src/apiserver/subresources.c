@@ -1,6 +1,7 @@
 /* Subresources whose body is of another kind than their object: scale, binding, finalize. */
 #include <string.h>
 #include "api/time.h"
+#include "apiserver/access_review.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/handlers.h"
 #include "apiserver/pod_subresources.h"
@@ -184,6 +185,6 @@ bool handle_subresource(struct api_request *r) {
     else if (str_eq(r->resource, "pods") && handle_pod_subresource(r)) return true;
     else if (str_eq(sub, "scale") && r->strategy) handle_scale(r);
     else if (str_eq(r->resource, "namespaces") && str_eq(sub, "finalize")) handle_finalize(r);
-    else return false;
+    else return handle_access_review(r);
     return true;
 }

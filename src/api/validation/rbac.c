@@ -48,8 +48,9 @@ void validate_clusterrole(const void *obj, struct field_errors *errs) {
     if (!l->len) field_required(errs, at, "at least one clusterRoleSelector required if aggregationRule is non-nil");
     for (size_t i = 0; i < l->len; i++) {
         struct selector s;
+        size_t before = errs->len;
         validate_label_selector(&l->items[i], FIELD_INDEX(at, i), errs);
-        if (label_selector_from(errs->arena, &l->items[i], &s, NULL) != 0) field_invalid_raw(errs, FIELD_INDEX(at, i), "null", "invalid label selector.");
+        if (errs->len > before || label_selector_from(errs->arena, &l->items[i], &s, NULL) != 0) field_invalid_raw(errs, FIELD_INDEX(at, i), "null", "invalid label selector.");
     }
 }
 void validate_clusterrole_update(const void *obj, const void *old UNUSED, struct field_errors *errs) { validate_clusterrole(obj, errs); }
