@@ -23,6 +23,7 @@ struct apiserver_options {
 struct apiserver;
 struct apiserver *apiserver_new(const struct apiserver_options *options, struct status *reterr);
 int apiserver_port(const struct apiserver *s);
+struct http_server *apiserver_http(struct apiserver *s); /* for local_transport.h */
 void apiserver_free(struct apiserver *s);
 struct store *apiserver_store(struct apiserver *s);
 struct env *apiserver_env(struct apiserver *s);

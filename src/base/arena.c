@@ -25,6 +25,7 @@ struct chunk {
 struct arena {
     struct chunk *head; /* the one being filled */
     size_t total;
+    size_t first_bytes; /* of the first chunk; 0: CHUNK_BYTES_FIRST */
 };
 
 static struct chunk *chunk_new(struct arena *a, size_t cap) {
@@ -42,6 +43,12 @@ static struct chunk *chunk_new(struct arena *a, size_t cap) {
 struct arena *arena_new(void) {
     struct arena *a = calloc(1, sizeof(*a));
     CHECK(a);
+    return a;
+}
+
+struct arena *arena_new_sized(size_t first_chunk_bytes) {
+    struct arena *a = arena_new();
+    a->first_bytes = MAX(first_chunk_bytes, (size_t)ALIGNMENT);
     return a;
 }
 
@@ -79,13 +86,19 @@ void arena_reset(struct arena *a) {
 
 size_t arena_size_bytes(const struct arena *a) { return a->total + sizeof(*a); }
 
+size_t arena_used_bytes(const struct arena *a) {
+    size_t used = 0;
+    for (const struct chunk *c = a->head; c; c = c->next) used += c->used;
+    return used;
+}
+
 void *arena_alloc(struct arena *a, size_t size) {
     CHECK(size < SIZE_MAX / 2);
     size_t need = (size + REDZONE + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
     if (need == 0) need = ALIGNMENT;
     struct chunk *c = a->head;
     if (!c || c->cap - c->used < need) {
-        size_t cap = c ? MIN(c->cap * 2, (size_t)CHUNK_BYTES_MAX) : CHUNK_BYTES_FIRST;
+        size_t cap = c ? MIN(c->cap * 2, (size_t)CHUNK_BYTES_MAX) : a->first_bytes ? a->first_bytes : CHUNK_BYTES_FIRST;
         if (need > cap / 4 && c && need > c->cap / 2) {
             /* A large block gets a chunk of its own behind the head, so that the head's room is not lost. */
             struct chunk *own = chunk_new(a, need);

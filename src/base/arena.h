@@ -12,9 +12,11 @@
 struct arena;
 
 struct arena *arena_new(void);                 /* an empty arena; free with arena_free */
+struct arena *arena_new_sized(size_t first_chunk_bytes); /* the same when the need is known: what is kept for long wastes nothing */
 void arena_free(struct arena *a);              /* frees it and all that was allocated from it; NULL is fine */
 void arena_reset(struct arena *a);             /* as empty as new; keeps its first chunk, so that a loop can reuse it */
 size_t arena_size_bytes(const struct arena *a); /* what it has taken from the system */
+size_t arena_used_bytes(const struct arena *a); /* what has been handed out, alignment included: the size for arena_new_sized to hold the same again */
 
 /* Zeroed, 16-byte aligned memory; size 0 gives a unique non-NULL pointer. */
 void *arena_alloc(struct arena *a, size_t size);

@@ -3,7 +3,13 @@
 #define CKUBE_CMD_COMMANDS_H
 
 int cmd_kube_apiserver(int argc, char **argv);
+int cmd_kube_controller_manager(int argc, char **argv);
 int cmd_kube_proxy(int argc, char **argv);
 int cmd_kube_scheduler(int argc, char **argv);
 int cmd_kubelet(int argc, char **argv);
+int cmd_server(int argc, char **argv);
+
+/* Before any thread is started: SIGTERM and SIGINT are kept for command_wait_signal, SIGPIPE is ignored. */
+void command_block_signals(void);
+int command_wait_signal(void); /* which one came */
 #endif

@@ -1,33 +1,13 @@
 /* `ckube kube-proxy`: Services into nftables, over HTTPS. Upstream: cmd/kube-proxy. */
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/log.h"
 #include "base/str.h"
-#include "client/rest_client.h"
+#include "client/client.h"
 #include "cmd/commands.h"
 #include "cmd/flags.h"
-#include "proxy/proxier.h"
-
-struct context {
-    struct proxier *proxier;
-    atomic_int lists; /* that have come; both are needed before rules are written */
-    atomic_bool services_in, slices_in;
-};
-
-static void set_service(void *data, const void *obj) { proxier_set_service(((struct context *)data)->proxier, obj); }
-static void delete_service(void *data, const char *ns, const char *name) { proxier_delete_service(((struct context *)data)->proxier, ns, name); }
-static void set_slice(void *data, const void *obj) { proxier_set_endpoint_slice(((struct context *)data)->proxier, obj); }
-static void delete_slice(void *data, const char *ns, const char *name) { proxier_delete_endpoint_slice(((struct context *)data)->proxier, ns, name); }
-
-static void list_in(struct context *x, atomic_bool *which) {
-    if (!atomic_exchange(which, true) && atomic_fetch_add(&x->lists, 1) == 1) proxier_synced(x->proxier);
-}
-static void services_synced(void *data) { list_in(data, &((struct context *)data)->services_in); }
-static void slices_synced(void *data) { list_in(data, &((struct context *)data)->slices_in); }
+#include "proxy/server.h"
 
 static int fail(const struct status *st) {
     log_error("%s", status_message(st));
@@ -36,34 +16,15 @@ static int fail(const struct status *st) {
 
 static int proxy_run(const char *kubeconfig, const struct proxier_config *config) {
     _cleanup_status_ struct status st = STATUS_INIT;
-    struct context x = {0};
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    struct rest_client *client = rest_client_from_kubeconfig(kubeconfig, &st);
-    if (!client) return fail(&st);
-    x.proxier = proxier_new(env_real(), config, &st);
-    if (!x.proxier) {
-        rest_client_free(client);
-        return fail(&st);
-    }
-    proxier_start(x.proxier);
-    struct reflector *services = reflector_start(client, "/api/v1/services", &corev1_Service_desc, &corev1_ServiceList_desc,
-        &(struct reflector_handler){&x, set_service, delete_service, services_synced});
-    struct reflector *slices = reflector_start(client, "/apis/discovery.k8s.io/v1/endpointslices", &discoveryv1_EndpointSlice_desc, &discoveryv1_EndpointSliceList_desc,
-        &(struct reflector_handler){&x, set_slice, delete_slice, slices_synced});
-    int sig = 0;
-    sigwait(&signals, &sig);
-    log_info("stopping on signal %d", sig);
-    reflector_stop(slices);
-    reflector_stop(services);
-    proxier_stop(x.proxier);
-    proxier_free(x.proxier);
-    rest_client_free(client);
-    return 0;
+    command_block_signals();
+    struct transport *t = transport_from_kubeconfig(kubeconfig, &st);
+    if (!t) return fail(&st);
+    struct client *client = client_new(t);
+    struct proxy_server *s = proxy_server_start(client, env_real(), config, &st);
+    if (s) log_info("stopping on signal %d", command_wait_signal());
+    proxy_server_stop(s);
+    client_free(client);
+    return s ? 0 : fail(&st);
 }
 
 static int proxy_cleanup(const struct proxier_config *config) {

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "api/object.h"
+#include "api/pod_util.h"
 #include "api/quantity.h"
 #include "api/time.h"
 #include "base/env.h"
@@ -34,7 +35,6 @@ static inline void pod_unrefp(struct pod **p) { pod_unref(*p); }
 #define ANNOTATION_CONFIG_SEEN "kubernetes.io/config.seen"
 
 bool pod_is_mirror(const struct corev1_Pod *p);
-bool pod_is_terminal(const struct corev1_Pod *p); /* phase Succeeded or Failed */
 const char *pod_qos_class(const struct corev1_Pod *p); /* Guaranteed, Burstable, BestEffort */
 const struct corev1_Container *pod_container(const struct corev1_Pod *p, const char *name); /* of any kind, or NULL */
 bool pod_container_is_sidecar(const struct corev1_Container *c); /* an init container with restartPolicy Always */

@@ -26,7 +26,6 @@ void pod_unref(struct pod *p) {
 }
 
 bool pod_is_mirror(const struct corev1_Pod *p) { return string_map_has(&p->metadata.annotations, ANNOTATION_CONFIG_MIRROR); }
-bool pod_is_terminal(const struct corev1_Pod *p) { return str_eq(p->status.phase, "Succeeded") || str_eq(p->status.phase, "Failed"); }
 bool pod_container_is_sidecar(const struct corev1_Container *c) { return str_eq(c->restartPolicy, "Always"); }
 
 static bool is_zero(const char *quantity) { return quantity_of(quantity).nanos == 0; }

@@ -27,6 +27,7 @@ struct http_loop {
     struct http_server *server;
     struct loop_timer *sweep;
     struct conn *conns;
+    struct request_ext *locals;  /* requests from within the process */
     atomic_size_t conns_len;
     bool stopping;
 };
@@ -108,6 +109,10 @@ struct request_ext {
     bool headers_too_large, body_complete;
     int64_t since_ms;        /* when its headers came */
     struct request_ext *next_stream, **at_stream;
+    /* From within the process: there is no connection then */
+    struct http_local *local;
+    struct http_loop *local_loop;
+    struct request_ext *next_local, **at_local;
 };
 
 static inline struct request_ext *ext_of(const struct http_request *req) { return (struct request_ext *)(void *)(uintptr_t)req; }
@@ -147,6 +152,14 @@ void http2_end(struct request_ext *r);
 void http2_abort(struct request_ext *r);
 void http2_goaway(struct conn *c);
 void http2_sweep(struct conn *c, int64_t now_ms); /* resets streams whose bodies do not come */
+
+/* http_local.c */
+void local_answer(struct request_ext *r, int code, const struct http_slice *body, size_t body_len, bool stream);
+void local_write(struct request_ext *r, const void *data, size_t len);
+size_t local_backlog_bytes(struct request_ext *r);
+void local_end(struct request_ext *r);
+void local_gone(struct request_ext *r);        /* it is over, complete or not: lets go of the caller's half */
+void local_close_all(struct http_loop *hl);
 
 SSL_CTX *tls_server_context(const char *cert_file, const char *key_file, const char *client_ca_file, struct status *reterr);
 #endif

@@ -175,6 +175,7 @@ static void stop_accepting(void *arg) {
 static void close_all(void *arg) {
     struct http_loop *hl = arg;
     for (struct conn *c = hl->conns; c; c = c->next) sock_close(&c->sock);
+    local_close_all(hl);
     loop_timer_free(hl->sweep);
     hl->sweep = NULL;
 }

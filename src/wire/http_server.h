@@ -57,6 +57,7 @@ struct http_request {
     X509 *peer_cert;                   /* verified client certificate, or NULL; lives as long as the request */
     bool peer_cert_invalid;            /* one was given but it did not verify against client_ca_file */
     STACK_OF(X509) *peer_chain;        /* all certificates that the client sent, its own first, verified or not; NULL if none */
+    const void *local_identity;        /* who asks, when the request comes from within this process (http_local.h); NULL for all others */
     struct arena *arena;               /* dies with the request */
     struct loop *loop;
     void *user;                        /* the handler's */

@@ -42,7 +42,7 @@ void http_request_unref(struct http_request *req) {
 
 bool http_request_closed(const struct http_request *req) {
     const struct request_ext *r = ext_of(req);
-    return r->closed || r->conn->sock.closing;
+    return r->closed || (!r->local && r->conn->sock.closing);
 }
 
 void http_request_on_close(struct http_request *req, void (*fn)(void *), void *arg) {
@@ -60,7 +60,8 @@ void request_finished(struct request_ext *r) {
     if (r->closed) return;
     r->closed = true;
     struct conn *c = r->conn;
-    if (r->dispatched && --c->requests == 0) c->idle_since_ms = MAX(conn_now_ms(c), (int64_t)1);
+    if (r->local) local_gone(r);
+    else if (r->dispatched && --c->requests == 0) c->idle_since_ms = MAX(conn_now_ms(c), (int64_t)1);
     r->conn = NULL;
     bool complete = r->ended || (r->responded && !r->streaming);
     if (!complete && r->on_close) r->on_close(r->on_close_arg);
@@ -94,11 +95,11 @@ int request_take_body(struct request_ext *r, const char *data, size_t len) {
 static void run_handler(void *arg) {
     struct request_ext *r = arg;
     struct conn *c = r->home;
-    struct http_server *s = c->hl->server;
+    struct http_server *s = r->local ? r->local_loop->server : c->hl->server;
     if (!r->closed) s->options.handler(&r->pub, s->options.ctx);
     if (!r->responded && !r->closed) http_respond(&r->pub, 500, NULL, 0, NULL, 0);
     http_request_unref(&r->pub);
-    if (--c->handlers == 0 && c->gone) free(c);
+    if (c && --c->handlers == 0 && c->gone) free(c);
     atomic_fetch_sub(&s->handlers, 1);
 }
 
@@ -106,9 +107,11 @@ void request_dispatch(struct request_ext *r) {
     struct conn *c = r->conn;
     if (r->dispatched) return;
     r->dispatched = true;
-    c->requests++;
-    c->handlers++;
-    r->home = c;
+    if (c) {
+        c->requests++;
+        c->handlers++;
+        r->home = c;
+    }
     r->pub.headers = r->headers.items;
     r->pub.headers_len = r->headers.len;
     r->pub.body = buf_cstr(&r->body);
@@ -118,7 +121,7 @@ void request_dispatch(struct request_ext *r) {
         *query = 0;
         r->pub.query = query + 1;
     }
-    atomic_fetch_add(&c->hl->server->handlers, 1);
+    atomic_fetch_add(&(c ? c->hl : r->local_loop)->server->handlers, 1);
     http_request_ref(&r->pub);
     fiber_spawn(run_handler, r);
 }
@@ -134,7 +137,8 @@ static void answer(struct http_request *req, int code, const struct http_header 
     r->responded = true;
     r->streaming = stream;
     if (http_request_closed(req)) return;
-    if (r->conn->mode == CONN_HTTP2) http2_respond(r, code, headers, headers_len, body, body_len, stream);
+    if (r->local) local_answer(r, code, body, body_len, stream);
+    else if (r->conn->mode == CONN_HTTP2) http2_respond(r, code, headers, headers_len, body, body_len, stream);
     else http1_respond(r, code, headers, headers_len, body, body_len, stream);
 }
 
@@ -149,6 +153,7 @@ void http_response_begin(struct http_request *req, int code, const struct http_h
 /* What this request alone waits for: on HTTP/2 the bytes not yet framed, since the connection's queue is short and shared. */
 static size_t waiting_bytes(const struct request_ext *r) {
     if (r->closed) return 0;
+    if (r->local) return local_backlog_bytes((struct request_ext *)(uintptr_t)r);
     return r->conn->mode == CONN_HTTP2 ? r->out.bytes : sock_backlog_bytes(&r->conn->sock);
 }
 
@@ -156,7 +161,8 @@ static void write_body(struct http_request *req, const void *data, size_t len, s
     struct request_ext *r = ext_of(req);
     CHECK(r->streaming && !r->ended);
     if (http_request_closed(req) || len == 0 || r->head_only) return;
-    if (r->conn->mode == CONN_HTTP2) http2_write(r, data, len, block);
+    if (r->local) local_write(r, block ? shared_data(block) : data, block ? shared_len(block) : len);
+    else if (r->conn->mode == CONN_HTTP2) http2_write(r, data, len, block);
     else http1_write(r, data, len, block);
     if (r->on_drain && waiting_bytes(r) > r->drain_low) r->drain_armed = true;
 }
@@ -169,13 +175,15 @@ void http_response_end(struct http_request *req) {
     if (r->ended) return;
     r->ended = true;
     if (http_request_closed(req)) return;
-    if (r->conn->mode == CONN_HTTP2) http2_end(r);
+    if (r->local) local_end(r);
+    else if (r->conn->mode == CONN_HTTP2) http2_end(r);
     else http1_end(r);
 }
 
 size_t http_response_backlog_bytes(const struct http_request *req) {
     const struct request_ext *r = ext_of(req);
-    return http_request_closed(req) ? 0 : r->out.bytes + sock_backlog_bytes(&r->conn->sock);
+    if (http_request_closed(req)) return 0;
+    return r->local ? waiting_bytes(r) : r->out.bytes + sock_backlog_bytes(&r->conn->sock);
 }
 
 void http_response_on_drain(struct http_request *req, size_t low_bytes, void (*fn)(void *), void *arg) {
@@ -213,7 +221,8 @@ int http_response_wait(struct http_request *req, size_t max_bytes) {
 void http_request_abort(struct http_request *req) {
     struct request_ext *r = ext_of(req);
     if (http_request_closed(req)) return;
-    if (r->conn->mode == CONN_HTTP2) http2_abort(r);
+    if (r->local) request_finished(r);
+    else if (r->conn->mode == CONN_HTTP2) http2_abort(r);
     else sock_close(&r->conn->sock);
 }
 
@@ -224,7 +233,7 @@ struct http_stream *http_upgrade(struct http_request *req, const struct http_hea
         return NULL;
     }
     struct conn *c = r->conn;
-    if (!req->upgrade || c->mode != CONN_HTTP1) {
+    if (!c || !req->upgrade || c->mode != CONN_HTTP1) {
         status_bad_request(reterr, "the request cannot be upgraded");
         return NULL;
     }

@@ -1,0 +1,12 @@
+/* What components ask of a Pod's status. Upstream: pkg/api/v1/pod. */
+#ifndef CKUBE_API_POD_UTIL_H
+#define CKUBE_API_POD_UTIL_H
+#include "api/object.h"
+
+const struct corev1_PodCondition *pod_condition(const struct corev1_Pod *p, const char *type); /* NULL if it has none of that type */
+bool pod_is_ready(const struct corev1_Pod *p);    /* condition Ready is True */
+bool pod_is_terminal(const struct corev1_Pod *p); /* phase Succeeded or Failed */
+bool pod_is_active(const struct corev1_Pod *p);   /* neither terminal nor being deleted */
+/* Ready for min_ready_seconds; *ret_wait_ms (NULL: not wanted): how long until it would be, 0 if it is not ready or is available. */
+bool pod_is_available(const struct corev1_Pod *p, int32_t min_ready_seconds, int64_t now_ns, int64_t *ret_wait_ms);
+#endif

@@ -1,0 +1,95 @@
+/* The apiserver as commands start it: see apiserver_command.h. */
+#include "cmd/apiserver_command.h"
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "base/log.h"
+#include "base/str.h"
+#include "cmd/pki.h"
+
+void apiserver_command_init(struct apiserver_command *c) {
+    *c = (struct apiserver_command){.node_ports = "30000-32767",
+        .options = {.data_dir = "/var/lib/ckube", .bind_address = "0.0.0.0", .secure_port = 6443, .service_cluster_ip_range = "10.43.0.0/16"}};
+}
+
+size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
+    struct apiserver_options *o = &c->options;
+    const struct flag flags[] = {
+        {.name = "data-dir", .text = &o->data_dir, .help = "where everything is kept"},
+        {.name = "bind-address", .text = &o->bind_address, .help = "address to listen on"},
+        {.name = "secure-port", .number = &o->secure_port, .help = "port to serve HTTPS on; 0 takes any free one"},
+        {.name = "advertise-address", .text = &c->advertise, .help = "address that others reach this server at"},
+        {.name = "service-cluster-ip-range", .text = &o->service_cluster_ip_range, .help = "range of Services' cluster IPs"},
+        {.name = "service-node-port-range", .text = &c->node_ports, .help = "range of node ports"},
+        {.name = "tls-cert-file", .text = &o->cert_file, .help = "serving certificate (default: our own)"},
+        {.name = "tls-private-key-file", .text = &o->key_file, .help = "its key"},
+        {.name = "client-ca-file", .text = &o->client_ca_file, .help = "authority of client certificates (default: our own)"},
+        {.name = "kubelet-certificate-authority", .text = &o->kubelet_ca_file, .help = "authority of kubelets' certificates (default: they are not verified)"},
+        {.name = "kubelet-client-certificate", .text = &o->kubelet_client_cert_file, .help = "client certificate for kubelets (default: our own)"},
+        {.name = "kubelet-client-key", .text = &o->kubelet_client_key_file, .help = "its key"},
+        {.name = "token-auth-file", .text = &o->token_file, .help = "static tokens: token,user,uid,\"group1,group2\""},
+        {.name = "write-kubeconfig", .text = &c->write_kubeconfig, .help = "where else to write the admin's kubeconfig"},
+        {.name = "authorization-mode", .text = &o->authorization_mode, .help = "authorizers in their order, of Node, RBAC, AlwaysAllow, AlwaysDeny (default: Node,RBAC)"},
+        {.name = "v", .number = &c->verbosity, .help = "log verbosity"},
+    };
+    static_assert(ARRAY_LEN(flags) <= APISERVER_FLAGS_MAX, "room for all flags");
+    memcpy(out, flags, sizeof(flags));
+    return ARRAY_LEN(flags);
+}
+
+/* "30000-32767" */
+static bool parse_range(const char *text, int *min, int *max) {
+    return sscanf(text, "%d-%d", min, max) == 2 && *min > 0 && *max >= *min && *max < 65536;
+}
+
+int apiserver_command_check(struct apiserver_command *c, const char *command) {
+    if (parse_range(c->node_ports, &c->options.node_port_min, &c->options.node_port_max)) return 0;
+    fprintf(stderr, "ckube %s: --service-node-port-range: \"%s\" is no range\n", command, c->node_ports);
+    return 2;
+}
+
+static int make_dir(const char *dir) {
+    char path[4096];
+    snprintf(path, sizeof(path), "%s", dir);
+    for (char *p = path + 1;; p++) {
+        if (*p && *p != '/') continue;
+        char c = *p;
+        *p = 0;
+        if (mkdir(path, 0700) != 0 && errno != EEXIST) return -1;
+        *p = c;
+        if (!c) return 0;
+    }
+}
+
+static void default_files(struct apiserver_options *o, struct arena *a) {
+    if (!o->cert_file) {
+        o->cert_file = arena_printf(a, "%s/tls/apiserver.crt", o->data_dir);
+        o->key_file = arena_printf(a, "%s/tls/apiserver.key", o->data_dir);
+    }
+    if (!o->kubelet_client_cert_file) {
+        o->kubelet_client_cert_file = arena_printf(a, "%s/tls/apiserver-kubelet-client.crt", o->data_dir);
+        o->kubelet_client_key_file = arena_printf(a, "%s/tls/apiserver-kubelet-client.key", o->data_dir);
+    }
+    if (!o->client_ca_file) o->client_ca_file = arena_printf(a, "%s/tls/client-ca.crt", o->data_dir);
+}
+
+struct apiserver *apiserver_command_start(struct apiserver_command *c, struct arena *a, struct status *reterr) {
+    struct apiserver_options *o = &c->options;
+    if (make_dir(o->data_dir) != 0) {
+        status_errno(reterr, arena_printf(a, "cannot make %s", o->data_dir));
+        return NULL;
+    }
+    if (pki_ensure(o->data_dir, c->advertise ? c->advertise : o->bind_address, NULL, reterr) != 0) return NULL;
+    default_files(o, a);
+    struct apiserver *s = apiserver_new(o, reterr);
+    if (!s) return NULL;
+    const char *host = str_eq(o->bind_address, "0.0.0.0") || str_eq(o->bind_address, "::") ? "127.0.0.1" : o->bind_address;
+    _cleanup_status_ struct status err = STATUS_INIT;
+    if (pki_write_admin_kubeconfig(o->data_dir, arena_printf(a, "%s/admin.kubeconfig", o->data_dir), host, apiserver_port(s), &err) != 0 ||
+        (c->write_kubeconfig && pki_write_admin_kubeconfig(o->data_dir, c->write_kubeconfig, host, apiserver_port(s), &err) != 0))
+        log_error("%s", status_message(&err));
+    log_info("serving on https://%s:%d", o->bind_address, apiserver_port(s));
+    return s;
+}

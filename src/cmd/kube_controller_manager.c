@@ -1,0 +1,101 @@
+/* `ckube kube-controller-manager`: the controllers alone, over HTTPS. Upstream: cmd/kube-controller-manager. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/env.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "client/leader_election.h"
+#include "cmd/commands.h"
+#include "cmd/flags.h"
+#include "controller/controller.h"
+
+struct context {
+    struct client *client;
+    struct controller_options options;
+    const char *controllers;
+    struct controller_context cc;
+    struct controller_manager *manager;
+};
+
+static struct client *same_client(struct controller_context *cc, const char *name UNUSED) { return cc->client_for_data; }
+
+static void lead(void *arg) {
+    struct context *x = arg;
+    _cleanup_status_ struct status st = STATUS_INIT;
+    x->cc = (struct controller_context){.env = env_real(), .informers = informers_new(x->client, env_real()), .options = &x->options, .client_for = same_client, .client_for_data = x->client};
+    x->manager = controller_manager_new(&x->cc, x->controllers, &st);
+    CHECK(x->manager); /* the list was checked at the start */
+    controller_manager_start(x->manager);
+}
+
+static void lost(void *arg) {
+    struct context *x = arg;
+    controller_manager_stop(x->manager);
+    informers_free(x->cc.informers);
+    x->manager = NULL;
+}
+
+static int manager_run(struct context *x, const char *kubeconfig, bool elect) {
+    _cleanup_status_ struct status st = STATUS_INIT;
+    command_block_signals();
+    struct transport *t = transport_from_kubeconfig(kubeconfig, &st);
+    if (!t) {
+        log_error("%s", status_message(&st));
+        return 1;
+    }
+    x->client = client_new(t);
+    char host[256] = "localhost", uuid[37], identity[300];
+    gethostname(host, sizeof(host) - 1);
+    env_uuid(env_real(), uuid);
+    snprintf(identity, sizeof(identity), "%s_%s", host, uuid);
+    struct leader_election *e = NULL;
+    if (elect) e = leader_election_start(x->client, env_real(), &(struct leader_election_config){.name = "kube-controller-manager", .identity = identity, .on_leading = lead, .on_lost = lost, .arg = x});
+    else lead(x);
+    log_info("stopping on signal %d", command_wait_signal());
+    if (elect) leader_election_stop(e);
+    else lost(x);
+    client_free(x->client);
+    return 0;
+}
+
+/* "a,b": one range of each family. */
+static void split_pair(char *text, const char *ret[2]) {
+    char *comma = text ? strchr(text, ',') : NULL;
+    if (comma) *comma = 0;
+    ret[0] = str_empty(text) ? NULL : text;
+    ret[1] = comma ? comma + 1 : NULL;
+}
+
+int cmd_kube_controller_manager(int argc, char **argv) {
+    const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *cidr = NULL, *services = NULL;
+    struct context x = {.options = controller_options_default()};
+    struct controller_options *o = &x.options;
+    bool elect = true;
+    int verbosity = 0;
+    const struct flag flags[] = {
+        {.name = "kubeconfig", .text = &kubeconfig, .help = "server and credentials (default: DATA_DIR/admin.kubeconfig)"},
+        {.name = "data-dir", .text = &data_dir, .help = "where admin.kubeconfig is"},
+        {.name = "controllers", .text = &x.controllers, .help = "which: \"*\", \"foo\", \"-foo\", by comma"},
+        {.name = "leader-elect", .on = &elect, .help = "act only while holding the Lease kube-system/kube-controller-manager (default: true)"},
+        {.name = "allocate-node-cidrs", .on = &o->allocate_node_cidrs, .help = "give each Node a part of --cluster-cidr"},
+        {.name = "cluster-cidr", .text = &cidr, .help = "range of Pods' addresses; one of each family, by comma"},
+        {.name = "node-cidr-mask-size", .number = &o->node_cidr_mask_size_ipv4, .help = "size of a Node's part (default: 24)"},
+        {.name = "service-cluster-ip-range", .text = &services, .help = "range of Services' cluster IPs, kept out of the Nodes' parts"},
+        {.name = "root-ca-file", .text = &o->root_ca_file, .help = "authority to publish in every namespace"},
+        {.name = "cluster-signing-cert-file", .text = &o->cluster_signing_cert_file, .help = "authority that signs CertificateSigningRequests"},
+        {.name = "cluster-signing-key-file", .text = &o->cluster_signing_key_file, .help = "its key"},
+        {.name = "terminated-pod-gc-threshold", .number = &o->terminated_pod_gc_threshold, .help = "finished Pods that are kept (default: 12500)"},
+        {.name = "v", .number = &verbosity, .help = "log verbosity"},
+        {0},
+    };
+    int parsed = flags_parse("kube-controller-manager", flags, argc, argv);
+    if (parsed) return parsed < 0 ? 2 : 0;
+    log_set_verbosity(verbosity);
+    _cleanup_free_ char *cidr_text = cidr ? strdup(cidr) : NULL, *services_text = services ? strdup(services) : NULL;
+    split_pair(cidr_text, o->cluster_cidr);
+    split_pair(services_text, o->service_cluster_ip_range);
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/admin.kubeconfig", data_dir);
+    return manager_run(&x, kubeconfig ? kubeconfig : path, elect);
+}

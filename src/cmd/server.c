@@ -1,0 +1,207 @@
+/* `ckube server`: a whole cluster in one process. apiserver, controller-manager and scheduler, and, unless --disable-agent, this machine as a node.
+ *
+ * The controllers and the scheduler reach the apiserver by direct calls under upstream's user names, each acting only while it holds its Lease, so that
+ * components of other processes may stand in for them. The identity in the Lease is this data folder's: after a crash the next process on it, which has the
+ * store's lock, goes on at once. Stops in the opposite order on SIGTERM and SIGINT; Pods run on and are adopted by the next start. */
+#include <malloc.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "apiserver/local_transport.h"
+#include "base/env.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "client/leader_election.h"
+#include "cmd/apiserver_command.h"
+#include "cmd/commands.h"
+#include "cmd/node.h"
+#include "controller/controller.h"
+#include "proxy/server.h"
+#include "scheduler/server.h"
+
+enum { BINDERS = 8, CONTROLLER_CLIENTS_MAX = 80 };
+
+struct server_flags {
+    const char *cluster_cidr, *controllers, *runtime_endpoint, *node_name, *node_ip, *cluster_dns;
+    bool disable_agent, allocate_node_cidrs;
+};
+
+struct named_client { const char *name; struct client *client; };
+
+struct server {
+    struct apiserver_command command;
+    struct server_flags flags;
+    struct arena *arena;
+    struct apiserver *apiserver;
+    char host[256], identity[300];
+    /* controllers */
+    struct client *controller_client;
+    struct controller_options controller_options;
+    struct controller_context cc;
+    struct controller_manager *controllers;
+    struct named_client clients[CONTROLLER_CLIENTS_MAX]; /* made on the election's thread alone */
+    size_t clients_len;
+    struct leader_election *controllers_election;
+    /* scheduler */
+    struct client *scheduler_client;
+    struct scheduler_config scheduler_config;
+    struct scheduler_server *scheduler;
+    struct leader_election *scheduler_election;
+    /* the node */
+    struct client *proxy_client;
+    struct node *node;
+    struct proxy_server *proxy;
+};
+
+static struct client *local_client(struct server *s, const char *user, const char *const *groups, const char *agent) {
+    return client_new(local_transport_new(s->apiserver, user, groups, agent));
+}
+
+/* ---- controllers ---- */
+
+/* Each controller is a ServiceAccount of its own, with the rights of its default role and no more. Upstream: --use-service-account-credentials. */
+static struct client *controller_client(struct controller_context *cc, const char *name) {
+    struct server *s = cc->client_for_data;
+    for (size_t i = 0; i < s->clients_len; i++)
+        if (str_eq(s->clients[i].name, name)) return s->clients[i].client;
+    static const char *const groups[] = {"system:serviceaccounts", "system:serviceaccounts:kube-system", NULL};
+    CHECK(s->clients_len < CONTROLLER_CLIENTS_MAX);
+    struct client *c = local_client(s, arena_printf(s->arena, "system:serviceaccount:kube-system:%s", name), groups, "kube-controller-manager");
+    s->clients[s->clients_len++] = (struct named_client){name, c};
+    return c;
+}
+
+static void controllers_lead(void *arg) {
+    struct server *s = arg;
+    _cleanup_status_ struct status err = STATUS_INIT;
+    s->cc.informers = informers_new(s->controller_client, env_real());
+    s->controllers = controller_manager_new(&s->cc, s->flags.controllers, &err);
+    CHECK(s->controllers); /* the list was checked at the start */
+    controller_manager_start(s->controllers);
+}
+
+static void controllers_lost(void *arg) {
+    struct server *s = arg;
+    controller_manager_stop(s->controllers);
+    informers_free(s->cc.informers);
+    s->controllers = NULL;
+    s->cc.informers = NULL;
+}
+
+static void start_controllers(struct server *s) {
+    struct controller_options *o = &s->controller_options;
+    *o = controller_options_default();
+    o->cluster_cidr[0] = s->flags.cluster_cidr;
+    o->service_cluster_ip_range[0] = s->command.options.service_cluster_ip_range;
+    o->allocate_node_cidrs = s->flags.allocate_node_cidrs;
+    o->root_ca_file = arena_printf(s->arena, "%s/tls/server-ca.crt", s->command.options.data_dir);
+    o->cluster_signing_cert_file = arena_printf(s->arena, "%s/tls/client-ca.crt", s->command.options.data_dir);
+    o->cluster_signing_key_file = arena_printf(s->arena, "%s/tls/client-ca.key", s->command.options.data_dir);
+    s->controller_client = local_client(s, "system:kube-controller-manager", NULL, "kube-controller-manager");
+    s->cc = (struct controller_context){.env = env_real(), .options = o, .client_for = controller_client, .client_for_data = s};
+    s->controllers_election = leader_election_start(s->controller_client, env_real(), &(struct leader_election_config){.name = "kube-controller-manager", .identity = s->identity,
+        .on_leading = controllers_lead, .on_lost = controllers_lost, .arg = s});
+}
+
+/* ---- scheduler ---- */
+
+static void scheduler_lead(void *arg) {
+    struct server *s = arg;
+    s->scheduler = scheduler_server_start(s->scheduler_client, env_real(), &s->scheduler_config, s->host);
+}
+
+static void scheduler_lost(void *arg) {
+    struct server *s = arg;
+    scheduler_server_stop(s->scheduler);
+    s->scheduler = NULL;
+}
+
+static void start_scheduler(struct server *s) {
+    s->scheduler_config = (struct scheduler_config){.binders = BINDERS};
+    s->scheduler_client = local_client(s, "system:kube-scheduler", NULL, "kube-scheduler");
+    s->scheduler_election = leader_election_start(s->scheduler_client, env_real(), &(struct leader_election_config){.name = "kube-scheduler", .identity = s->identity,
+        .on_leading = scheduler_lead, .on_lost = scheduler_lost, .arg = s});
+}
+
+/* ---- the node ---- */
+
+static int start_agent(struct server *s, struct status *reterr) {
+    const struct apiserver_options *o = &s->command.options;
+    const char *bind = o->bind_address;
+    struct node_options no = {.data_dir = o->data_dir, .runtime_endpoint = s->flags.runtime_endpoint,
+        .kubelet = {.api_host = str_eq(bind, "0.0.0.0") || str_eq(bind, "::") ? "127.0.0.1" : bind, .api_port = apiserver_port(s->apiserver), .node_name = s->flags.node_name,
+                    .node_ip = s->flags.node_ip, .cluster_dns = s->flags.cluster_dns}};
+    if (!(s->node = node_start(&no, reterr))) return -1;
+    s->proxy_client = local_client(s, "system:kube-proxy", NULL, "kube-proxy");
+    struct proxier_config pc = {.node_name = s->flags.node_name ? s->flags.node_name : s->host,
+        .rules = {.ipv4 = true, .ipv6 = true, .cluster_cidr = {s->flags.cluster_cidr}, .masquerade_pods = true}};
+    s->proxy = proxy_server_start(s->proxy_client, env_real(), &pc, reterr);
+    return s->proxy ? 0 : -1;
+}
+
+/* ---- life ---- */
+
+static void stop(struct server *s) {
+    proxy_server_stop(s->proxy);
+    node_stop(s->node);
+    leader_election_stop(s->scheduler_election);
+    leader_election_stop(s->controllers_election);
+    apiserver_free(s->apiserver);
+    /* Transports are named in requests until the server has gone. */
+    client_free(s->proxy_client);
+    client_free(s->scheduler_client);
+    client_free(s->controller_client);
+    for (size_t i = 0; i < s->clients_len; i++) client_free(s->clients[i].client);
+}
+
+static int run(struct server *s) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    command_block_signals();
+    mallopt(M_ARENA_MAX, 2); /* many threads that each do little: an arena each would be most of the memory */
+    gethostname(s->host, sizeof(s->host) - 1);
+    snprintf(s->identity, sizeof(s->identity), "%s_%s", s->host, s->command.options.data_dir);
+    s->apiserver = apiserver_command_start(&s->command, s->arena, &err);
+    if (!s->apiserver) {
+        log_error("%s", status_message(&err));
+        return 1;
+    }
+    start_controllers(s);
+    start_scheduler(s);
+    if (!s->flags.disable_agent && start_agent(s, &err) != 0) {
+        log_error("%s", status_message(&err));
+        stop(s);
+        return 1;
+    }
+    log_info("stopping on signal %d", command_wait_signal());
+    stop(s);
+    return 0;
+}
+
+int cmd_server(int argc, char **argv) {
+    struct server *s = calloc(1, sizeof(*s));
+    CHECK(s);
+    apiserver_command_init(&s->command);
+    s->flags = (struct server_flags){.cluster_cidr = "10.42.0.0/16", .allocate_node_cidrs = true};
+    const struct flag own[] = {
+        {.name = "disable-agent", .on = &s->flags.disable_agent, .help = "no kubelet and no kube-proxy here: a control plane alone, which needs no root"},
+        {.name = "cluster-cidr", .text = &s->flags.cluster_cidr, .help = "range of Pods' addresses (default: 10.42.0.0/16)"},
+        {.name = "allocate-node-cidrs", .on = &s->flags.allocate_node_cidrs, .help = "give each Node a part of it (default: true)"},
+        {.name = "controllers", .text = &s->flags.controllers, .help = "which controllers: \"*\", \"foo\", \"-foo\", by comma"},
+        {.name = "container-runtime-endpoint", .text = &s->flags.runtime_endpoint, .help = "socket of a runtime that runs already (default: a containerd of our own)"},
+        {.name = "node-name", .text = &s->flags.node_name, .help = "name of this node (default: the host's)"},
+        {.name = "node-ip", .text = &s->flags.node_ip, .help = "address of this node (default: of the default route)"},
+        {.name = "cluster-dns", .text = &s->flags.cluster_dns, .help = "address of the cluster's DNS"},
+    };
+    struct flag flags[APISERVER_FLAGS_MAX + ARRAY_LEN(own) + 1] = {0};
+    size_t n = apiserver_command_flags(&s->command, flags);
+    memcpy(flags + n, own, sizeof(own));
+    int parsed = flags_parse("server", flags, argc, argv), rc = parsed < 0 ? 2 : 0;
+    if (parsed == 0 && (rc = apiserver_command_check(&s->command, "server")) == 0) {
+        log_set_verbosity(s->command.verbosity);
+        s->arena = arena_new();
+        rc = run(s);
+        arena_free(s->arena);
+    }
+    free(s);
+    return rc;
+}

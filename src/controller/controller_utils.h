@@ -1,0 +1,53 @@
+/* What controllers of Pods have in common. Upstream: pkg/controller/controller_utils.go, controller_ref_manager.go, api/v1/pod. */
+#ifndef CKUBE_CONTROLLER_CONTROLLER_UTILS_H
+#define CKUBE_CONTROLLER_CONTROLLER_UTILS_H
+#include "api/pod_util.h"
+#include "api/selector.h"
+#include "controller/controller.h"
+
+/* ---- expectations ----
+ * What a controller has asked for and its cache has not shown yet: until then it must not act on the cache again, or it would make too many. A key's
+ * expectations are met when all creations and deletions were seen, or are forgotten after five minutes. Thread-safe. */
+struct expectations;
+struct expectations *expectations_new(struct env *env);
+void expectations_free(struct expectations *e);
+void expectations_expect_creations(struct expectations *e, const char *key, int n);
+/* pod_keys: the "namespace/name"s that will go; each counts once, however often its deletion is seen. */
+void expectations_expect_deletions(struct expectations *e, const char *key, const struct string_list *pod_keys);
+void expectations_creation_observed(struct expectations *e, const char *key);
+void expectations_deletion_observed(struct expectations *e, const char *key, const char *pod_key);
+bool expectations_satisfied(struct expectations *e, const char *key);
+void expectations_delete(struct expectations *e, const char *key);
+
+/* ---- owners ---- */
+const struct metav1_OwnerReference *controller_of(const void *obj);            /* the owner that controls it, or NULL */
+bool controlled_by(const void *obj, const void *owner);                        /* by UID */
+struct metav1_OwnerReference controller_ref(struct arena *a, const struct type_desc *type, const void *owner); /* controller and blockOwnerDeletion set */
+
+/* Adds (once) the index of Pods by their controller's UID, or "orphans/NAMESPACE" for those without one. Returns its number. Upstream: AddPodControllerIndexer. */
+int pods_index_by_controller(struct informer *pods);
+/* Appends the Pods that owner controls, and the orphans of its namespace, which it may want to adopt. */
+void pods_owned_or_orphaned(struct informer *pods, int by_controller, const void *owner, struct cached_list *ret);
+
+/* Claims what belongs to an owner: of `all` (in one namespace) those that it controls and that match its selector, and orphans that match, which are adopted
+ * (unless owner is being deleted; it is read again from the server before the first adoption). Controlled ones that match no longer are released. Upstream: ControllerRefManager.
+ * kind: of `all`. Appends references to *ret. */
+int controller_claim(struct controller *c, struct arena *a, const struct type_desc *owner_type, const void *owner, const struct selector *selector, const struct type_desc *type,
+                     const struct cached_list *all, struct cached_list *ret, struct status *reterr);
+
+/* ---- Pods ---- */
+/* Creates a Pod of a template, owned by owner, and records SuccessfulCreate or FailedCreate about owner. generate_name NULL: named NAME. */
+int pod_control_create(struct controller *c, const struct type_desc *owner_type, const void *owner, const struct corev1_PodTemplateSpec *template, const char *name,
+                       struct status *reterr);
+/* The Pod that such a template makes; callers may change it before they create it. */
+struct corev1_Pod *pod_from_template(struct arena *a, const struct type_desc *owner_type, const void *owner, const struct corev1_PodTemplateSpec *template);
+int pod_control_create_pod(struct controller *c, const struct type_desc *owner_type, const void *owner, const struct corev1_Pod *pod, struct status *reterr);
+/* Records SuccessfulDelete or FailedDelete; one that is gone already is an error with code 404 without an event. */
+int pod_control_delete(struct controller *c, const struct type_desc *owner_type, const void *owner, const struct corev1_Pod *pod, struct status *reterr);
+
+/* Which of two Pods of one owner goes first when there are too many: <0: a. Upstream: ActivePodsWithRanks. ranks: Pods of the same owner on its node. */
+int pod_deletion_order(const struct corev1_Pod *a, int rank_a, const struct corev1_Pod *b, int rank_b, int64_t now_s);
+
+/* The short hash of a template: upstream's form (eight to ten safe characters of FNV-32a), over our own encoding. collision_count < 0: none. */
+char *template_hash(struct arena *a, const struct corev1_PodTemplateSpec *template, int64_t collision_count);
+#endif

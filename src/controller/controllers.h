@@ -1,0 +1,12 @@
+/* Every controller, in the order in which they start. A new one is a file with a struct controller_desc and a line here. */
+#ifndef CKUBE_CONTROLLER_CONTROLLERS_H
+#define CKUBE_CONTROLLER_CONTROLLERS_H
+#include "controller/controller.h"
+
+#define CONTROLLERS_ALL \
+    CONTROLLER(replicaset)
+
+#define CONTROLLER(id) extern const struct controller_desc controller_##id;
+CONTROLLERS_ALL
+#undef CONTROLLER
+#endif
