@@ -260,7 +260,7 @@ int registry_update(struct api_request *r, const struct strategy *st, const char
         else store_put(r, st, obj, (int64_t)revision, &res);
         if (res.outcome == STORE_OK) return 0;
         if (res.outcome == STORE_FAILED) return failed(&res, reterr);
-        if (conditional) return status_conflict(reterr, st->group, st->resource, name, "the object has been modified; please apply your changes to the latest version and try again");
+        /* It changed meanwhile: once more from what is there now. A PUT with a resourceVersion fails then; a patch is applied anew. */
     }
     return status_conflict(reterr, st->group, st->resource, name, "the object has been modified; please apply your changes to the latest version and try again");
 }
