@@ -42,6 +42,7 @@ struct port_allocator *apiserver_node_ports(struct apiserver *s) { return s->nod
 struct upstream_tls *apiserver_kubelet_tls(struct apiserver *s) { return s->kubelet_tls; }
 struct upstream_tls *apiserver_insecure_tls(struct apiserver *s) { return s->insecure_tls; }
 struct openapi *apiserver_openapi(struct apiserver *s) { return s->openapi; }
+struct authenticator *apiserver_authenticator(struct apiserver *s) { return s->authenticator; }
 struct authorizer *apiserver_authorizer(struct apiserver *s) { return s->authorizer; }
 struct http_server *apiserver_http(struct apiserver *s) { return s->http; }
 int apiserver_port(const struct apiserver *s) { return http_server_port(s->http); }
@@ -146,7 +147,7 @@ static void handle(struct http_request *http, void *ctx) {
         return;
     }
     if (resource && known_group(r)) resource_request(r);
-    else if (resource || !handle_nonresource(r)) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
+    else if (resource || !(handle_openid(r) || handle_nonresource(r))) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
 }
 
 /* ---- life ---- */
