@@ -187,7 +187,7 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
         return NULL;
     }
     struct http_server_options ho = {.bind_address = options->bind_address, .port = options->secure_port, .cert_file = options->cert_file, .key_file = options->key_file,
-                                     .client_ca_file = options->client_ca_file, .body_bytes_max = BODY_BYTES_MAX, .handler = handle, .ctx = s};
+                                     .client_ca_file = options->client_ca_file, .more_client_ca_names_file = options->requestheader_client_ca_file, .body_bytes_max = BODY_BYTES_MAX, .handler = handle, .ctx = s};
     s->http = http_server_new(&ho, reterr);
     if (s->http) return s;
     destroy(s);
