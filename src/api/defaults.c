@@ -171,12 +171,6 @@ static void daemon_set(struct arena *a, void *obj) {
 
 /* ---- batch ---- */
 
-static void failure_policy(struct batchv1_PodFailurePolicy *p) {
-    if (!p) return;
-    LIST_FOREACH(r, &p->rules)
-        LIST_FOREACH(c, &r->onPodConditions) DEFAULT_STR(c->status, "True");
-}
-
 static void job_spec(struct arena *a, struct batchv1_JobSpec *s) {
     default_pod_spec(a, &s->template.spec);
     if (!s->completions.has && !s->parallelism.has) {
@@ -187,8 +181,9 @@ static void job_spec(struct arena *a, struct batchv1_JobSpec *s) {
     if (!s->backoffLimit.has) DEFAULT_OPT(s->backoffLimit, s->backoffLimitPerIndex.has ? INT32_MAX : 6);
     if (!s->completionMode) s->completionMode = "NonIndexed";
     DEFAULT_OPT(s->suspend, false);
-    DEFAULT_OPT(s->manualSelector, false);
-    failure_policy(s->podFailurePolicy);
+    if (s->podFailurePolicy)
+        LIST_FOREACH(r, &s->podFailurePolicy->rules)
+            LIST_FOREACH(c, &r->onPodConditions) DEFAULT_STR(c->status, "True");
     if (!s->podReplacementPolicy) s->podReplacementPolicy = s->podFailurePolicy ? "Failed" : "TerminatingOrFailed";
 }
 
@@ -205,7 +200,6 @@ static void cron_job(struct arena *a, void *obj) {
     DEFAULT_OPT(s->successfulJobsHistoryLimit, 3);
     DEFAULT_OPT(s->failedJobsHistoryLimit, 1);
     default_pod_spec(a, &s->jobTemplate.spec.template.spec); /* the Job's own defaults come when it is made */
-    failure_policy(s->jobTemplate.spec.podFailurePolicy);
 }
 
 /* ---- the smaller groups ---- */

@@ -6,8 +6,7 @@
 #include "cmd/flags.h"
 
 struct apiserver_command {
-    const char *advertise, *node_ports, *write_kubeconfig, *max_token_expiration;
-    bool anonymous, bootstrap_tokens, extend_tokens;
+    const char *advertise, *node_ports, *write_kubeconfig;
     int verbosity;
     struct apiserver_options options;
 };

@@ -4,8 +4,7 @@
 #include "controller/controller.h"
 
 #define CONTROLLERS_ALL \
-    CONTROLLER(replicaset) \
-    CONTROLLER(deployment)
+    CONTROLLER(replicaset)
 
 #define CONTROLLER(id) extern const struct controller_desc controller_##id;
 CONTROLLERS_ALL
