@@ -76,18 +76,9 @@ SPLIT_STATUS(cronjob, batchv1_CronJob)
 const struct strategy cronjob_strategy = {.group = "batch", .version = "v1", .resource = "cronjobs", .type = &batchv1_CronJob_desc, .flags = HAS_GENERATION, .prepare_create = cronjob_create, .prepare_update = cronjob_update,
     .prepare_status_update = cronjob_status};
 
-/* ---- the smaller groups ---- */
-
-const struct strategy lease_strategy = {.group = "coordination.k8s.io", .version = "v1", .resource = "leases", .type = &coordinationv1_Lease_desc, .flags = NO_UNCONDITIONAL_UPDATE};
-const struct strategy endpointslice_strategy = {.group = "discovery.k8s.io", .version = "v1", .resource = "endpointslices", .type = &discoveryv1_EndpointSlice_desc, .flags = HAS_GENERATION};
-SPLIT_STATUS(ingress, networkingv1_Ingress)
-const struct strategy ingress_strategy = {.group = "networking.k8s.io", .version = "v1", .resource = "ingresses", .type = &networkingv1_Ingress_desc, .storage_prefix = "/registry/ingress", .flags = HAS_GENERATION,
-    .prepare_create = ingress_create, .prepare_update = ingress_update, .prepare_status_update = ingress_status};
-const struct strategy priorityclass_strategy = {.group = "scheduling.k8s.io", .version = "v1", .resource = "priorityclasses", .type = &schedulingv1_PriorityClass_desc, .flags = HAS_GENERATION};
-
 const struct strategy *const special_strategies[] = {
     &configmap_strategy, &secret_strategy, &namespace_strategy, &node_strategy, &pod_strategy, &service_strategy, &endpoints_strategy, &event_strategy, &serviceaccount_strategy, &replicationcontroller_strategy,
     &podtemplate_strategy, &limitrange_strategy, &resourcequota_strategy, &persistentvolume_strategy, &persistentvolumeclaim_strategy, &deployment_strategy, &replicaset_strategy, &statefulset_strategy,
-    &daemonset_strategy, &controllerrevision_strategy, &job_strategy, &cronjob_strategy, &lease_strategy, &endpointslice_strategy, &ingress_strategy, &priorityclass_strategy, &role_strategy, &clusterrole_strategy,
+    &daemonset_strategy, &controllerrevision_strategy, &job_strategy, &cronjob_strategy, &role_strategy, &clusterrole_strategy,
     &rolebinding_strategy, &clusterrolebinding_strategy};
 const size_t special_strategies_len = ARRAY_LEN(special_strategies);
