@@ -1,7 +1,6 @@
 /* core/v1, apps/v1, batch/v1 and the smaller groups; Pods and their parts are in defaults_pod.c. */
 #include "api/defaults.h"
 #include <string.h>
-#include "api/defaults_groups.h"
 #include "api/defaults_pod.h"
 #include "base/str.h"
 
@@ -172,6 +171,12 @@ static void daemon_set(struct arena *a, void *obj) {
 
 /* ---- batch ---- */
 
+static void failure_policy(struct batchv1_PodFailurePolicy *p) {
+    if (!p) return;
+    LIST_FOREACH(r, &p->rules)
+        LIST_FOREACH(c, &r->onPodConditions) DEFAULT_STR(c->status, "True");
+}
+
 static void job_spec(struct arena *a, struct batchv1_JobSpec *s) {
     default_pod_spec(a, &s->template.spec);
     if (!s->completions.has && !s->parallelism.has) {
@@ -182,9 +187,8 @@ static void job_spec(struct arena *a, struct batchv1_JobSpec *s) {
     if (!s->backoffLimit.has) DEFAULT_OPT(s->backoffLimit, s->backoffLimitPerIndex.has ? INT32_MAX : 6);
     if (!s->completionMode) s->completionMode = "NonIndexed";
     DEFAULT_OPT(s->suspend, false);
-    if (s->podFailurePolicy)
-        LIST_FOREACH(r, &s->podFailurePolicy->rules)
-            LIST_FOREACH(c, &r->onPodConditions) DEFAULT_STR(c->status, "True");
+    DEFAULT_OPT(s->manualSelector, false);
+    failure_policy(s->podFailurePolicy);
     if (!s->podReplacementPolicy) s->podReplacementPolicy = s->podFailurePolicy ? "Failed" : "TerminatingOrFailed";
 }
 
@@ -201,6 +205,7 @@ static void cron_job(struct arena *a, void *obj) {
     DEFAULT_OPT(s->successfulJobsHistoryLimit, 3);
     DEFAULT_OPT(s->failedJobsHistoryLimit, 1);
     default_pod_spec(a, &s->jobTemplate.spec.template.spec); /* the Job's own defaults come when it is made */
+    failure_policy(s->jobTemplate.spec.podFailurePolicy);
 }
 
 /* ---- the smaller groups ---- */
@@ -261,6 +266,12 @@ static void endpoint_slice(struct arena *a UNUSED, void *obj) {
     }
 }
 
+
+static void scaler(struct arena *a UNUSED, void *obj) {
+    struct autoscalingv2_HorizontalPodAutoscaler *h = obj;
+    DEFAULT_OPT(h->spec.minReplicas, 1);
+}
+
 void object_set_defaults(struct arena *a, const struct type_desc *type, void *obj) {
     static const struct { const struct type_desc *type; void (*fn)(struct arena *, void *); } table[] = {
         {&corev1_Pod_desc, pod}, {&corev1_PodTemplate_desc, pod_template}, {&corev1_Service_desc, service}, {&corev1_ReplicationController_desc, replication_controller},
@@ -270,8 +281,8 @@ void object_set_defaults(struct arena *a, const struct type_desc *type, void *ob
         {&batchv1_Job_desc, job}, {&batchv1_CronJob_desc, cron_job}, {&rbacv1_RoleBinding_desc, role_binding}, {&rbacv1_ClusterRoleBinding_desc, role_binding},
         {&storagev1_StorageClass_desc, storage_class}, {&storagev1_CSIDriver_desc, csi_driver}, {&schedulingv1_PriorityClass_desc, priority_class},
         {&networkingv1_IngressClass_desc, ingress_class}, {&networkingv1_NetworkPolicy_desc, network_policy}, {&discoveryv1_EndpointSlice_desc, endpoint_slice},
+        {&autoscalingv2_HorizontalPodAutoscaler_desc, scaler},
     };
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
         if (table[i].type == type) table[i].fn(a, obj);
-    default_group_object(a, type, obj);
 }

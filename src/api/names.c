@@ -51,6 +51,20 @@ void name_dns1123_subdomain(struct arena *a, const char *v, struct string_list *
                      "'example.com', regex used for validation is '" LABEL_FORM "(\\." LABEL_FORM ")*')");
 }
 
+void name_dns1123_subdomain_with_underscore(struct arena *a, const char *v, struct string_list *msgs) {
+    bool ok = *v != 0;
+    if (strlen(v) > 253) too_long(a, msgs, 253);
+    for (const char *p = v; ok && *p;) {
+        size_t len = strcspn(p, "."), word = strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789-_"), first = p[0] == '_';
+        ok = len > first && word == len && lower_alnum(p[first]) && lower_alnum(p[len - 1]);
+        p += len + (p[len] == '.');
+        if (ok && p[-1] == '.' && !*p) ok = false;
+    }
+    if (!ok)
+        say(a, msgs, "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. "
+                     "'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')");
+}
+
 void name_wildcard_dns1123_subdomain(struct arena *a, const char *v, struct string_list *msgs) {
     if (strlen(v) > 253) too_long(a, msgs, 253);
     if (!str_has_prefix(v, "*.") || !dns_subdomain_form(v + 2))

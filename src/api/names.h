@@ -9,6 +9,7 @@
 
 void name_dns1123_label(struct arena *a, const char *value, struct string_list *msgs);
 void name_dns1123_subdomain(struct arena *a, const char *value, struct string_list *msgs);
+void name_dns1123_subdomain_with_underscore(struct arena *a, const char *value, struct string_list *msgs);
 void name_dns1035_label(struct arena *a, const char *value, struct string_list *msgs);
 void name_qualified(struct arena *a, const char *value, struct string_list *msgs);       /* label and annotation keys */
 void name_label_value(struct arena *a, const char *value, struct string_list *msgs);

@@ -15,7 +15,12 @@ struct apiserver_options {
     const char *service_cluster_ip_range;   /* "10.96.0.0/16" */
     int node_port_min, node_port_max;
     const char *token_file;                  /* static tokens, or NULL */
-    const char *service_account_key_file, *service_account_issuer;
+    const char *service_account_key_file;    /* of keys that check tokens, commas; NULL: the signing key */
+    const char *service_account_signing_key_file, *service_account_issuer, *service_account_jwks_uri, *api_audiences;
+    int service_account_max_token_expiration_s;
+    bool no_extended_token_expiration, no_anonymous_auth, no_bootstrap_token_auth;
+    const char *requestheader_client_ca_file, *requestheader_allowed_names, *requestheader_username_headers, *requestheader_uid_headers, *requestheader_group_headers, *requestheader_extra_headers_prefix;
+    const char *advertise_address;
     const char *authorization_mode;          /* "Node,RBAC"; NULL: that */
     struct env *env;
 };
@@ -32,6 +37,7 @@ struct watch_hub *apiserver_watch_hub(struct apiserver *s);
 struct ip_allocator *apiserver_cluster_ips(struct apiserver *s);
 struct port_allocator *apiserver_node_ports(struct apiserver *s);
 struct openapi *apiserver_openapi(struct apiserver *s);
+struct authenticator *apiserver_authenticator(struct apiserver *s);
 struct authorizer *apiserver_authorizer(struct apiserver *s);
 struct upstream_tls *apiserver_kubelet_tls(struct apiserver *s);  /* how to speak to kubelets */
 struct upstream_tls *apiserver_insecure_tls(struct apiserver *s); /* and to Pods and Services that are proxied to by https: upstream does not verify them */

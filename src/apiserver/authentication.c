@@ -1,5 +1,6 @@
 #include "apiserver/authentication.h"
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,9 @@ struct token { char *token, *name, *uid, *groups; };
 struct authenticator {
     struct arena *arena;
     struct { struct token *items; size_t len; } tokens;
+    struct service_account_tokens *accounts;
+    struct front_proxy *proxy;
+    bool no_anonymous, no_bootstrap_tokens;
 };
 
 /* Static tokens: "token,user,uid,\"group1,group2\"" a line. */
@@ -28,31 +32,44 @@ static void read_token_line(struct authenticator *a, char *line) {
     *LIST_PUSH(a->arena, &a->tokens) = (struct token){arena_strdup(a->arena, fields[0]), arena_strdup(a->arena, fields[1]), arena_strdup(a->arena, fields[2]), arena_strdup(a->arena, fields[3])};
 }
 
-struct authenticator *authenticator_new(const struct apiserver_options *options, struct status *reterr) {
-    struct authenticator *a = calloc(1, sizeof(*a));
-    CHECK(a);
-    a->arena = arena_new();
-    if (!options->token_file) return a;
-    FILE *f = fopen(options->token_file, "re");
+static int read_token_file(struct authenticator *a, const char *file, struct status *reterr) {
+    FILE *f = fopen(file, "re");
     char line[4096];
-    if (!f) {
-        status_errno(reterr, options->token_file);
-        authenticator_free(a);
-        return NULL;
-    }
+    if (!f) return status_errno(reterr, file);
     while (fgets(line, sizeof(line), f)) {
         line[strcspn(line, "\r\n")] = 0;
         if (*line && *line != '#') read_token_line(a, line);
     }
     fclose(f);
-    return a;
+    return 0;
+}
+
+struct authenticator *authenticator_new(const struct apiserver_options *o, struct status *reterr) {
+    struct authenticator *a = calloc(1, sizeof(*a));
+    CHECK(a);
+    a->arena = arena_new();
+    a->no_anonymous = o->no_anonymous_auth;
+    a->no_bootstrap_tokens = o->no_bootstrap_token_auth;
+    struct service_account_tokens_options accounts = {.signing_key_file = o->service_account_signing_key_file, .key_files = o->service_account_key_file, .issuers = o->service_account_issuer,
+        .audiences = o->api_audiences, .no_extended_expiration = o->no_extended_token_expiration, .max_expiration_s = o->service_account_max_token_expiration_s};
+    bool ok = (!o->token_file || read_token_file(a, o->token_file, reterr) == 0) && (a->accounts = service_account_tokens_new(&accounts, reterr));
+    if (ok && o->requestheader_client_ca_file) ok = (a->proxy = front_proxy_new(o, reterr)) != NULL;
+    if (ok) return a;
+    authenticator_free(a);
+    return NULL;
 }
 
 void authenticator_free(struct authenticator *a) {
     if (!a) return;
+    service_account_tokens_free(a->accounts);
+    front_proxy_free(a->proxy);
     arena_free(a->arena);
     free(a);
 }
+
+struct service_account_tokens *authenticator_service_accounts(struct authenticator *a) { return a->accounts; }
+
+/* ---- certificates ---- */
 
 static char *name_entry(struct arena *a, X509_NAME *name, int at) {
     unsigned char *utf8 = NULL;
@@ -62,43 +79,87 @@ static char *name_entry(struct arena *a, X509_NAME *name, int at) {
     return copy;
 }
 
+/* The last common name and every organization, as Go reads a subject; and which certificate it was. */
 static bool by_certificate(struct api_request *r) {
-    if (!r->http->peer_cert) return false;
-    X509_NAME *subject = X509_get_subject_name(r->http->peer_cert);
-    int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+    X509 *cert = r->http->peer_cert;
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    int at = -1;
+    if (!cert) return false;
+    X509_NAME *subject = X509_get_subject_name(cert);
+    for (int i = -1; (i = X509_NAME_get_index_by_NID(subject, NID_commonName, i)) >= 0;) at = i;
     if (at < 0) return false;
-    r->user.name = name_entry(r->arena, subject, at);
-    for (int i = -1; (i = X509_NAME_get_index_by_NID(subject, NID_organizationName, i)) >= 0;) string_list_push(r->arena, &r->user.groups, name_entry(r->arena, subject, i));
-    return !str_empty(r->user.name);
+    struct user_info u = {.name = name_entry(r->arena, subject, at)};
+    for (int i = -1; (i = X509_NAME_get_index_by_NID(subject, NID_organizationName, i)) >= 0;) string_list_push(r->arena, &u.groups, str_or(name_entry(r->arena, subject, i), ""));
+    if (str_empty(u.name)) return false;
+    if (X509_digest(cert, EVP_sha256(), sum, &len) == 1) {
+        char *hex = arena_alloc(r->arena, 11 + 2 * len + 1);
+        memcpy(hex, "X509SHA256=", 11);
+        for (unsigned i = 0; i < len; i++) {
+            hex[11 + 2 * i] = "0123456789abcdef"[sum[i] >> 4];
+            hex[12 + 2 * i] = "0123456789abcdef"[sum[i] & 15];
+        }
+        struct string_list_map_entry *e = LIST_PUSH(r->arena, &u.extra);
+        e->key = "authentication.kubernetes.io/credential-id";
+        string_list_push(r->arena, &e->value, hex);
+    }
+    r->user = u;
+    return true;
 }
 
-static bool by_token(struct authenticator *a, struct api_request *r, const char *token) {
+/* ---- tokens ---- */
+
+static bool by_static_token(struct authenticator *a, struct arena *arena, const char *token, struct user_info *ret) {
     const struct token *found = NULL;
     for (size_t i = 0; i < a->tokens.len; i++) { /* all are compared, in constant time each */
         const struct token *t = &a->tokens.items[i];
         if (strlen(t->token) == strlen(token) && CRYPTO_memcmp(t->token, token, strlen(token)) == 0) found = t;
     }
     if (!found) return false;
-    r->user.name = found->name;
-    r->user.uid = found->uid;
+    *ret = (struct user_info){.name = found->name, .uid = found->uid};
     for (const char *p = str_or(found->groups, ""); *p;) {
         size_t len = strcspn(p, ",");
-        if (len) string_list_push(r->arena, &r->user.groups, arena_strndup(r->arena, p, len));
+        if (len) string_list_push(arena, &ret->groups, arena_strndup(arena, p, len));
         p += len + (p[len] == ',');
     }
     return true;
 }
 
+/* A token that says nothing of audiences is for this apiserver. */
+static enum token_outcome for_audiences(struct authenticator *a, struct arena *arena, const struct string_list *wanted, struct token_verdict *ret) {
+    const struct string_list *own = service_account_audiences(a->accounts);
+    for (size_t i = 0; i < own->len; i++)
+        if (!wanted || string_list_has(wanted, own->items[i])) string_list_push(arena, &ret->audiences, own->items[i]);
+    return ret->audiences.len ? TOKEN_GOOD : TOKEN_NOT_OURS;
+}
+
+enum token_outcome authenticate_token(struct authenticator *a, struct api_request *r, const char *token, const struct string_list *wanted, struct token_verdict *ret) {
+    struct store *store = apiserver_store(r->server);
+    int64_t now_s = env_now_s(apiserver_env(r->server));
+    *ret = (struct token_verdict){0};
+    if (by_static_token(a, r->arena, token, &ret->user)) return for_audiences(a, r->arena, wanted, ret);
+    enum token_outcome o = service_account_authenticate(a->accounts, store, now_s, r->arena, token, wanted, ret);
+    if (o == TOKEN_NOT_OURS && !a->no_bootstrap_tokens && bootstrap_token_authenticate(store, now_s, r->arena, token, &ret->user) == TOKEN_GOOD) return for_audiences(a, r->arena, wanted, ret);
+    return o;
+}
+
+static bool by_token(struct authenticator *a, struct api_request *r, const char *token) {
+    struct token_verdict v;
+    if (authenticate_token(a, r, token, NULL, &v) != TOKEN_GOOD) return false;
+    r->user = v.user;
+    return true;
+}
+
 int authenticate(struct authenticator *a, struct api_request *r, struct status *reterr) {
     const char *auth = http_request_header(r->http, "Authorization");
-    bool bearer = auth && strncasecmp(auth, "Bearer ", 7) == 0, ok = by_certificate(r);
+    bool bearer = auth && strncasecmp(auth, "Bearer ", 7) == 0, ok = (a->proxy && front_proxy_authenticate(a->proxy, r)) || by_certificate(r);
     if (!ok && bearer) ok = by_token(a, r, auth + 7 + strspn(auth + 7, " "));
-    if (!ok && (bearer || r->http->peer_cert_invalid)) return status_set(reterr, 401, REASON_UNAUTHORIZED, "Unauthorized");
+    if (!ok && (bearer || r->http->peer_cert_invalid || a->no_anonymous)) return status_set(reterr, 401, REASON_UNAUTHORIZED, "Unauthorized");
     if (!ok) {
-        r->user.name = "system:anonymous";
+        r->user = (struct user_info){.name = "system:anonymous"};
         string_list_push(r->arena, &r->user.groups, "system:unauthenticated");
         return 0;
     }
-    if (!string_list_has(&r->user.groups, "system:authenticated")) string_list_push(r->arena, &r->user.groups, "system:authenticated");
+    if (!string_list_has(&r->user.groups, "system:authenticated") && !string_list_has(&r->user.groups, "system:unauthenticated")) string_list_push(r->arena, &r->user.groups, "system:authenticated");
     return 0;
 }

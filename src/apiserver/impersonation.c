@@ -34,7 +34,7 @@ struct wanted {
     bool any;
 };
 
-static void add_extra(struct arena *a, struct string_list_map *extra, const char *key, const char *value) {
+void user_add_extra(struct arena *a, struct string_list_map *extra, const char *key, const char *value) {
     for (size_t i = 0; i < extra->len; i++)
         if (strcmp(extra->items[i].key, key) == 0) {
             string_list_push(a, &extra->items[i].value, value);
@@ -67,7 +67,7 @@ static struct wanted read_headers(struct api_request *r) {
         if (strcasecmp(h->name, "Impersonate-User") == 0) w.user = w.user ? w.user : h->value;
         else if (strcasecmp(h->name, "Impersonate-Uid") == 0) w.uid = w.uid ? w.uid : h->value;
         else if (strcasecmp(h->name, "Impersonate-Group") == 0) string_list_push(r->arena, &w.groups, h->value);
-        else if (strncasecmp(h->name, extra_header, strlen(extra_header)) == 0) add_extra(r->arena, &w.extra, extra_key(r->arena, h->name), h->value);
+        else if (strncasecmp(h->name, extra_header, strlen(extra_header)) == 0) user_add_extra(r->arena, &w.extra, extra_key(r->arena, h->name), h->value);
     }
     w.any = !str_empty(w.user) || !str_empty(w.uid) || w.groups.len || w.extra.len;
     return w;

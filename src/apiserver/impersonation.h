@@ -11,4 +11,6 @@ int impersonate(struct api_request *r, struct status *reterr);
 bool service_account_split(struct arena *a, const char *user, const char **ret_namespace, const char **ret_name);
 /* Adds system:serviceaccounts and system:serviceaccounts:NS. */
 void service_account_groups(struct arena *a, const char *namespace, struct string_list *groups);
+/* One more value of an extra key; the map stays sorted. */
+void user_add_extra(struct arena *a, struct string_list_map *extra, const char *key, const char *value);
 #endif

@@ -47,7 +47,7 @@ static int store_put(struct api_request *r, const struct strategy *st, struct ob
     _cleanup_buf_ struct buf out = BUF_INIT;
     size_t rv_offset;
     object_set_type_meta(r->arena, st->type, obj);
-    object_drop_empty(st->type, obj);
+    object_set_defaults(r->arena, st->type, obj); /* upstream defaults what it reads from its store: a strategy may have left something to default */
     object_encode_stored(st->type, obj, &out, &rv_offset);
     bool event = st->type == &corev1_Event_desc;
     struct store_op op = {.key = storage_key(r->arena, st, r->rd && !r->rd->namespaced ? NULL : obj->metadata.namespace, obj->metadata.name),
@@ -64,7 +64,7 @@ static int failed(struct store_result *res, struct status *reterr) {
 }
 
 static int invalid(const struct strategy *st, const struct field_errors *errs, const char *name, struct status *reterr) {
-    return field_errors_status(errs, st->type->group, st->type->kind, name, reterr);
+    return field_errors_status(errs, st->group, st->type->kind, name, reterr);
 }
 
 static void generate_name(struct api_request *r, struct object *obj) {
@@ -77,7 +77,7 @@ static void generate_name(struct api_request *r, struct object *obj) {
 static void fill_system_fields(struct api_request *r, struct object *obj) {
     char uuid[37];
     env_uuid(apiserver_env(r->server), uuid);
-    if (str_empty(obj->metadata.uid)) obj->metadata.uid = arena_strdup(r->arena, uuid); /* a strategy may have needed one before (Job) */
+    obj->metadata.uid = arena_strdup(r->arena, uuid);
     obj->metadata.creationTimestamp = time_from_s(env_now_s(apiserver_env(r->server)));
     obj->metadata.selfLink = NULL;
 }
@@ -102,9 +102,9 @@ static int before_create(struct api_request *r, const struct strategy *st, struc
     if (r->rd && r->rd->namespaced) m->namespace = r->namespace;
     else m->namespace = NULL;
     if (st->flags & HAS_GENERATION) m->generation = 1;
-    if (st->prepare_create) st->prepare_create(r, obj);
     fill_system_fields(r, obj);
     if (str_empty(m->name) && !str_empty(m->generateName)) generate_name(r, obj);
+    if (st->prepare_create) st->prepare_create(r, obj);
     return 0;
 }
 
@@ -261,7 +261,7 @@ int registry_update(struct api_request *r, const struct strategy *st, const char
         else store_put(r, st, obj, (int64_t)revision, &res);
         if (res.outcome == STORE_OK) return 0;
         if (res.outcome == STORE_FAILED) return failed(&res, reterr);
-        if (conditional) return status_conflict(reterr, st->group, st->resource, name, "the object has been modified; please apply your changes to the latest version and try again");
+        /* It changed meanwhile: once more from what is there now. A PUT with a resourceVersion fails then; a patch is applied anew. */
     }
     return status_conflict(reterr, st->group, st->resource, name, "the object has been modified; please apply your changes to the latest version and try again");
 }
@@ -327,7 +327,6 @@ int registry_delete(struct api_request *r, const struct strategy *st, const char
         if (registry_get(r, st, namespace, name, &current, &revision, reterr) != 0) return -1;
         struct object *old = current, *obj = object_copy(r->arena, st->type, current);
         if (check_preconditions(st, obj, options, reterr) != 0) return -1;
-        if (st->check_delete && st->check_delete(r, obj, reterr) != 0) return -1;
         if (admission_validate(r, st, ADMIT_DELETE, NULL, old, &(struct write_options){.dry_run = dry_run}, reterr) != 0) return -1;
         int64_t grace = options->gracePeriodSeconds.has ? options->gracePeriodSeconds.value : -1;
         bool graceful = st->check_graceful_delete && st->check_graceful_delete(r, obj, &grace);

@@ -42,6 +42,7 @@ struct port_allocator *apiserver_node_ports(struct apiserver *s) { return s->nod
 struct upstream_tls *apiserver_kubelet_tls(struct apiserver *s) { return s->kubelet_tls; }
 struct upstream_tls *apiserver_insecure_tls(struct apiserver *s) { return s->insecure_tls; }
 struct openapi *apiserver_openapi(struct apiserver *s) { return s->openapi; }
+struct authenticator *apiserver_authenticator(struct apiserver *s) { return s->authenticator; }
 struct authorizer *apiserver_authorizer(struct apiserver *s) { return s->authorizer; }
 struct http_server *apiserver_http(struct apiserver *s) { return s->http; }
 int apiserver_port(const struct apiserver *s) { return http_server_port(s->http); }
@@ -113,6 +114,12 @@ static void resource_request(struct api_request *r) {
             return;
         }
     }
+    if (strcmp(r->strategy->version, r->version) != 0) {
+        _cleanup_status_ struct status err = STATUS_INIT;
+        status_set(&err, 501, "NotImplemented", "%s in version %s is not implemented by this server yet: use %s", r->resource, r->version, r->strategy->version);
+        respond_status(r, &err);
+        return;
+    }
     run_verb(r);
 }
 
@@ -140,7 +147,7 @@ static void handle(struct http_request *http, void *ctx) {
         return;
     }
     if (resource && known_group(r)) resource_request(r);
-    else if (resource || !handle_nonresource(r)) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
+    else if (resource || !(handle_openid(r) || handle_nonresource(r))) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
 }
 
 /* ---- life ---- */
@@ -180,7 +187,7 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
         return NULL;
     }
     struct http_server_options ho = {.bind_address = options->bind_address, .port = options->secure_port, .cert_file = options->cert_file, .key_file = options->key_file,
-                                     .client_ca_file = options->client_ca_file, .body_bytes_max = BODY_BYTES_MAX, .handler = handle, .ctx = s};
+                                     .client_ca_file = options->client_ca_file, .more_client_ca_names_file = options->requestheader_client_ca_file, .body_bytes_max = BODY_BYTES_MAX, .handler = handle, .ctx = s};
     s->http = http_server_new(&ho, reterr);
     if (s->http) return s;
     destroy(s);

@@ -3,6 +3,7 @@
 #include "api/time.h"
 #include "apiserver/access_review.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/authentication.h"
 #include "apiserver/handlers.h"
 #include "apiserver/pod_subresources.h"
 #include "apiserver/registry/strategies.h"
@@ -185,6 +186,7 @@ bool handle_subresource(struct api_request *r) {
     else if (str_eq(r->resource, "pods") && handle_pod_subresource(r)) return true;
     else if (str_eq(sub, "scale") && r->strategy) handle_scale(r);
     else if (str_eq(r->resource, "namespaces") && str_eq(sub, "finalize")) handle_finalize(r);
-    else return handle_access_review(r);
+    else if (str_eq(r->resource, "serviceaccounts") && str_eq(sub, "token")) handle_token_request(r);
+    else return handle_access_review(r) || handle_authentication_review(r);
     return true;
 }

@@ -10,7 +10,7 @@
 #include "cmd/pki.h"
 
 void apiserver_command_init(struct apiserver_command *c) {
-    *c = (struct apiserver_command){.node_ports = "30000-32767",
+    *c = (struct apiserver_command){.node_ports = "30000-32767", .anonymous = true, .bootstrap_tokens = true, .extend_tokens = true,
         .options = {.data_dir = "/var/lib/ckube", .bind_address = "0.0.0.0", .secure_port = 6443, .service_cluster_ip_range = "10.43.0.0/16"}};
 }
 
@@ -32,6 +32,21 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "token-auth-file", .text = &o->token_file, .help = "static tokens: token,user,uid,\"group1,group2\""},
         {.name = "write-kubeconfig", .text = &c->write_kubeconfig, .help = "where else to write the admin's kubeconfig"},
         {.name = "authorization-mode", .text = &o->authorization_mode, .help = "authorizers in their order, of Node, RBAC, AlwaysAllow, AlwaysDeny (default: Node,RBAC)"},
+        {.name = "anonymous-auth", .on = &c->anonymous, .help = "requests without credentials are system:anonymous's (default true)"},
+        {.name = "enable-bootstrap-token-auth", .on = &c->bootstrap_tokens, .help = "Secrets of type bootstrap.kubernetes.io/token authenticate (default true)"},
+        {.name = "service-account-key-file", .text = &o->service_account_key_file, .help = "keys that check ServiceAccounts' tokens, commas between files (default: the signing key)"},
+        {.name = "service-account-signing-key-file", .text = &o->service_account_signing_key_file, .help = "private key that signs ServiceAccounts' tokens (default: our own)"},
+        {.name = "service-account-issuer", .text = &o->service_account_issuer, .help = "issuer of ServiceAccounts' tokens, then others that are accepted, commas (default: https://kubernetes.default.svc.cluster.local)"},
+        {.name = "service-account-jwks-uri", .text = &o->service_account_jwks_uri, .help = "where the discovery document says that the keys are"},
+        {.name = "service-account-max-token-expiration", .text = &c->max_token_expiration, .help = "longest life of a token, as 48h (default: no limit)"},
+        {.name = "service-account-extend-token-expiration", .on = &c->extend_tokens, .help = "Pods' tokens of an hour live for a year (default true)"},
+        {.name = "api-audiences", .text = &o->api_audiences, .help = "what tokens for this server name as their audience, commas (default: the issuer)"},
+        {.name = "requestheader-client-ca-file", .text = &o->requestheader_client_ca_file, .help = "authority of front proxies' certificates"},
+        {.name = "requestheader-allowed-names", .text = &o->requestheader_allowed_names, .help = "common names of front proxies, commas (default: any)"},
+        {.name = "requestheader-username-headers", .text = &o->requestheader_username_headers, .help = "headers with the user's name (default: X-Remote-User)"},
+        {.name = "requestheader-uid-headers", .text = &o->requestheader_uid_headers, .help = "headers with the user's uid (default: X-Remote-Uid)"},
+        {.name = "requestheader-group-headers", .text = &o->requestheader_group_headers, .help = "headers with the user's groups (default: X-Remote-Group)"},
+        {.name = "requestheader-extra-headers-prefix", .text = &o->requestheader_extra_headers_prefix, .help = "how headers with more about the user begin (default: X-Remote-Extra-)"},
         {.name = "v", .number = &c->verbosity, .help = "log verbosity"},
     };
     static_assert(ARRAY_LEN(flags) <= APISERVER_FLAGS_MAX, "room for all flags");
@@ -44,7 +59,25 @@ static bool parse_range(const char *text, int *min, int *max) {
     return sscanf(text, "%d-%d", min, max) == 2 && *min > 0 && *max >= *min && *max < 65536;
 }
 
+/* "48h", "90m", "7200s" */
+static bool parse_hours(const char *text, int *ret_s) {
+    char *end;
+    long n = strtol(text, &end, 10), unit = strcmp(end, "h") == 0 || strcmp(end, "h0m0s") == 0 ? 3600 : strcmp(end, "m") == 0 ? 60 : strcmp(end, "s") == 0 ? 1 : 0;
+    if (end == text || !unit || n <= 0 || n > INT32_MAX / unit || n * unit < 3600) return false;
+    *ret_s = (int)(n * unit);
+    return true;
+}
+
 int apiserver_command_check(struct apiserver_command *c, const char *command) {
+    struct apiserver_options *o = &c->options;
+    o->no_anonymous_auth = !c->anonymous;
+    o->no_bootstrap_token_auth = !c->bootstrap_tokens;
+    o->no_extended_token_expiration = !c->extend_tokens;
+    o->advertise_address = c->advertise ? c->advertise : o->bind_address;
+    if (c->max_token_expiration && !parse_hours(c->max_token_expiration, &o->service_account_max_token_expiration_s)) {
+        fprintf(stderr, "ckube %s: --service-account-max-token-expiration: \"%s\" is no duration of an hour or more\n", command, c->max_token_expiration);
+        return 2;
+    }
     if (parse_range(c->node_ports, &c->options.node_port_min, &c->options.node_port_max)) return 0;
     fprintf(stderr, "ckube %s: --service-node-port-range: \"%s\" is no range\n", command, c->node_ports);
     return 2;
@@ -72,6 +105,7 @@ static void default_files(struct apiserver_options *o, struct arena *a) {
         o->kubelet_client_cert_file = arena_printf(a, "%s/tls/apiserver-kubelet-client.crt", o->data_dir);
         o->kubelet_client_key_file = arena_printf(a, "%s/tls/apiserver-kubelet-client.key", o->data_dir);
     }
+    if (!o->service_account_signing_key_file) o->service_account_signing_key_file = arena_printf(a, "%s/tls/service-account.key", o->data_dir);
     if (!o->client_ca_file) o->client_ca_file = arena_printf(a, "%s/tls/client-ca.crt", o->data_dir);
 }
 

@@ -90,6 +90,12 @@ void expectations_delete(struct expectations *e, const char *key) {
     pthread_mutex_unlock(&e->mutex);
 }
 
+bool status_has_cause(const struct status *s, const char *type) {
+    for (size_t i = 0; i < s->causes_len; i++)
+        if (str_eq(s->causes[i].type, type)) return true;
+    return false;
+}
+
 /* ---- owners ---- */
 
 const struct metav1_OwnerReference *controller_of(const void *obj) {
@@ -244,7 +250,7 @@ int pod_control_create_pod(struct controller *c, const struct type_desc *owner_t
     if (pod->metadata.labels.len == 0) return status_internal(reterr, "unable to create pods, no labels");
     if (client_create(c->client, a, &corev1_Pod_desc, pod, &made, &err) != 0) {
         /* In a namespace that is going away nothing more can be made: that is no news. */
-        if (!(err.causes_len && str_eq(err.causes[0].type, "NamespaceTerminating"))) event_record(c->events, owner_type, owner, EVENT_WARNING, "FailedCreate", "Error creating: %s", status_message(&err));
+        if (!status_has_cause(&err, "NamespaceTerminating")) event_record(c->events, owner_type, owner, EVENT_WARNING, "FailedCreate", "Error creating: %s", status_message(&err));
         if (reterr) status_copy(reterr, &err);
         return -1;
     }

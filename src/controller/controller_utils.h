@@ -19,6 +19,9 @@ void expectations_deletion_observed(struct expectations *e, const char *key, con
 bool expectations_satisfied(struct expectations *e, const char *key);
 void expectations_delete(struct expectations *e, const char *key);
 
+/* Upstream: apierrors.HasStatusCause. */
+bool status_has_cause(const struct status *s, const char *type);
+
 /* ---- owners ---- */
 const struct metav1_OwnerReference *controller_of(const void *obj);            /* the owner that controls it, or NULL */
 bool controlled_by(const void *obj, const void *owner);                        /* by UID */

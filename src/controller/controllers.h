@@ -4,7 +4,8 @@
 #include "controller/controller.h"
 
 #define CONTROLLERS_ALL \
-    CONTROLLER(replicaset)
+    CONTROLLER(replicaset) \
+    CONTROLLER(deployment)
 
 #define CONTROLLER(id) extern const struct controller_desc controller_##id;
 CONTROLLERS_ALL

@@ -127,13 +127,11 @@ static void batch_fail(struct batch *b, struct status *err) {
     pthread_mutex_unlock(&b->mutex);
 }
 
-static bool namespace_terminating(const struct status *err) { return err->causes_len && str_eq(err->causes[0].type, "NamespaceTerminating"); }
-
 static int create_one(void *arg, size_t i UNUSED) {
     struct batch *b = arg;
     _cleanup_status_ struct status err = STATUS_INIT;
     if (pod_control_create(b->rc->c, &appsv1_ReplicaSet_desc, b->set, &b->set->spec.template, NULL, &err) == 0) return 0;
-    if (namespace_terminating(&err)) return 0; /* nothing can be made there any more: neither an error nor a reason to try again */
+    if (status_has_cause(&err, "NamespaceTerminating")) return 0; /* nothing can be made there any more: neither an error nor a reason to try again */
     batch_fail(b, &err);
     return -1;
 }

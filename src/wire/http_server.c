@@ -117,12 +117,18 @@ static void set_defaults(struct http_server_options *o) {
     if (!o->stall_timeout_ms) o->stall_timeout_ms = 60000;
 }
 
+/* Go's clients show their certificate only to a server that names its authority. */
+static void name_more_authorities(const struct http_server *s, SSL_CTX *tls) {
+    if (tls && s->options.more_client_ca_names_file) SSL_add_file_cert_subjects_to_stack(SSL_CTX_get_client_CA_list(tls), s->options.more_client_ca_names_file);
+}
+
 struct http_server *http_server_new(const struct http_server_options *options, struct status *reterr) {
     struct http_server *s = calloc(1, sizeof(*s));
     CHECK(s);
     s->options = *options;
     set_defaults(&s->options);
     if (options->cert_file) s->tls = tls_server_context(options->cert_file, options->key_file, options->client_ca_file, reterr);
+    name_more_authorities(s, s->tls);
     s->listen_fd = options->cert_file && !s->tls ? -1 : open_socket(s, reterr);
     if (s->listen_fd < 0) {
         SSL_CTX_free(s->tls);
@@ -149,6 +155,7 @@ struct loop *http_server_loop(struct http_server *s, size_t i) { return s->loops
 int http_server_reload_tls(struct http_server *s, const char *cert_file, const char *key_file, const char *client_ca_file, struct status *reterr) {
     SSL_CTX *fresh = tls_server_context(cert_file, key_file, client_ca_file, reterr);
     if (!fresh) return -1;
+    name_more_authorities(s, fresh);
     pthread_mutex_lock(&s->tls_mutex);
     SSL_CTX *old = s->tls;
     s->tls = fresh;

@@ -24,6 +24,7 @@ struct http_server_options {
     int loops;                     /* threads; 0: one a core */
     const char *cert_file, *key_file; /* PEM; NULL: plain HTTP */
     const char *client_ca_file;    /* PEM; NULL: client certificates are not asked for */
+    const char *more_client_ca_names_file; /* PEM or NULL: authorities that are named to clients too, whose certificates the handler verifies by itself */
     size_t body_bytes_max;         /* larger bodies are not read: the request arrives with body_too_large; 0: no limit */
     size_t header_bytes_max;       /* 431 above; 0: 1 MiB, as Go's */
     size_t conns_max;              /* further connections are closed at once; 0: no limit */

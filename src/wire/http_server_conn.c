@@ -14,6 +14,21 @@ static void begin_protocol(struct conn *c, bool h2) {
     if (h2) c->head_since_ms = 0;
 }
 
+/* On the server's side OpenSSL's chain lacks the peer's own certificate, the only one whose key the peer has shown to hold: it comes first here. */
+static STACK_OF(X509) *whole_chain(X509 *own, STACK_OF(X509) *others) {
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    CHECK(chain);
+    X509_up_ref(own);
+    sk_X509_push(chain, own);
+    for (int i = 0; others && i < sk_X509_num(others); i++) {
+        X509 *cert = sk_X509_value(others, i);
+        if (X509_cmp(cert, own) == 0) continue;
+        X509_up_ref(cert);
+        sk_X509_push(chain, cert);
+    }
+    return chain;
+}
+
 static void on_open(struct sock *s) {
     struct conn *c = of_sock(s);
     const unsigned char *proto = NULL;
@@ -21,12 +36,7 @@ static void on_open(struct sock *s) {
     SSL_get0_alpn_selected(s->ssl, &proto, &len);
     X509 *cert = SSL_get1_peer_certificate(s->ssl);
     if (cert) {
-        c->peer_chain = X509_chain_up_ref(SSL_get_peer_cert_chain(s->ssl));
-        if (!c->peer_chain) c->peer_chain = sk_X509_new_null();
-        if (sk_X509_num(c->peer_chain) == 0) {
-            X509_up_ref(cert);
-            sk_X509_push(c->peer_chain, cert);
-        }
+        c->peer_chain = whole_chain(cert, SSL_get_peer_cert_chain(s->ssl));
         c->peer_cert_invalid = SSL_get_verify_result(s->ssl) != X509_V_OK;
         if (c->peer_cert_invalid) X509_free(cert);
         else c->peer_cert = cert;

@@ -19,4 +19,11 @@ void validate_pod_ephemeral_update(const void *obj, const void *old, struct fiel
 /* A Pod's spec wherever it stands: in Pods and in templates. */
 void validate_pod_spec(const struct corev1_PodSpec *spec, const struct metav1_ObjectMeta *meta, const struct field_path *at, bool is_template, struct field_errors *errs);
 void validate_pod_template(const struct corev1_PodTemplateSpec *t, const struct field_path *at, struct field_errors *errs);
+void validate_persistent_volume(const void *obj, struct field_errors *errs);
+void validate_persistent_volume_update(const void *obj, const void *old, struct field_errors *errs);
+void validate_persistent_volume_claim(const void *obj, struct field_errors *errs);
+void validate_persistent_volume_claim_update(const void *obj, const void *old, struct field_errors *errs);
+void validate_persistent_volume_claim_status_update(const void *obj, const void *old, struct field_errors *errs);
+/* A claim's spec wherever it stands: in claims, in templates of StatefulSets and of ephemeral volumes. */
+void validate_claim_spec(const struct corev1_PersistentVolumeClaimSpec *s, const struct field_path *at, struct field_errors *errs);
 #endif

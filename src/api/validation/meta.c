@@ -24,6 +24,96 @@ void validate_immutable(bool equal, const char *value_raw, const struct field_pa
     if (!equal) field_invalid_raw(errs, at, value_raw, "field is immutable");
 }
 
+static char *without_wrapper(struct arena *a, char *json, const char *key) {
+    size_t skip = strlen(key) + 4, len = strlen(json);
+    return len > skip ? arena_strndup(a, json + skip, len - skip - 1) : arena_strdup(a, "{}");
+}
+
+char *string_map_json_text(struct arena *a, const struct string_map *map) {
+    if (!map->items) return arena_strdup(a, "null");
+    struct metav1_LabelSelector s = {.matchLabels = *map};
+    return without_wrapper(a, object_json_text(a, &metav1_LabelSelector_desc, &s), "matchLabels");
+}
+
+char *string_list_json_text(struct arena *a, const struct string_list *list) {
+    if (!list->items) return arena_strdup(a, "null");
+    if (!list->len) return arena_strdup(a, "[]");
+    struct metav1_ObjectMeta m = {.finalizers = *list};
+    char *json = object_json_text(a, &metav1_ObjectMeta_desc, &m);
+    return without_wrapper(a, json, "finalizers");
+}
+
+char *int32_list_json_text(struct arena *a, const struct int32_list *list) {
+    if (!list->items) return arena_strdup(a, "null");
+    char *out = arena_strdup(a, "[");
+    for (size_t i = 0; i < list->len; i++) out = arena_printf(a, "%s%s%d", out, i ? "," : "", list->items[i]);
+    return arena_printf(a, "%s]", out);
+}
+
+void validate_immutable_struct(const struct type_desc *type, const void *value, const void *old, const struct field_path *at, struct field_errors *errs) {
+    if (value == old || (value && old && object_equal(type, value, old))) return;
+    field_invalid_raw(errs, at, value ? object_json_text(errs->arena, type, value) : "null", "field is immutable");
+}
+
+void validate_immutable_int32(struct opt_int32 value, struct opt_int32 old, const struct field_path *at, struct field_errors *errs) {
+    if (value.has == old.has && (!value.has || value.value == old.value)) return;
+    if (value.has) field_invalid_int(errs, at, value.value, "field is immutable");
+    else field_invalid_raw(errs, at, "null", "field is immutable");
+}
+
+void validate_immutable_string(const char *value, const char *old, const struct field_path *at, struct field_errors *errs) {
+    if (str_eq(value, old)) return;
+    field_invalid_raw(errs, at, value ? go_quote(errs->arena, value) : "null", "field is immutable");
+}
+
+void field_invalid_omitted(struct field_errors *errs, const struct field_path *at, const char *detail) {
+    field_error_add(errs, "FieldValueInvalid", at, "Invalid value: %s", detail);
+}
+
+void validate_enum(const char *value, const char *const *supported, const struct field_path *at, struct field_errors *errs) {
+    if (value && !str_in(value, supported)) field_not_supported(errs, at, value, supported);
+}
+
+/* Four numbers with leading zeros: what Go's sloppy parser took and its strict one refuses. */
+static bool has_leading_zeros(struct arena *a, const char *ip) {
+    const char *out = "";
+    if (ip[strspn(ip, "0123456789.")]) return false;
+    for (const char *p = ip; *p;) {
+        while (p[0] == '0' && p[1] >= '0' && p[1] <= '9') p++;
+        size_t len = strcspn(p, ".");
+        out = arena_printf(a, "%s%.*s%s", out, (int)len, p, p[len] ? "." : "");
+        p += len + (p[len] == '.');
+    }
+    return name_is_ip(out);
+}
+
+void validate_ip(const char *value, const struct field_path *at, struct field_errors *errs) {
+    const char *ip = str_or(value, "");
+    bool valid = name_is_ip(ip), sloppy = !valid && has_leading_zeros(errs->arena, ip);
+    if (!valid && !sloppy) field_invalid(errs, at, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+    else if (sloppy) field_invalid(errs, at, value, "must not have leading 0s");
+    else if (str_has_prefix(ip, "::ffff:") && strchr(ip, '.')) field_invalid(errs, at, value, "must not be an IPv4-mapped IPv6 address");
+}
+
+void validate_domain_prefixed_path(const char *value, const struct field_path *at, struct field_errors *errs) {
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/%-._~!$&'()*+,;=:";
+    struct string_list msgs = {0};
+    const char *slash = strchr(str_or(value, ""), '/');
+    if (str_empty(value)) {
+        field_required(errs, at, "%s", "");
+        return;
+    }
+    if (!slash || slash == value || !slash[1]) {
+        field_invalid(errs, at, value, "must be a domain-prefixed path (such as \"acme.io/foo\")");
+        return;
+    }
+    const char *host = arena_strndup(errs->arena, value, (size_t)(slash - value));
+    name_dns1123_subdomain(errs->arena, host, &msgs);
+    field_invalid_each(errs, at, host, &msgs);
+    if (slash[1 + strspn(slash + 1, allowed)])
+        field_invalid(errs, at, slash + 1, "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%%!$&'()*+,;=:]+')");
+}
+
 void validate_labels(const struct string_map *labels, const struct field_path *at, struct field_errors *errs) {
     LIST_FOREACH(e, labels) {
         struct string_list msgs = {0};
@@ -124,7 +214,7 @@ void validate_object_meta(const struct metav1_ObjectMeta *m, bool namespaced, na
     validate_common(m, at, errs);
 }
 
-static char *time_text(struct arena *a, const struct api_time *t) {
+char *api_time_json_text(struct arena *a, const struct api_time *t) {
     _cleanup_buf_ struct buf out = BUF_INIT;
     if (!t->set) return arena_strdup(a, "null");
     buf_append_char(&out, '"');
@@ -147,7 +237,7 @@ void validate_object_meta_update(const struct metav1_ObjectMeta *m, const struct
     validate_immutable(str_eq(m->namespace, old->namespace), go_quote(a, m->namespace), FIELD(at, "namespace"), errs);
     validate_immutable(str_eq(m->uid, old->uid), go_quote(a, m->uid), FIELD(at, "uid"), errs);
     if (m->uid && !str_eq(m->uid, old->uid)) field_invalid(errs, FIELD(at, "uid"), m->uid, "field is immutable"); /* upstream finds it twice */
-    validate_immutable(m->creationTimestamp.sec == old->creationTimestamp.sec, time_text(a, &m->creationTimestamp), FIELD(at, "creationTimestamp"), errs);
+    validate_immutable(m->creationTimestamp.sec == old->creationTimestamp.sec, api_time_json_text(a, &m->creationTimestamp), FIELD(at, "creationTimestamp"), errs);
     validate_common(m, at, errs);
 }
 

@@ -17,4 +17,22 @@ void field_invalid_each(struct field_errors *errs, const struct field_path *at, 
 void validate_non_negative(int64_t value, const struct field_path *at, struct field_errors *errs);
 /* A value as upstream prints it in an error: strings quoted, structs as JSON. */
 char *object_json_text(struct arena *a, const struct type_desc *type, const void *obj);
+/* A map of strings as JSON: {"a":"b"}, or null. */
+char *string_map_json_text(struct arena *a, const struct string_map *map);
+char *string_list_json_text(struct arena *a, const struct string_list *list);
+char *int32_list_json_text(struct arena *a, const struct int32_list *list);
+/* A pointer to a struct, an optional number, an optional string that may not change. */
+void validate_immutable_struct(const struct type_desc *type, const void *value, const void *old, const struct field_path *at, struct field_errors *errs);
+void validate_immutable_int32(struct opt_int32 value, struct opt_int32 old, const struct field_path *at, struct field_errors *errs);
+void validate_immutable_string(const char *value, const char *old, const struct field_path *at, struct field_errors *errs);
+/* Wrong without a value to show: `Invalid value: DETAIL`. */
+void field_invalid_omitted(struct field_errors *errs, const struct field_path *at, const char *detail);
+/* A field that is not in the set: as field_not_supported, when `value` is set to something else. */
+void validate_enum(const char *value, const char *const *supported, const struct field_path *at, struct field_errors *errs);
+/* An IP address, without leading zeros and no IPv4 address in IPv6 form. */
+void validate_ip(const char *value, const struct field_path *at, struct field_errors *errs);
+/* "acme.io/foo" */
+void validate_domain_prefixed_path(const char *value, const struct field_path *at, struct field_errors *errs);
+/* A time as JSON: "2026-01-02T03:04:05Z" in quotes, or null. */
+char *api_time_json_text(struct arena *a, const struct api_time *t);
 #endif

@@ -91,7 +91,7 @@ static void pod_terms(const struct corev1_PodAffinityTerm_list *required, const 
     }
 }
 
-static void affinity(const struct corev1_Affinity *a, const struct field_path *at, struct field_errors *errs) {
+void validate_affinity(const struct corev1_Affinity *a, const struct field_path *at, struct field_errors *errs) {
     if (!a) return;
     if (a->nodeAffinity) {
         const struct field_path *p = FIELD(at, "nodeAffinity");
@@ -108,7 +108,7 @@ static void affinity(const struct corev1_Affinity *a, const struct field_path *a
     if (a->podAntiAffinity) pod_terms(&a->podAntiAffinity->requiredDuringSchedulingIgnoredDuringExecution, &a->podAntiAffinity->preferredDuringSchedulingIgnoredDuringExecution, FIELD(at, "podAntiAffinity"), errs);
 }
 
-static void spread(const struct corev1_TopologySpreadConstraint_list *list, const struct field_path *at, struct field_errors *errs) {
+void validate_topology_spread(const struct corev1_TopologySpreadConstraint_list *list, const struct field_path *at, struct field_errors *errs) {
     static const char *const when[] = {"DoNotSchedule", "ScheduleAnyway", NULL}, *const inclusion[] = {"Honor", "Ignore", NULL};
     for (size_t i = 0; i < list->len; i++) {
         const struct corev1_TopologySpreadConstraint *c = &list->items[i];
@@ -134,22 +134,14 @@ static void spread(const struct corev1_TopologySpreadConstraint_list *list, cons
     }
 }
 
-void validate_scheduling(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
-    affinity(s->affinity, FIELD(at, "affinity"), errs);
-    spread(&s->topologySpreadConstraints, FIELD(at, "topologySpreadConstraints"), errs);
-}
-
-void validate_scheduling_gates(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
-    if (s->schedulingGates.len && !str_empty(s->nodeName)) field_forbidden(errs, FIELD(at, "nodeName"), "cannot be set until all schedulingGates have been cleared");
+void validate_gates(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
+    for (size_t i = 0; i < s->readinessGates.len; i++) label_name(s->readinessGates.items[i].conditionType, FIELD(FIELD_INDEX(FIELD(at, "readinessGates"), i), "conditionType"), errs);
     for (size_t i = 0; i < s->schedulingGates.len; i++) {
         const char *name = str_or(s->schedulingGates.items[i].name, "");
         bool duplicate = false;
         for (size_t j = 0; j < i; j++) duplicate |= str_eq(s->schedulingGates.items[j].name, name);
-        if (duplicate) {
-            field_duplicate(errs, FIELD_INDEX(FIELD(at, "schedulingGates"), i), name);
-            continue;
-        }
         label_name(name, FIELD_INDEX(FIELD(at, "schedulingGates"), i), errs);
+        if (duplicate) field_duplicate(errs, FIELD_INDEX(FIELD(at, "schedulingGates"), i), name);
     }
 }
 
@@ -157,6 +149,41 @@ static bool has_gate(const struct corev1_PodSpec *s, const char *name) {
     LIST_FOREACH(g, &s->schedulingGates)
         if (str_eq(g->name, name)) return true;
     return false;
+}
+
+static bool grew(const struct corev1_NodeSelectorRequirement_list *now, const struct corev1_NodeSelectorRequirement_list *old) {
+    if (now->len < old->len) return false;
+    for (size_t i = 0; i < old->len; i++)
+        if (!object_equal(&corev1_NodeSelectorRequirement_desc, &now->items[i], &old->items[i])) return false;
+    return true;
+}
+
+static bool only_additions(const struct corev1_NodeSelectorTerm *now, const struct corev1_NodeSelectorTerm *old) {
+    if (!old->matchExpressions.len && !old->matchFields.len && (now->matchExpressions.len || now->matchFields.len)) return false;
+    return grew(&now->matchExpressions, &old->matchExpressions) && grew(&now->matchFields, &old->matchFields);
+}
+
+static void node_affinity_mutation(const struct corev1_NodeAffinity *now, const struct corev1_NodeAffinity *old, const struct field_path *at, struct field_errors *errs) {
+    const struct field_path *terms = FIELD(FIELD(at, "requiredDuringSchedulingIgnoredDuringExecution"), "nodeSelectorTerms");
+    struct corev1_NodeSelector empty = {0}, *before = old ? old->requiredDuringSchedulingIgnoredDuringExecution : NULL, *after = now ? now->requiredDuringSchedulingIgnoredDuringExecution : NULL;
+    if (!before || !before->nodeSelectorTerms.len) return;
+    if (!after) after = &empty;
+    if (after->nodeSelectorTerms.len != before->nodeSelectorTerms.len) {
+        field_invalid_raw(errs, terms, object_json_text(errs->arena, &corev1_NodeSelector_desc, after), "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
+        return;
+    }
+    for (size_t i = 0; i < before->nodeSelectorTerms.len; i++)
+        if (!only_additions(&after->nodeSelectorTerms.items[i], &before->nodeSelectorTerms.items[i]))
+            field_invalid_raw(errs, FIELD_INDEX(terms, i), object_json_text(errs->arena, &corev1_NodeSelectorTerm_desc, &after->nodeSelectorTerms.items[i]), "only additions are allowed (no mutations or deletions)");
+}
+
+/* Node affinity as it was before, in what is otherwise the new affinity. */
+static void restore_node_affinity(struct corev1_PodSpec *a, const struct corev1_PodSpec *old, struct arena *arena) {
+    struct corev1_NodeAffinity *before = old->affinity ? old->affinity->nodeAffinity : NULL;
+    if (!a->affinity && !before) return;
+    if (!a->affinity) a->affinity = ARENA_NEW(arena, struct corev1_Affinity);
+    a->affinity->nodeAffinity = before;
+    if (!old->affinity && !a->affinity->podAffinity && !a->affinity->podAntiAffinity) a->affinity = NULL;
 }
 
 void validate_gated_update(const struct corev1_Pod *pod, const struct corev1_Pod *old, struct corev1_PodSpec *a, const struct field_path *at, struct field_errors *errs) {
@@ -167,12 +194,10 @@ void validate_gated_update(const struct corev1_Pod *pod, const struct corev1_Pod
     if (!old->spec.schedulingGates.len) return;
     LIST_FOREACH(e, &old->spec.nodeSelector)
         if (!string_map_has(&pod->spec.nodeSelector, e->key) || !str_eq(string_map_get(&pod->spec.nodeSelector, e->key), e->value)) {
-            struct buf text = BUF_INIT;
-            LIST_FOREACH(n, &pod->spec.nodeSelector) buf_printf(&text, "%s%s:%s", text.len ? "," : "{", go_quote(errs->arena, n->key), go_quote(errs->arena, n->value));
-            buf_append_str(&text, text.len ? "}" : "{}");
-            field_invalid_raw(errs, FIELD(at, "nodeSelector"), arena_strdup(errs->arena, text.data), "only additions to spec.nodeSelector are allowed (no mutations or deletions)");
-            buf_release(&text);
+            field_invalid_raw(errs, FIELD(at, "nodeSelector"), string_map_json_text(errs->arena, &pod->spec.nodeSelector), "only additions to spec.nodeSelector are allowed (no mutations or deletions)");
             break;
         }
     a->nodeSelector = old->spec.nodeSelector;
+    node_affinity_mutation(pod->spec.affinity ? pod->spec.affinity->nodeAffinity : NULL, old->spec.affinity ? old->spec.affinity->nodeAffinity : NULL, FIELD(FIELD(at, "affinity"), "nodeAffinity"), errs);
+    restore_node_affinity(a, &old->spec, errs->arena);
 }

@@ -69,15 +69,40 @@ static void sysctls(const struct corev1_PodSecurityContext *c, const struct core
     }
 }
 
+/* ---- Windows: the account that processes run as is DOMAIN\\USER or USER ---- */
+
+static void windows_user(const char *name, const struct field_path *at, struct field_errors *errs) {
+    const char *slash = strchr(name, '\\'), *user = slash ? slash + 1 : name;
+    size_t domain = slash ? (size_t)(slash - name) : 0;
+    bool control = false;
+    for (const char *p = name; *p; p++) control |= (unsigned char)*p < 0x20 || *p == 0x7f;
+    if (!*name) field_invalid(errs, at, name, "runAsUserName cannot be an empty string");
+    else if (control) field_invalid(errs, at, name, "runAsUserName cannot contain control characters");
+    else if (slash && strchr(slash + 1, '\\')) field_invalid(errs, at, name, "runAsUserName cannot contain more than one backslash");
+    else {
+        if (domain >= 256) field_invalid(errs, at, name, "runAsUserName's Domain length must be under 256 characters");
+        if (slash && (!domain || strcspn(name, "/:*?\"<>|") < domain || name[0] == '.')) field_invalid(errs, at, name, "runAsUserName's Domain doesn't match the NetBios nor the DNS format");
+        if (!*user) field_invalid(errs, at, name, "runAsUserName's User cannot be empty");
+        else if (strlen(user) > 104) field_invalid(errs, at, name, "runAsUserName's User length must not be longer than 104 characters");
+        if (*user && user[strspn(user, ". ")] == '\0') field_invalid(errs, at, name, "runAsUserName's User cannot contain only periods or spaces");
+        if (user[strcspn(user, "\"/:;|=,+*?<>@[]")]) field_invalid(errs, at, name, "runAsUserName's User cannot contain the following characters: \"/\\:;|=,+*?<>@[]");
+    }
+}
+
+static void windows_options(const struct corev1_WindowsSecurityContextOptions *o, const struct field_path *at, struct field_errors *errs) {
+    struct string_list msgs = {0};
+    if (!o) return;
+    if (o->gmsaCredentialSpecName) {
+        name_dns1123_subdomain(errs->arena, o->gmsaCredentialSpecName, &msgs);
+        field_invalid_each(errs, FIELD(at, "gmsaCredentialSpecName"), o->gmsaCredentialSpecName, &msgs);
+    }
+    if (o->gmsaCredentialSpec && !*o->gmsaCredentialSpec) field_invalid(errs, FIELD(at, "gmsaCredentialSpec"), "", "gmsaCredentialSpec cannot be an empty string");
+    else if (o->gmsaCredentialSpec && strlen(o->gmsaCredentialSpec) > 64 << 10) field_invalid(errs, FIELD(at, "gmsaCredentialSpec"), o->gmsaCredentialSpec, "gmsaCredentialSpec size must be under 64 KiB");
+    if (o->runAsUserName) windows_user(o->runAsUserName, FIELD(at, "runAsUserName"), errs);
+}
+
 void validate_pod_security(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
     const struct corev1_PodSecurityContext *c = s->securityContext;
-    if (s->hostUsers.has && !s->hostUsers.value) {
-        if (s->hostNetwork) field_forbidden(errs, FIELD(at, "hostNetwork"), "when `hostUsers` is false");
-        if (s->hostPID) field_forbidden(errs, FIELD(at, "HostPID"), "when `hostUsers` is false");
-        if (s->hostIPC) field_forbidden(errs, FIELD(at, "HostIPC"), "when `hostUsers` is false");
-        for (size_t i = 0; i < s->containers.len; i++)
-            if (s->containers.items[i].volumeDevices.len) field_forbidden(errs, FIELD(FIELD_INDEX(FIELD(at, "containers"), i), "volumeDevices"), "when `hostUsers` is false");
-    }
     if (!c) return;
     const struct field_path *p = FIELD(at, "securityContext");
     id(&c->fsGroup, FIELD(p, "fsGroup"), errs);
@@ -90,11 +115,10 @@ void validate_pod_security(const struct corev1_PodSpec *s, const struct field_pa
     static const char *const change[] = {"Always", "OnRootMismatch", NULL}, *const groups[] = {"Merge", "Strict", NULL}, *const selinux[] = {"MountOption", "Recursive", NULL};
     if (c->fsGroupChangePolicy && !str_in(c->fsGroupChangePolicy, change)) field_not_supported(errs, FIELD(p, "fsGroupChangePolicy"), c->fsGroupChangePolicy, change);
     seccomp(c->seccompProfile, FIELD(p, "seccompProfile"), errs);
+    windows_options(c->windowsOptions, FIELD(p, "windowsOptions"), errs);
     app_armor(c->appArmorProfile, FIELD(p, "appArmorProfile"), errs);
     if (c->supplementalGroupsPolicy && !str_in(c->supplementalGroupsPolicy, groups)) field_not_supported(errs, FIELD(p, "supplementalGroupsPolicy"), c->supplementalGroupsPolicy, groups);
     if (c->seLinuxChangePolicy && !str_in(c->seLinuxChangePolicy, selinux)) field_not_supported(errs, FIELD(p, "seLinuxChangePolicy"), c->seLinuxChangePolicy, selinux);
-    if (c->windowsOptions && c->windowsOptions->hostProcess.has && c->windowsOptions->hostProcess.value && !s->hostNetwork)
-        field_invalid_bool(errs, FIELD(at, "hostNetwork"), false, "hostNetwork must be true if pod contains any hostProcess containers");
 }
 
 void validate_container_security(const struct corev1_SecurityContext *c, const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
@@ -115,19 +139,24 @@ void validate_container_security(const struct corev1_SecurityContext *c, const s
             if (str_eq(c->capabilities->add.items[i], "CAP_SYS_ADMIN"))
                 field_invalid_raw(errs, at, object_json_text(errs->arena, &corev1_SecurityContext_desc, c), "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
     }
+    windows_options(c->windowsOptions, FIELD(at, "windowsOptions"), errs);
     app_armor(c->appArmorProfile, FIELD(at, "appArmorProfile"), errs);
-    if (c->windowsOptions && c->windowsOptions->hostProcess.has && c->windowsOptions->hostProcess.value && !s->hostNetwork)
-        field_invalid_bool(errs, FIELD(FIELD(NULL, "spec"), "hostNetwork"), false, "hostNetwork must be true if pod contains any hostProcess containers");
 }
 
-static const char *list_text(struct arena *a, const struct string_list *l) {
-    struct buf out = BUF_INIT;
-    buf_append_char(&out, '[');
-    for (size_t i = 0; i < l->len; i++) buf_printf(&out, "%s\"%s\"", i ? "," : "", l->items[i]);
-    buf_append_char(&out, ']');
-    const char *text = arena_strdup(a, out.data);
-    buf_release(&out);
-    return text;
+/* Domains may hold underscores and end in a dot; "." alone is fine. */
+static void search_domains(const struct corev1_PodDNSConfig *c, const struct field_path *at, struct field_errors *errs) {
+    size_t total = c->searches.len ? c->searches.len - 1 : 0;
+    for (size_t i = 0; i < c->searches.len; i++) total += strlen(c->searches.items[i]);
+    if (total > 2048) field_invalid_raw(errs, at, string_list_json_text(errs->arena, &c->searches), "must not have more than 2048 characters (including spaces) in the search list");
+    for (size_t i = 0; i < c->searches.len; i++) {
+        const char *s = c->searches.items[i];
+        size_t len = strlen(s);
+        if (str_eq(s, ".")) continue;
+        if (len && s[len - 1] == '.') s = arena_strndup(errs->arena, s, len - 1);
+        struct string_list msgs = {0};
+        name_dns1123_subdomain_with_underscore(errs->arena, s, &msgs);
+        field_invalid_each(errs, FIELD_INDEX(at, i), s, &msgs);
+    }
 }
 
 void validate_dns_config(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
@@ -136,47 +165,98 @@ void validate_dns_config(const struct corev1_PodSpec *s, const struct field_path
     if (none && !c) field_required(errs, at, "must provide `dnsConfig` when `dnsPolicy` is None");
     else if (none && !c->nameservers.len) field_required(errs, FIELD(at, "nameservers"), "must provide at least one DNS nameserver when `dnsPolicy` is None");
     if (!c || (none && !c->nameservers.len)) return;
-    if (c->nameservers.len > 3) field_invalid_raw(errs, FIELD(at, "nameservers"), list_text(errs->arena, &c->nameservers), "must not have more than 3 nameservers");
+    if (c->nameservers.len > 3) field_invalid_raw(errs, FIELD(at, "nameservers"), string_list_json_text(errs->arena, &c->nameservers), "must not have more than 3 nameservers");
     for (size_t i = 0; i < c->nameservers.len; i++)
-        if (!name_is_ip(c->nameservers.items[i])) field_invalid(errs, FIELD_INDEX(FIELD(at, "nameservers"), i), c->nameservers.items[i], "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
-    if (c->searches.len > 32) field_invalid_raw(errs, FIELD(at, "searches"), list_text(errs->arena, &c->searches), "must not have more than 32 search paths");
+        validate_ip(c->nameservers.items[i], FIELD_INDEX(FIELD(at, "nameservers"), i), errs);
+    if (c->searches.len > 32) field_invalid_raw(errs, FIELD(at, "searches"), string_list_json_text(errs->arena, &c->searches), "must not have more than 32 search paths");
+    search_domains(c, FIELD(at, "searches"), errs);
     for (size_t i = 0; i < c->options.len; i++)
         if (str_empty(c->options.items[i].name)) field_required(errs, FIELD_INDEX(FIELD(at, "options"), i), "must not be empty");
 }
 
-/* Fields that the other operating system does not have. */
+/* ---- users of the host, processes of the host ---- */
+
+void validate_host_users(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
+    if (!s->hostUsers.has || s->hostUsers.value) return;
+    if (s->hostNetwork) field_forbidden(errs, FIELD(at, "hostNetwork"), "when `hostUsers` is false");
+    if (s->hostPID) field_forbidden(errs, FIELD(at, "HostPID"), "when `hostUsers` is false");
+    if (s->hostIPC) field_forbidden(errs, FIELD(at, "HostIPC"), "when `hostUsers` is false");
+    for (size_t i = 0; i < s->initContainers.len; i++)
+        if (s->initContainers.items[i].volumeDevices.len) field_forbidden(errs, FIELD(FIELD_INDEX(FIELD(at, "initContainers"), i), "volumeDevices"), "when `hostUsers` is false");
+    for (size_t i = 0; i < s->containers.len; i++)
+        if (s->containers.items[i].volumeDevices.len) field_forbidden(errs, FIELD(FIELD_INDEX(FIELD(at, "containers"), i), "volumeDevices"), "when `hostUsers` is false");
+}
+
+static struct opt_bool host_process_of(const struct corev1_WindowsSecurityContextOptions *o) { return o ? o->hostProcess : (struct opt_bool){0}; }
+
+static size_t host_process_containers(const struct corev1_Container_list *list, struct opt_bool pod, const struct field_path *at, struct field_errors *errs) {
+    size_t n = 0;
+    for (size_t i = 0; i < list->len; i++) {
+        struct opt_bool own = host_process_of(list->items[i].securityContext ? list->items[i].securityContext->windowsOptions : NULL);
+        if (pod.has && own.has && pod.value != own.value)
+            field_invalid_bool(errs, FIELD(FIELD(FIELD(FIELD_INDEX(at, i), "securityContext"), "windowsOptions"), "hostProcess"), own.value,
+                               "pod hostProcess value must be identical if both are specified, was %s", pod.value ? "true" : "false");
+        n += own.has ? own.value : pod.has && pod.value;
+    }
+    return n;
+}
+
+void validate_host_process(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
+    struct opt_bool pod = host_process_of(s->securityContext ? s->securityContext->windowsOptions : NULL);
+    size_t n = host_process_containers(&s->initContainers, pod, FIELD(at, "initContainers"), errs) + host_process_containers(&s->containers, pod, FIELD(at, "containers"), errs);
+    if (!n) return;
+    if (n != s->initContainers.len + s->containers.len) field_invalid(errs, at, "", "If pod contains any hostProcess containers then all containers must be HostProcess containers");
+    if (!s->hostNetwork) field_invalid_bool(errs, FIELD(at, "hostNetwork"), false, "hostNetwork must be true if pod contains any hostProcess containers");
+}
+
+/* ---- operating systems: fields that the other one does not have ---- */
+
+struct os_field { const char *name; bool set; };
+
+static void not_for_os(const struct os_field *fields, size_t len, const char *text, const struct field_path *at, struct field_errors *errs) {
+    for (size_t i = 0; i < len; i++)
+        if (fields[i].set) field_forbidden(errs, FIELD(at, fields[i].name), "%s", text);
+}
+
+static void windows_container(const struct corev1_SecurityContext *c, const struct field_path *at, struct field_errors *errs) {
+    if (!c) return;
+    const struct os_field fields[] = {{"appArmorProfile", c->appArmorProfile != NULL}, {"seLinuxOptions", c->seLinuxOptions != NULL}, {"seccompProfile", c->seccompProfile != NULL},
+        {"capabilities", c->capabilities != NULL}, {"readOnlyRootFilesystem", c->readOnlyRootFilesystem.has}, {"privileged", c->privileged.has},
+        {"allowPrivilegeEscalation", c->allowPrivilegeEscalation.has}, {"procMount", c->procMount != NULL}, {"runAsUser", c->runAsUser.has}, {"runAsGroup", c->runAsGroup.has}};
+    not_for_os(fields, ARRAY_LEN(fields), "cannot be set for a windows pod", FIELD(at, "securityContext"), errs);
+}
+
+static void windows_pod(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
+    static const char no[] = "cannot be set for a windows pod";
+    const struct corev1_PodSecurityContext none = {0}, *c = s->securityContext ? s->securityContext : &none;
+    const struct field_path *p = FIELD(at, "securityContext");
+    const struct os_field first[] = {{"appArmorProfile", c->appArmorProfile != NULL}, {"seLinuxOptions", c->seLinuxOptions != NULL}};
+    const struct os_field host[] = {{"hostUsers", s->hostUsers.has}, {"hostPID", s->hostPID}, {"hostIPC", s->hostIPC}};
+    const struct os_field more[] = {{"seccompProfile", c->seccompProfile != NULL}, {"fsGroup", c->fsGroup.has}, {"fsGroupChangePolicy", c->fsGroupChangePolicy != NULL}, {"sysctls", c->sysctls.len > 0}};
+    const struct os_field last[] = {{"runAsUser", c->runAsUser.has}, {"runAsGroup", c->runAsGroup.has}, {"supplementalGroups", c->supplementalGroups.items != NULL},
+                                    {"supplementalGroupsPolicy", c->supplementalGroupsPolicy != NULL}, {"seLinuxChangePolicy", c->seLinuxChangePolicy != NULL}};
+    not_for_os(first, ARRAY_LEN(first), no, p, errs);
+    not_for_os(host, ARRAY_LEN(host), no, at, errs);
+    not_for_os(more, ARRAY_LEN(more), no, p, errs);
+    if (s->shareProcessNamespace.has) field_forbidden(errs, FIELD(at, "shareProcessNamespace"), "%s", no);
+    not_for_os(last, ARRAY_LEN(last), no, p, errs);
+    for (size_t i = 0; i < s->initContainers.len; i++) windows_container(s->initContainers.items[i].securityContext, FIELD_INDEX(FIELD(at, "initContainers"), i), errs);
+    for (size_t i = 0; i < s->containers.len; i++) windows_container(s->containers.items[i].securityContext, FIELD_INDEX(FIELD(at, "containers"), i), errs);
+}
+
+static void linux_container(const struct corev1_SecurityContext *c, const struct field_path *at, struct field_errors *errs) {
+    if (c && c->windowsOptions) field_forbidden(errs, FIELD(FIELD(at, "securityContext"), "windowsOptions"), "windows options cannot be set for a linux pod");
+}
+
 void validate_os(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
     static const char *const systems[] = {"linux", "windows", NULL};
     if (!s->os) return;
-    if (str_empty(s->os->name)) {
-        field_required(errs, FIELD(FIELD(at, "os"), "name"), "%s", "");
-        return;
-    }
-    if (!str_in(s->os->name, systems)) {
-        field_not_supported(errs, FIELD(FIELD(at, "os"), "name"), s->os->name, systems);
-        return;
-    }
-    if (str_eq(s->os->name, "linux")) {
+    if (str_empty(s->os->name)) field_required(errs, FIELD(FIELD(at, "os"), "name"), "%s", "");
+    else if (!str_in(s->os->name, systems)) field_not_supported(errs, FIELD(at, "os"), s->os->name, systems);
+    else if (str_eq(s->os->name, "windows")) windows_pod(s, at, errs);
+    else {
         if (s->securityContext && s->securityContext->windowsOptions) field_forbidden(errs, FIELD(FIELD(at, "securityContext"), "windowsOptions"), "windows options cannot be set for a linux pod");
-        for (size_t i = 0; i < s->containers.len; i++)
-            if (s->containers.items[i].securityContext && s->containers.items[i].securityContext->windowsOptions)
-                field_forbidden(errs, FIELD(FIELD(FIELD_INDEX(FIELD(at, "containers"), i), "securityContext"), "windowsOptions"), "windows options cannot be set for a linux pod");
-        return;
+        for (size_t i = 0; i < s->initContainers.len; i++) linux_container(s->initContainers.items[i].securityContext, FIELD_INDEX(FIELD(at, "initContainers"), i), errs);
+        for (size_t i = 0; i < s->containers.len; i++) linux_container(s->containers.items[i].securityContext, FIELD_INDEX(FIELD(at, "containers"), i), errs);
     }
-    static const char no[] = "cannot be set for a windows pod";
-    if (s->hostPID) field_forbidden(errs, FIELD(at, "hostPID"), "%s", no);
-    if (s->hostIPC) field_forbidden(errs, FIELD(at, "hostIPC"), "%s", no);
-    const struct corev1_PodSecurityContext *c = s->securityContext;
-    const struct field_path *p = FIELD(at, "securityContext");
-    if (!c) return;
-    if (c->seLinuxOptions) field_forbidden(errs, FIELD(p, "seLinuxOptions"), "%s", no);
-    if (c->seccompProfile) field_forbidden(errs, FIELD(p, "seccompProfile"), "%s", no);
-    if (c->appArmorProfile) field_forbidden(errs, FIELD(p, "appArmorProfile"), "%s", no);
-    if (c->fsGroup.has) field_forbidden(errs, FIELD(p, "fsGroup"), "%s", no);
-    if (c->fsGroupChangePolicy) field_forbidden(errs, FIELD(p, "fsGroupChangePolicy"), "%s", no);
-    if (c->sysctls.len) field_forbidden(errs, FIELD(p, "sysctls"), "%s", no);
-    if (s->shareProcessNamespace.has) field_forbidden(errs, FIELD(p, "shareProcessNamespace"), "%s", no);
-    if (c->runAsUser.has) field_forbidden(errs, FIELD(p, "runAsUser"), "%s", no);
-    if (c->runAsGroup.has) field_forbidden(errs, FIELD(p, "runAsGroup"), "%s", no);
-    if (c->supplementalGroups.len) field_forbidden(errs, FIELD(p, "supplementalGroups"), "%s", no);
 }

@@ -44,38 +44,10 @@ void validate_pod_status_update(const void *obj, const void *old_obj, struct fie
     validate_immutable(str_eq(pod->status.qosClass, old->status.qosClass), go_quote(errs->arena, pod->status.qosClass), FIELD(at, "qosClass"), errs);
 }
 
-static void forbidden_fields(const struct corev1_EphemeralContainer *c, const struct field_path *at, struct field_errors *errs) {
-    const struct { const char *name; bool set; } fields[] = {
-        {"ports", c->ports.len > 0}, {"livenessProbe", c->livenessProbe != NULL}, {"readinessProbe", c->readinessProbe != NULL}, {"startupProbe", c->startupProbe != NULL},
-        {"lifecycle", c->lifecycle != NULL}, {"resources", c->resources.limits.len || c->resources.requests.len}, {"restartPolicy", c->restartPolicy != NULL}, {"resizePolicy", c->resizePolicy.len > 0}};
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-        if (fields[i].set) field_forbidden(errs, FIELD(at, fields[i].name), "cannot be set for an Ephemeral Container");
-}
-
-static bool is_named(const struct corev1_PodSpec *s, const char *name) {
-    LIST_FOREACH(c, &s->containers)
-        if (str_eq(c->name, name)) return true;
-    LIST_FOREACH(c, &s->initContainers)
-        if (str_eq(c->name, name)) return true;
-    return false;
-}
-
-static void ephemeral(const struct corev1_PodSpec *s, size_t i, const struct field_path *at, struct field_errors *errs) {
-    const struct corev1_EphemeralContainer *c = &s->ephemeralContainers.items[i];
-    struct corev1_Container plain = {.name = c->name, .image = c->image, .imagePullPolicy = c->imagePullPolicy, .terminationMessagePolicy = c->terminationMessagePolicy, .env = c->env, .envFrom = c->envFrom,
-                                     .volumeMounts = c->volumeMounts, .securityContext = c->securityContext};
-    bool duplicate = is_named(s, c->name);
-    for (size_t j = 0; j < i; j++) duplicate |= str_eq(s->ephemeralContainers.items[j].name, c->name);
-    validate_pod_container(&plain, s, false, at, errs);
-    if (duplicate && !str_empty(c->name)) field_duplicate(errs, FIELD(at, "name"), c->name);
-    if (!str_empty(c->targetContainerName) && !is_named(s, c->targetContainerName)) field_not_found(errs, FIELD(at, "targetContainerName"), c->targetContainerName);
-    forbidden_fields(c, at, errs);
-}
-
 void validate_pod_ephemeral_update(const void *obj, const void *old_obj, struct field_errors *errs) {
     const struct corev1_Pod *pod = obj, *old = old_obj;
     const struct field_path *at = FIELD(FIELD(NULL, "spec"), "ephemeralContainers");
-    for (size_t i = 0; i < pod->spec.ephemeralContainers.len; i++) ephemeral(&pod->spec, i, FIELD_INDEX(at, i), errs);
+    validate_whole_pod(pod, errs);
     LIST_FOREACH(o, &old->spec.ephemeralContainers) {
         const struct corev1_EphemeralContainer *now = NULL;
         LIST_FOREACH(c, &pod->spec.ephemeralContainers)

@@ -1,8 +1,11 @@
 /* Strategies of core/v1 but Pods and Services. Upstream: pkg/registry/core. */
 #include <string.h>
 #include "api/names.h"
+#include "api/time.h"
 #include "api/validation/core.h"
 #include "api/validation/meta.h"
+#include "api/warnings.h"
+#include "apiserver/apiserver.h"
 #include "apiserver/registry/strategies.h"
 #include "base/str.h"
 
@@ -109,29 +112,62 @@ SPLIT_STATUS(quota, corev1_ResourceQuota)
 const struct strategy resourcequota_strategy = {.group = "", .version = "v1", .resource = "resourcequotas", .type = &corev1_ResourceQuota_desc, .flags = RETURN_DELETED_OBJECT, .prepare_create = quota_prepare_create,
     .prepare_update = quota_prepare_update, .prepare_status_update = quota_prepare_status};
 
-SPLIT_STATUS(rc, corev1_ReplicationController)
-static const char *rc_field(struct arena *a, const void *obj, const char *name) {
-    return strcmp(name, "status.replicas") == 0 ? arena_printf(a, "%d", ((const struct corev1_ReplicationController *)obj)->status.replicas) : NULL;
-}
-static const char *const rc_fields[] = {"status.replicas", NULL};
-const struct strategy replicationcontroller_strategy = {.group = "", .version = "v1", .resource = "replicationcontrollers", .type = &corev1_ReplicationController_desc, .storage_prefix = "/registry/controllers",
-    .flags = HAS_GENERATION | ORPHAN_BY_DEFAULT, .prepare_create = rc_prepare_create, .prepare_update = rc_prepare_update, .prepare_status_update = rc_prepare_status, .selectable_fields = rc_fields, .field = rc_field};
-
 SPLIT_STATUS(pvc, corev1_PersistentVolumeClaim)
-static void pvc_create(struct api_request *r, void *obj) {
-    pvc_prepare_create(r, obj);
-    ((struct corev1_PersistentVolumeClaim *)obj)->status.phase = "Pending";
+/* A source of another namespace is behind a gate that is off; of old sources only claims and snapshots are kept, and each of the two fields fills the other. */
+static void pvc_data_sources(struct arena *a, struct corev1_PersistentVolumeClaimSpec *s, const struct corev1_PersistentVolumeClaimSpec *old) {
+    if (s->dataSourceRef && !str_empty(s->dataSourceRef->namespace) && !(old && old->dataSourceRef)) s->dataSourceRef = NULL;
+    bool in_use = old && (old->dataSource || old->dataSourceRef);
+    if (!in_use && !s->dataSourceRef && s->dataSource) {
+        bool claim = str_eq(s->dataSource->kind, "PersistentVolumeClaim") && str_empty(s->dataSource->apiGroup);
+        bool snapshot = str_eq(s->dataSource->kind, "VolumeSnapshot") && str_eq(s->dataSource->apiGroup, "snapshot.storage.k8s.io");
+        if (!claim && !snapshot) s->dataSource = NULL;
+    }
+    if (s->dataSource && !s->dataSourceRef) {
+        s->dataSourceRef = ARENA_NEW(a, struct corev1_TypedObjectReference);
+        *s->dataSourceRef = (struct corev1_TypedObjectReference){.apiGroup = s->dataSource->apiGroup, .kind = s->dataSource->kind, .name = s->dataSource->name};
+    } else if (s->dataSourceRef && !s->dataSource && str_empty(s->dataSourceRef->namespace)) {
+        s->dataSource = ARENA_NEW(a, struct corev1_TypedLocalObjectReference);
+        *s->dataSource = (struct corev1_TypedLocalObjectReference){.apiGroup = s->dataSourceRef->apiGroup, .kind = s->dataSourceRef->kind, .name = s->dataSourceRef->name};
+    }
 }
+static void pvc_create(struct api_request *r, void *obj) {
+    struct corev1_PersistentVolumeClaim *c = obj;
+    pvc_prepare_create(r, obj);
+    c->status.phase = "Pending";
+    pvc_data_sources(r->arena, &c->spec, NULL);
+}
+static void pvc_update(struct api_request *r, void *obj, const void *old) {
+    pvc_prepare_update(r, obj, old);
+    pvc_data_sources(r->arena, &((struct corev1_PersistentVolumeClaim *)obj)->spec, &((const struct corev1_PersistentVolumeClaim *)old)->spec);
+}
+static void pvc_warnings(struct api_request *r, const void *obj, const void *old UNUSED) { persistent_volume_claim_warnings(r->arena, obj, &r->warnings); }
+static const char *name_field(struct arena *a UNUSED, const void *obj, const char *name) { return strcmp(name, "name") == 0 ? ((const struct object *)obj)->metadata.name : NULL; }
+static const char *const name_fields[] = {"name", NULL};
 const struct strategy persistentvolumeclaim_strategy = {.group = "", .version = "v1", .resource = "persistentvolumeclaims", .type = &corev1_PersistentVolumeClaim_desc, .flags = RETURN_DELETED_OBJECT,
-    .prepare_create = pvc_create, .prepare_update = pvc_prepare_update, .prepare_status_update = pvc_prepare_status};
+    .prepare_create = pvc_create, .prepare_update = pvc_update, .prepare_status_update = pvc_prepare_status, .validate = validate_persistent_volume_claim, .validate_update = validate_persistent_volume_claim_update,
+    .validate_status_update = validate_persistent_volume_claim_status_update, .warnings = pvc_warnings, .selectable_fields = name_fields, .field = name_field};
 
 SPLIT_STATUS(pv, corev1_PersistentVolume)
 static void pv_create(struct api_request *r, void *obj) {
+    struct corev1_PersistentVolume *pv = obj;
     pv_prepare_create(r, obj);
-    ((struct corev1_PersistentVolume *)obj)->status.phase = "Pending";
+    pv->status.phase = "Pending";
+    pv->status.lastPhaseTransitionTime = time_from_s(env_now_s(apiserver_env(r->server)));
 }
+static void pv_status(struct api_request *r, void *obj, const void *old_obj) {
+    struct corev1_PersistentVolume *pv = obj;
+    const struct corev1_PersistentVolume *old = old_obj;
+    struct api_time *now = &pv->status.lastPhaseTransitionTime;
+    const struct api_time *before = &old->status.lastPhaseTransitionTime;
+    bool same_time = now->set == before->set && now->sec == before->sec, moved = !str_eq(pv->status.phase, old->status.phase);
+    pv_prepare_status(r, obj, old);
+    if (!moved && !now->set) *now = *before;
+    else if (moved && (!now->set || same_time)) *now = time_from_s(env_now_s(apiserver_env(r->server)));
+}
+static void pv_warnings(struct api_request *r, const void *obj, const void *old UNUSED) { persistent_volume_warnings(r->arena, obj, &r->warnings); }
 const struct strategy persistentvolume_strategy = {.group = "", .version = "v1", .resource = "persistentvolumes", .type = &corev1_PersistentVolume_desc, .flags = RETURN_DELETED_OBJECT, .prepare_create = pv_create,
-    .prepare_update = pv_prepare_update, .prepare_status_update = pv_prepare_status};
+    .prepare_update = pv_prepare_update, .prepare_status_update = pv_status, .validate = validate_persistent_volume, .validate_update = validate_persistent_volume_update, .warnings = pv_warnings,
+    .selectable_fields = name_fields, .field = name_field};
 
 const struct strategy limitrange_strategy = {.group = "", .version = "v1", .resource = "limitranges", .type = &corev1_LimitRange_desc};
 const struct strategy podtemplate_strategy = {.group = "", .version = "v1", .resource = "podtemplates", .type = &corev1_PodTemplate_desc, .flags = RETURN_DELETED_OBJECT};

@@ -4,6 +4,7 @@
 #include "api/quantity.h"
 #include "api/time.h"
 #include "api/validation/core.h"
+#include "api/warnings.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/registry/strategies.h"
 #include "base/str.h"
@@ -116,11 +117,18 @@ static bool pod_graceful(struct api_request *r UNUSED, const void *obj, int64_t 
     return true;
 }
 
+static void warn_of_pod(struct api_request *r, const void *obj, const void *old) {
+    const struct corev1_Pod *pod = obj;
+    if (old) return;
+    pod_name_warnings(r->arena, pod->metadata.name, true, &r->warnings);
+    pod_warnings(r->arena, &pod->spec, &pod->metadata, NULL, &r->warnings);
+}
+
 static const char *const pod_fields[] = {"spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork", "status.phase", "status.podIP", "status.podIPs",
     "status.nominatedNodeName", NULL};
 const struct strategy pod_strategy = {.group = "", .version = "v1", .resource = "pods", .type = &corev1_Pod_desc, .flags = RETURN_DELETED_OBJECT | HAS_GENERATION, .prepare_create = pod_prepare_create,
     .prepare_update = pod_prepare_update, .prepare_status_update = pod_prepare_status, .validate = validate_pod, .validate_update = validate_pod_update, .validate_status_update = validate_pod_status_update, .selectable_fields = pod_fields, .field = pod_field,
-    .check_graceful_delete = pod_graceful};
+    .warnings = warn_of_pod, .check_graceful_delete = pod_graceful};
 
 /* ---- ephemeralcontainers: only they change; resize: only the containers' resources ---- */
 
