@@ -64,7 +64,7 @@ static void *run(void *arg) {
 struct controller *controller_new(struct controller_context *cc, const struct controller_desc *desc, struct status *reterr) {
     struct runner *r = calloc(1, sizeof(*r));
     CHECK(r);
-    struct client *client = cc->client_for(cc, desc->name);
+    struct client *client = cc->client_for(cc, desc->account ? desc->account : desc->name);
     r->c = (struct controller){.desc = desc, .context = cc, .env = cc->env, .client = client, .queue = work_queue_new(cc->env),
                                .events = event_recorder_new(client, cc->env, desc->component ? desc->component : desc->name, NULL)};
     pthread_mutex_init(&r->mutex, NULL);

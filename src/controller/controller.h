@@ -45,6 +45,7 @@ struct controller_context {
 struct controller;
 struct controller_desc {
     const char *name;          /* as in --controllers: "replicaset-controller" */
+    const char *account;       /* the ServiceAccount whose rights it has ("endpoint-controller"); NULL: name */
     const char *component;     /* source of its events; NULL: name */
     int workers;               /* upstream's --concurrent-...-syncs */
     int retries_max;           /* then the key is dropped until its next event; 0: never */

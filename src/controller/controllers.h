@@ -5,7 +5,8 @@
 
 #define CONTROLLERS_ALL \
     CONTROLLER(replicaset) \
-    CONTROLLER(deployment)
+    CONTROLLER(deployment) \
+    CONTROLLER(garbage_collector)
 
 #define CONTROLLER(id) extern const struct controller_desc controller_##id;
 CONTROLLERS_ALL
