@@ -2,6 +2,8 @@
 #include "apiserver/admission.h"
 #include <string.h>
 #include "apiserver/apiserver.h"
+#include "apiserver/node_restriction.h"
+#include "apiserver/registry/certificates.h"
 #include "base/env.h"
 #include "base/str.h"
 
@@ -149,9 +151,11 @@ static void protect(struct api_request *r, struct object *obj, const char *final
 
 int admission_mutate(struct api_request *r, const struct strategy *st, enum admission_operation op, void *obj, const void *old, const struct write_options *o, struct status *reterr) {
     if (namespace_lifecycle(r, st, op, old, reterr) != 0) return -1;
+    if (st->type == &corev1_Pod_desc && op == ADMIT_CREATE && !o->subresource && service_account(r, obj, reterr) != 0) return -1;
+    if (node_restriction(r, st, op, obj, old, o->subresource, reterr) != 0) return -1;
     if (op != ADMIT_CREATE || o->subresource) return 0;
     if (st->type == &corev1_Pod_desc) {
-        if (service_account(r, obj, reterr) != 0 || priority(r, obj, reterr) != 0) return -1;
+        if (priority(r, obj, reterr) != 0) return -1;
         default_tolerations(r, obj);
     } else if (st->type == &corev1_Node_desc) taint_new_node(r, obj);
     else if (st->type == &corev1_PersistentVolume_desc) protect(r, obj, "kubernetes.io/pv-protection");
@@ -160,6 +164,8 @@ int admission_mutate(struct api_request *r, const struct strategy *st, enum admi
     return 0;
 }
 
-int admission_validate(struct api_request *r, const struct strategy *st, enum admission_operation op, const void *obj UNUSED, const void *old, const struct write_options *o UNUSED, struct status *reterr) {
-    return op == ADMIT_DELETE ? namespace_lifecycle(r, st, op, old, reterr) : 0;
+int admission_validate(struct api_request *r, const struct strategy *st, enum admission_operation op, const void *obj, const void *old, const struct write_options *o, struct status *reterr) {
+    if (st->type == &certificatesv1_CertificateSigningRequest_desc && certificates_admission(r, op, obj, old, o->subresource, reterr) != 0) return -1;
+    if (op != ADMIT_DELETE) return 0;
+    return namespace_lifecycle(r, st, op, old, reterr) != 0 ? -1 : node_restriction(r, st, op, NULL, old, o->subresource, reterr);
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 #include "api/field_error.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/node_authorizer.h"
 #include "apiserver/rbac/rbac.h"
 #include "base/str.h"
 
@@ -12,6 +13,7 @@ struct authorizer {
     enum mode modes[MODES];
     size_t modes_len;
     struct rbac *rbac;
+    struct node_authorizer *nodes; /* NULL without mode Node */
 };
 
 static int add_mode(struct authorizer *z, const char *name, size_t len, struct status *reterr) {
@@ -34,7 +36,10 @@ struct authorizer *authorizer_new(const char *modes, struct store *store, struct
         failed = add_mode(z, p, len, reterr);
         p += len + (p[len] == ',');
     }
-    if (!failed && (z->rbac = rbac_new(store, reterr))) return z;
+    failed |= !failed && !(z->rbac = rbac_new(store, reterr));
+    for (size_t i = 0; i < z->modes_len && !failed; i++)
+        if (z->modes[i] == MODE_NODE) failed = !(z->nodes = node_authorizer_new(store, reterr));
+    if (!failed) return z;
     authorizer_free(z);
     return NULL;
 }
@@ -42,6 +47,7 @@ struct authorizer *authorizer_new(const char *modes, struct store *store, struct
 void authorizer_free(struct authorizer *z) {
     if (!z) return;
     rbac_free(z->rbac);
+    node_authorizer_free(z->nodes);
     free(z);
 }
 
@@ -55,6 +61,7 @@ bool authorizer_has_rbac_mode(const struct authorizer *z) {
 
 static enum authz_decision ask(struct authorizer *z, enum mode m, struct arena *a, const struct authz_attributes *attrs, const char **ret_reason) {
     switch (m) {
+        case MODE_NODE: return node_authorizer_decide(z->nodes, a, attrs, ret_reason);
         case MODE_RBAC: return rbac_decide(z->rbac, a, attrs, ret_reason);
         case MODE_ALWAYS_ALLOW: return AUTHZ_ALLOW;
         case MODE_ALWAYS_DENY:
@@ -84,6 +91,7 @@ enum authz_decision authorizer_decide(struct authorizer *z, struct arena *a, con
 void authorizer_rules(struct authorizer *z, struct arena *a, const struct user_info *user, const char *namespace, struct authorizationv1_SubjectRulesReviewStatus *status,
                       void (*add)(struct arena *, const struct rbacv1_PolicyRule *, struct authorizationv1_SubjectRulesReviewStatus *)) {
     struct string_list errors = {0};
+    const char *node;
     for (size_t i = 0; i < z->modes_len; i++) {
         struct rbacv1_PolicyRule_list rules = {0};
         if (z->modes[i] == MODE_RBAC) rules = rbac_rules_for(z->rbac, a, user, namespace, &errors);
@@ -91,7 +99,7 @@ void authorizer_rules(struct authorizer *z, struct arena *a, const struct user_i
             struct rbacv1_PolicyRule *all = LIST_PUSH(a, &rules);
             string_list_push(a, &all->verbs, "*");
             all->apiGroups = all->resources = all->nonResourceURLs = all->verbs;
-        } else if (z->modes[i] == MODE_NODE && string_list_has(&user->groups, "system:nodes")) {
+        } else if (z->modes[i] == MODE_NODE && node_identity(user, &node)) {
             status->incomplete = true;
             string_list_push(a, &errors, "node authorizer does not support user rule resolution");
         }

@@ -5,6 +5,7 @@
 #include "api/time.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/handlers.h"
+#include "apiserver/node_restriction.h"
 #include "base/str.h"
 
 /* ---- eviction ---- */
@@ -87,7 +88,7 @@ static void evict(struct api_request *r) {
     }
     const struct strategy *pods = strategy_find("", "pods");
     struct metav1_DeleteOptions o = e && e->deleteOptions ? *e->deleteOptions : (struct metav1_DeleteOptions){0};
-    if (!e || registry_get(r, pods, r->namespace, r->name, &pod, NULL, &err) != 0 || (!unbudgeted(pod) && spend_budget(r, pod, &err) != 0) ||
+    if (!e || registry_get(r, pods, r->namespace, r->name, &pod, NULL, &err) != 0 || node_restriction_eviction(r, pod, &err) != 0 || (!unbudgeted(pod) && spend_budget(r, pod, &err) != 0) ||
         registry_delete(r, pods, r->namespace, r->name, &o, o.dryRun.len > 0, &pod, &done, &err) != 0) {
         respond_status(r, &err);
         return;

@@ -55,6 +55,7 @@ const struct strategy *strategy_find(const char *group, const char *resource) {
 
 const struct strategy *strategy_of_subresource(const char *group, const char *resource, const char *subresource) {
     if (str_eq(subresource, "status")) return strategy_find(group, resource);
+    if (str_eq(group, "certificates.k8s.io") && str_eq(resource, "certificatesigningrequests") && str_eq(subresource, "approval")) return &csr_approval_strategy;
     if (str_eq(group, "") && str_eq(resource, "pods") && str_eq(subresource, "ephemeralcontainers")) return &pod_ephemeral_strategy;
     if (str_eq(group, "") && str_eq(resource, "pods") && str_eq(subresource, "resize")) return &pod_resize_strategy;
     return NULL;

@@ -6,6 +6,7 @@
 #include "apiserver/apiserver.h"
 #include "apiserver/authentication.h"
 #include "apiserver/handlers.h"
+#include "apiserver/node_restriction.h"
 #include "apiserver/service_account_tokens.h"
 #include "base/str.h"
 #include "wire/json.h"
@@ -142,7 +143,7 @@ static int answer(struct api_request *r, struct authenticationv1_TokenRequest *r
     void *found;
     struct bound b = {0};
     int64_t now = env_now_s(apiserver_env(r->server));
-    if (check_names(r, req, reterr) != 0 || get(r, "serviceaccounts", r->namespace, r->name, &found, reterr) != 0) return -1;
+    if (node_restriction_token(r, req, reterr) != 0 || check_names(r, req, reterr) != 0 || get(r, "serviceaccounts", r->namespace, r->name, &found, reterr) != 0) return -1;
     const struct object *sa = found;
     if (!str_empty(req->metadata.uid) && !str_eq(req->metadata.uid, sa->metadata.uid))
         return status_conflict(reterr, "", "serviceaccounts", r->name, arena_printf(r->arena, "the UID in the token request (%s) does not match the UID of the service account (%s)", req->metadata.uid, sa->metadata.uid));

@@ -37,7 +37,7 @@ static struct rbacv1_PolicyRule parse_rule(struct arena *a, const char *line, si
     return rule;
 }
 
-static struct rbacv1_PolicyRule_list parse_rules(struct arena *a, const char *text) {
+struct rbacv1_PolicyRule_list policy_rules(struct arena *a, const char *text) {
     struct rbacv1_PolicyRule_list rules = {0};
     for (; text && *text; text += strcspn(text, "\n") + 1) *LIST_PUSH(a, &rules) = parse_rule(a, text, strcspn(text, "\n"));
     return rules;
@@ -136,7 +136,7 @@ static void reconcile_role(struct writer *w, const struct policy_role *p) {
     bool hands_off;
     begin(w, st->type, (struct object *)want, p->namespace, p->name);
     if (p->to) string_map_set(w->a, &want->metadata.labels, arena_printf(w->a, RBAC_GROUP "/aggregate-to-%s", p->to), "true");
-    want->rules = parse_rules(w->a, p->rules);
+    want->rules = policy_rules(w->a, p->rules);
     if (p->from) {
         want->aggregationRule = ARENA_NEW(w->a, struct rbacv1_AggregationRule);
         string_map_set(w->a, &LIST_PUSH(w->a, &want->aggregationRule->clusterRoleSelectors)->matchLabels, arena_printf(w->a, RBAC_GROUP "/aggregate-to-%s", p->from), "true");

@@ -2,6 +2,7 @@
 #ifndef CKUBE_APISERVER_RBAC_POLICY_H
 #define CKUBE_APISERVER_RBAC_POLICY_H
 #include <stddef.h>
+#include "api/object.h"
 #include "base/status.h"
 
 /* rules: a line each, "VERBS|GROUPS|RESOURCES" or "VERBS|GROUPS|RESOURCES|NAMES" or "VERBS|URLS", items parted by commas (an empty group is core). */
@@ -22,6 +23,9 @@ extern const struct policy_role policy_roles[];
 extern const size_t policy_roles_len;
 extern const struct policy_binding policy_bindings[];
 extern const size_t policy_bindings_len;
+
+/* A role's rules as objects. */
+struct rbacv1_PolicyRule_list policy_rules(struct arena *a, const char *rules);
 
 struct apiserver;
 /* Writes what is missing and adds what a default role or binding has lost; leaves alone those whose autoupdate annotation is "false". Once, at start. */

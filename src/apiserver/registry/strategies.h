@@ -10,5 +10,6 @@ extern const struct strategy configmap_strategy, secret_strategy, namespace_stra
     serviceaccount_strategy, replicationcontroller_strategy, podtemplate_strategy, limitrange_strategy, resourcequota_strategy, persistentvolume_strategy, persistentvolumeclaim_strategy;
 extern const struct strategy deployment_strategy, replicaset_strategy, statefulset_strategy, daemonset_strategy, controllerrevision_strategy;
 extern const struct strategy job_strategy, cronjob_strategy;
+extern const struct strategy csr_strategy, csr_approval_strategy;
 extern const struct strategy lease_strategy, endpointslice_strategy, ingress_strategy, priorityclass_strategy, role_strategy, clusterrole_strategy, rolebinding_strategy, clusterrolebinding_strategy;
 #endif
