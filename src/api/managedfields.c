@@ -293,6 +293,7 @@ void managed_fields_update(struct arena *a, const struct type_desc *type, const 
     strip(&changed);
     strip(&present);
     /* Upstream's reset fields: a write to the object cannot own its status, a write to its status nothing else. */
+    if (type == &certificatesv1_CertificateSigningRequest_desc) remove_child(&changed, "f:spec"); /* a spec that cannot be updated is nobody's */
     if (str_eq(subresource, "status")) {
         for (size_t i = changed.children.len; i-- > 0;)
             if (strcmp(changed.children.items[i].key, "f:status") != 0 && strcmp(changed.children.items[i].key, "f:metadata") != 0) remove_child(&changed, changed.children.items[i].key);

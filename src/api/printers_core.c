@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "api/printers.h"
+#include "api/printers_certificates.h"
 #include "api/printers_columns.h"
 #include "api/printers_pod.h"
 #include "api/quantity.h"
@@ -441,6 +442,7 @@ static void runtime_class(struct row *row, const void *obj) {
 const struct printer *printer_find(const struct type_desc *type) {
 #define P(desc, name, fn) {&desc, name##_columns, &name##_columns_len, fn}
     static const struct printer printers[] = {
+        P(certificatesv1_CertificateSigningRequest_desc, certificatesigningrequests, printers_certificate_signing_request),
         P(corev1_Pod_desc, pods, printers_pod), P(appsv1_Deployment_desc, deployments, deployment), P(appsv1_ReplicaSet_desc, replicasets, replicaset),
         P(corev1_ReplicationController_desc, replicationcontrollers, replication_controller), P(appsv1_StatefulSet_desc, statefulsets, statefulset), P(appsv1_DaemonSet_desc, daemonsets, daemonset),
         P(appsv1_ControllerRevision_desc, controllerrevisions, controller_revision), P(batchv1_Job_desc, jobs, job), P(batchv1_CronJob_desc, cronjobs, cronjob), P(corev1_ConfigMap_desc, configmaps, configmap),
