@@ -47,13 +47,13 @@ static int serving_certificate(struct arena *a, const char *data_dir, struct kub
     return x509_make_leaf(o->tls_cert_file, o->tls_key_file, ca, ca_key, &req, reterr);
 }
 
-/* Who the kubelet is to the API server. Until the node authorizer is there it needs more than the group system:nodes may do. */
+/* Who the kubelet is to the API server: the node authorizer lets it do what its own Pods need. */
 static int client_certificate(struct arena *a, const char *data_dir, struct kubelet_options *o, struct status *reterr) {
     const char *ca = arena_printf(a, "%s/tls/client-ca.crt", data_dir), *ca_key = arena_printf(a, "%s/tls/client-ca.key", data_dir);
     const char *server_ca = arena_printf(a, "%s/tls/server-ca.crt", data_dir);
     if (!o->api_ca_file && !o->api_ca_pem && exists(server_ca)) o->api_ca_file = server_ca;
     if (o->api_cert_file || o->api_cert_pem || o->api_token || !exists(ca_key)) return 0;
-    static const char *const groups[] = {"system:nodes", "system:masters", NULL};
+    static const char *const groups[] = {"system:nodes", NULL};
     struct x509_request req = {.common_name = arena_printf(a, "system:node:%s", o->node_name), .organizations = groups, .client = true};
     o->api_cert_file = arena_printf(a, "%s/agent/node-client.crt", data_dir);
     o->api_key_file = arena_printf(a, "%s/agent/node-client.key", data_dir);
