@@ -4,6 +4,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "wire/json.h"
+#include "wire/url.h"
 
 enum { EXPECTATIONS_S = 300 };
 
@@ -14,6 +15,7 @@ struct expectations {
     struct env *env;
     pthread_mutex_t mutex;
     struct map *items; /* key -> struct expectation * */
+    struct map *doubts; /* keys */
 };
 
 static void expectation_free(void *p) {
@@ -26,6 +28,7 @@ struct expectations *expectations_new(struct env *env) {
     CHECK(e);
     e->env = env;
     e->items = map_new();
+    e->doubts = map_new();
     pthread_mutex_init(&e->mutex, NULL);
     return e;
 }
@@ -33,6 +36,7 @@ struct expectations *expectations_new(struct env *env) {
 void expectations_free(struct expectations *e) {
     if (!e) return;
     map_free_with(e->items, expectation_free);
+    map_free(e->doubts);
     pthread_mutex_destroy(&e->mutex);
     free(e);
 }
@@ -87,7 +91,58 @@ void expectations_delete(struct expectations *e, const char *key) {
     pthread_mutex_lock(&e->mutex);
     struct expectation *x = map_del(e->items, key);
     if (x) expectation_free(x);
+    map_del(e->doubts, key);
     pthread_mutex_unlock(&e->mutex);
+}
+
+/* ---- doubts ---- */
+
+bool write_is_in_doubt(const struct status *err) { return err->code == 0 || err->code == 408 || err->code >= 500; }
+
+void expectations_doubt(struct expectations *e, const char *key) {
+    pthread_mutex_lock(&e->mutex);
+    map_put(e->doubts, key, e);
+    pthread_mutex_unlock(&e->mutex);
+}
+
+static bool in_doubt(struct expectations *e, const char *key) {
+    pthread_mutex_lock(&e->mutex);
+    bool yes = map_has(e->doubts, key);
+    pthread_mutex_unlock(&e->mutex);
+    return yes;
+}
+
+/* Both know the same active Pods of the owner. */
+static bool cache_agrees(struct arena *a, const struct corev1_PodList *live, const struct cached_list *cached, const void *owner) {
+    struct map *active = map_new();
+    size_t known = 0, there = 0;
+    LIST_FOREACH(p, &live->items)
+        if (controlled_by(p, owner) && pod_is_active(p)) map_put(active, p->metadata.uid, a);
+    CACHED_FOREACH(p, corev1_Pod, cached) {
+        if (!controlled_by(p, owner) || !pod_is_active(p)) continue;
+        there++;
+        known += map_has(active, p->metadata.uid);
+    }
+    bool same = known == there && known == map_len(active);
+    map_free(active);
+    return same;
+}
+
+bool expectations_settle(struct expectations *e, const char *key, struct controller *c, struct arena *a, struct informer *pods, int by_controller, const void *owner,
+                         const struct selector *selector) {
+    if (!in_doubt(e, key)) return true;
+    _cleanup_cached_list_ struct cached_list cached = {0};
+    _cleanup_status_ struct status err = STATUS_INIT;
+    struct corev1_PodList live;
+    const struct object *o = owner;
+    const char *query = arena_printf(a, "labelSelector=%s", url_escape_query(a, selector_string(a, selector)));
+    if (client_list(c->client, a, &corev1_Pod_desc, o->metadata.namespace, query, &live, &err) != 0) return false;
+    informer_by_index(pods, by_controller, o->metadata.uid, &cached); /* after the list: it can but be newer */
+    if (!cache_agrees(a, &live, &cached, owner)) return false;
+    pthread_mutex_lock(&e->mutex);
+    map_del(e->doubts, key);
+    pthread_mutex_unlock(&e->mutex);
+    return true;
 }
 
 bool status_has_cause(const struct status *s, const char *type) {

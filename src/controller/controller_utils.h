@@ -19,6 +19,14 @@ void expectations_deletion_observed(struct expectations *e, const char *key, con
 bool expectations_satisfied(struct expectations *e, const char *key);
 void expectations_delete(struct expectations *e, const char *key);
 
+/* A write failed, but it may have been done: no answer came, or the server had trouble. */
+bool write_is_in_doubt(const struct status *err);
+/* After such a write for the key the cache cannot be trusted until it shows the same Pods as the server: then alone it is known what was done. Upstream has not got this and may make
+ * a Pod too many. Call doubt when a write fails so, and settle before acting: false: do not act yet, look again soon. */
+void expectations_doubt(struct expectations *e, const char *key);
+bool expectations_settle(struct expectations *e, const char *key, struct controller *c, struct arena *a, struct informer *pods, int by_controller, const void *owner,
+                         const struct selector *selector);
+
 /* Upstream: apierrors.HasStatusCause. */
 bool status_has_cause(const struct status *s, const char *type);
 

@@ -5,6 +5,7 @@
 
 #define CONTROLLERS_ALL \
     CONTROLLER(replicaset) \
+    CONTROLLER(replication) \
     CONTROLLER(deployment) \
     CONTROLLER(garbage_collector)
 

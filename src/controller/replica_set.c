@@ -1,17 +1,19 @@
-/* ReplicaSets: as many Pods as spec.replicas says. Upstream: pkg/controller/replicaset.
+/* ReplicaSets, and what else keeps a number of Pods (replica_set.h): as many Pods as spec.replicas says. Upstream: pkg/controller/replicaset.
  *
  * A Pod's event wakes the ReplicaSet that controls it, or, for a Pod without a controller, those that could adopt it. While creations or deletions that were asked
- * for have not been seen in the cache (expectations), only the status is brought up to date. */
+ * for have not been seen in the cache (expectations), only the status is brought up to date. Tests: tests/unit/test_controller_deployment.c. */
+#include "controller/replica_set.h"
 #include "base/map.h"
 #include "base/str.h"
 #include "client/parallel.h"
 #include "controller/controller_utils.h"
 #include "controller/controllers.h"
 
-enum { BURST_REPLICAS = 500 };
+enum { BURST_REPLICAS = 500, DOUBT_PERIOD_MS = 20 };
 
 struct replica_set_controller {
     struct controller *c;
+    const struct replica_set_kind *kind;
     struct informer *sets, *pods;
     int by_controller;            /* index of Pods: the controller's UID, or "orphans/NAMESPACE" */
     struct expectations *expectations;
@@ -21,7 +23,7 @@ struct replica_set_controller {
 
 /* The ReplicaSet that the reference names, if it is the same one by UID. */
 static struct cached *resolve(struct replica_set_controller *rc, const char *ns, const struct metav1_OwnerReference *ref) {
-    if (!str_eq(ref->kind, "ReplicaSet")) return NULL;
+    if (!str_eq(ref->kind, rc->kind->type->kind)) return NULL;
     struct cached *set = informer_get(rc->sets, ns, ref->name);
     if (set && !str_eq(set->obj->metadata.uid, ref->uid)) {
         cached_unref(set);
@@ -34,8 +36,9 @@ static void enqueue_adopters(struct replica_set_controller *rc, const struct cor
     _cleanup_cached_list_ struct cached_list sets = {0};
     _cleanup_arena_ struct arena *a = arena_new();
     informer_list(rc->sets, pod->metadata.namespace, &sets);
-    CACHED_FOREACH(set, appsv1_ReplicaSet, &sets) {
+    for (size_t i = 0; i < sets.len; i++) {
         struct selector s;
+        const struct appsv1_ReplicaSet *set = rc->kind->view(a, sets.items[i]->obj);
         if (label_selector_from(a, set->spec.selector, &s, NULL) == 0 && s.len && selector_matches(&s, &pod->metadata.labels)) controller_enqueue(rc->c, set);
     }
 }
@@ -91,7 +94,8 @@ static void on_pod_update(void *data, struct cached *old, struct cached *now) {
     _cleanup_cached_ struct cached *set = resolve(rc, pod->metadata.namespace, is);
     if (!set) return;
     controller_enqueue(rc->c, set->obj);
-    int32_t min_ready = CACHED(set, appsv1_ReplicaSet)->spec.minReadySeconds;
+    _cleanup_arena_ struct arena *a = arena_new();
+    int32_t min_ready = rc->kind->view(a, set->obj)->spec.minReadySeconds;
     /* It becomes available by time alone; one second more, since clocks differ and times are whole seconds. */
     if (!pod_is_ready(before) && pod_is_ready(pod) && min_ready > 0) controller_enqueue_after(rc->c, set->obj, (min_ready + 1) * 1000LL);
 }
@@ -122,6 +126,7 @@ struct batch {
 
 static void batch_fail(struct batch *b, struct status *err) {
     pthread_mutex_lock(&b->mutex);
+    if (write_is_in_doubt(err)) expectations_doubt(b->rc->expectations, b->key);
     if (!b->failed && b->err) status_copy(b->err, err);
     b->failed = true;
     pthread_mutex_unlock(&b->mutex);
@@ -130,7 +135,7 @@ static void batch_fail(struct batch *b, struct status *err) {
 static int create_one(void *arg, size_t i UNUSED) {
     struct batch *b = arg;
     _cleanup_status_ struct status err = STATUS_INIT;
-    if (pod_control_create(b->rc->c, &appsv1_ReplicaSet_desc, b->set, &b->set->spec.template, NULL, &err) == 0) return 0;
+    if (pod_control_create(b->rc->c, b->rc->kind->type, b->set, &b->set->spec.template, NULL, &err) == 0) return 0;
     if (status_has_cause(&err, "NamespaceTerminating")) return 0; /* nothing can be made there any more: neither an error nor a reason to try again */
     batch_fail(b, &err);
     return -1;
@@ -139,7 +144,7 @@ static int create_one(void *arg, size_t i UNUSED) {
 static void delete_one(void *arg, size_t i) {
     struct batch *b = arg;
     _cleanup_status_ struct status err = STATUS_INIT;
-    if (pod_control_delete(b->rc->c, &appsv1_ReplicaSet_desc, b->set, b->pods[i], &err) == 0) return;
+    if (pod_control_delete(b->rc->c, b->rc->kind->type, b->set, b->pods[i], &err) == 0) return;
     _cleanup_arena_ struct arena *a = arena_new();
     expectations_deletion_observed(b->rc->expectations, b->key, object_key(a, b->pods[i])); /* its event will not come */
     if (!status_is(&err, 404)) batch_fail(b, &err);
@@ -166,9 +171,9 @@ static void count_neighbours(struct replica_set_controller *rc, const struct app
     _cleanup_cached_list_ struct cached_list sets = {0}, related = {0};
     const struct metav1_OwnerReference *owner = controller_of(set);
     if (owner) informer_list(rc->sets, set->metadata.namespace, &sets);
-    CACHED_FOREACH(s, appsv1_ReplicaSet, &sets) {
-        const struct metav1_OwnerReference *o = controller_of(s);
-        if (o && str_eq(o->uid, owner->uid)) informer_by_index(rc->pods, rc->by_controller, s->metadata.uid, &related);
+    for (size_t i = 0; i < sets.len; i++) {
+        const struct metav1_OwnerReference *o = controller_of(sets.items[i]->obj);
+        if (o && str_eq(o->uid, owner->uid)) informer_by_index(rc->pods, rc->by_controller, sets.items[i]->obj->metadata.uid, &related);
     }
     if (!owner) informer_by_index(rc->pods, rc->by_controller, set->metadata.uid, &related);
     struct map *per_node = map_new();
@@ -227,7 +232,9 @@ static void clear_failure(struct appsv1_ReplicaSetStatus *s) {
 
 struct tally { const struct corev1_Pod **active; size_t active_len; int32_t terminating; };
 
-static struct appsv1_ReplicaSetStatus status_of(struct replica_set_controller *rc, struct arena *a, const struct appsv1_ReplicaSet *set, const struct tally *t, const struct status *failure) {
+/* *ret_wait_ms: when the next Pod becomes available by time alone; 0: none does. */
+static struct appsv1_ReplicaSetStatus status_of(struct replica_set_controller *rc, struct arena *a, const struct appsv1_ReplicaSet *set, const struct tally *t, const struct status *failure,
+                                                int64_t *ret_wait_ms) {
     struct appsv1_ReplicaSetStatus s;
     object_copy_into(a, &appsv1_ReplicaSetStatus_desc, &s, &set->status);
     struct selector template = selector_from_map(a, &set->spec.template.metadata.labels);
@@ -238,9 +245,11 @@ static struct appsv1_ReplicaSetStatus status_of(struct replica_set_controller *r
         const struct corev1_Pod *p = t->active[i];
         s.fullyLabeledReplicas += selector_matches(&template, &p->metadata.labels);
         s.readyReplicas += pod_is_ready(p);
-        s.availableReplicas += pod_is_available(p, set->spec.minReadySeconds, now, NULL);
+        int64_t wait_ms;
+        if (pod_is_available(p, set->spec.minReadySeconds, now, &wait_ms)) s.availableReplicas++;
+        else if (wait_ms > 0 && (*ret_wait_ms == 0 || wait_ms < *ret_wait_ms)) *ret_wait_ms = wait_ms;
     }
-    s.terminatingReplicas = (struct opt_int32)OPT(t->terminating);
+    s.terminatingReplicas = (struct opt_int32){rc->kind->counts_terminating, rc->kind->counts_terminating ? t->terminating : 0};
     s.observedGeneration = set->metadata.generation;
     int64_t diff = (int64_t)t->active_len - set->spec.replicas.value;
     if (failure && diff != 0) set_failure(a, &s, diff < 0 ? "FailedCreate" : "FailedDelete", arena_strdup(a, status_message(failure)), now / 1000000000);
@@ -248,12 +257,10 @@ static struct appsv1_ReplicaSetStatus status_of(struct replica_set_controller *r
     return s;
 }
 
-static int write_status(struct replica_set_controller *rc, struct arena *a, const struct appsv1_ReplicaSet *set, const struct appsv1_ReplicaSetStatus *s, struct status *reterr) {
+static int write_status(struct replica_set_controller *rc, struct arena *a, const void *original, const struct appsv1_ReplicaSet *set, const struct appsv1_ReplicaSetStatus *s, struct status *reterr) {
     if (object_equal(&appsv1_ReplicaSetStatus_desc, s, &set->status)) return 0;
-    struct appsv1_ReplicaSet *o = arena_memdup(a, set, sizeof(*set));
-    o->status = *s;
     struct status err = STATUS_INIT;
-    int rc2 = client_update_status(rc->c->client, a, &appsv1_ReplicaSet_desc, o, NULL, &err);
+    int rc2 = client_update_status(rc->c->client, a, rc->kind->type, rc->kind->with_status(a, original, s), NULL, &err);
     if (rc2 != 0 && !status_is(&err, 404) && reterr) status_copy(reterr, &err);
     if (status_is(&err, 404)) rc2 = 0;
     status_release(&err);
@@ -262,24 +269,24 @@ static int write_status(struct replica_set_controller *rc, struct arena *a, cons
 
 /* ---- sync ---- */
 
-static int find_pods(struct replica_set_controller *rc, struct arena *a, const struct appsv1_ReplicaSet *set, struct cached_list *ret, struct status *reterr) {
+/* Of its Pods and of orphans: the active ones that it has or takes, and how many of its own are on their way out. */
+static int find_pods(struct replica_set_controller *rc, struct arena *a, const struct appsv1_ReplicaSet *set, const struct selector *selector, struct cached_list *ret, struct tally *ret_tally,
+                     struct status *reterr) {
     _cleanup_cached_list_ struct cached_list all = {0};
-    struct selector selector;
-    if (label_selector_from(a, set->spec.selector, &selector, reterr) != 0) return -1;
     pods_owned_or_orphaned(rc->pods, rc->by_controller, set, &all);
-    return controller_claim(rc->c, a, &appsv1_ReplicaSet_desc, set, &selector, &corev1_Pod_desc, &all, ret, reterr);
-}
-
-static struct tally tally_of(struct arena *a, const struct cached_list *pods) {
-    struct tally t = {arena_calloc(a, pods->len + 1, sizeof(*t.active)), 0, 0};
-    CACHED_FOREACH(p, corev1_Pod, pods) {
-        if (pod_is_active(p)) t.active[t.active_len++] = p;
-        else if (!pod_is_terminal(p)) t.terminating++;
+    struct cached_list active = {arena_calloc(a, all.len + 1, sizeof(*active.items)), 0, 0}; /* without references of its own */
+    for (size_t i = 0; i < all.len; i++) {
+        const struct corev1_Pod *p = CACHED(all.items[i], corev1_Pod);
+        if (pod_is_active(p)) active.items[active.len++] = all.items[i];
+        else if (!pod_is_terminal(p) && controlled_by(p, set) && selector_matches(selector, &p->metadata.labels)) ret_tally->terminating++;
     }
-    return t;
+    if (controller_claim(rc->c, a, rc->kind->type, set, selector, &corev1_Pod_desc, &active, ret, reterr) != 0) return -1;
+    ret_tally->active = arena_calloc(a, ret->len + 1, sizeof(*ret_tally->active));
+    CACHED_FOREACH(p, corev1_Pod, ret) ret_tally->active[ret_tally->active_len++] = p;
+    return 0;
 }
 
-static int sync_set(void *self, struct arena *a, const char *key, struct status *reterr) {
+int replica_set_sync(void *self, struct arena *a, const char *key, struct status *reterr) {
     struct replica_set_controller *rc = self;
     const char *ns, *name;
     object_key_split(a, key, &ns, &name);
@@ -288,33 +295,40 @@ static int sync_set(void *self, struct arena *a, const char *key, struct status 
         expectations_delete(rc->expectations, key);
         return 0;
     }
-    const struct appsv1_ReplicaSet *set = CACHED(cached, appsv1_ReplicaSet);
+    const struct appsv1_ReplicaSet *set = rc->kind->view(a, cached->obj);
+    struct selector selector;
+    if (label_selector_from(a, set->spec.selector, &selector, NULL) != 0) return 0; /* trying again would not make it better */
     bool needs_sync = expectations_satisfied(rc->expectations, key);
+    if (!expectations_settle(rc->expectations, key, rc->c, a, rc->pods, rc->by_controller, set, &selector)) {
+        needs_sync = false;
+        work_queue_add_after(rc->c->queue, key, DOUBT_PERIOD_MS);
+    }
     _cleanup_cached_list_ struct cached_list pods = {0};
-    if (find_pods(rc, a, set, &pods, reterr) != 0) return -1;
-    struct tally t = tally_of(a, &pods);
+    struct tally t = {0};
+    if (find_pods(rc, a, set, &selector, &pods, &t, reterr) != 0) return -1;
     _cleanup_status_ struct status err = STATUS_INIT;
     int failed = 0;
+    int64_t wait_ms = 0;
     if (needs_sync && !set->metadata.deletionTimestamp.set) failed = manage_replicas(rc, a, key, set, t.active, t.active_len, &err);
-    struct appsv1_ReplicaSetStatus s = status_of(rc, a, set, &t, failed ? &err : NULL);
-    if (write_status(rc, a, set, &s, reterr) != 0) return -1;
+    struct appsv1_ReplicaSetStatus s = status_of(rc, a, set, &t, failed ? &err : NULL, &wait_ms);
+    if (write_status(rc, a, cached->obj, set, &s, reterr) != 0) return -1;
     if (failed) {
         if (reterr) status_copy(reterr, &err);
         return -1;
     }
-    if (set->spec.minReadySeconds > 0 && s.readyReplicas == set->spec.replicas.value && s.availableReplicas != set->spec.replicas.value)
-        work_queue_add_after(rc->c->queue, key, set->spec.minReadySeconds * 1000LL);
+    if (set->spec.minReadySeconds > 0 && s.readyReplicas != s.availableReplicas) work_queue_add_after(rc->c->queue, key, wait_ms > 0 ? wait_ms : set->spec.minReadySeconds * 1000LL);
     return 0;
 }
 
 /* ---- life ---- */
 
-static void *new(struct controller *c, struct status *reterr UNUSED) {
+void *replica_set_new(struct controller *c, const struct replica_set_kind *kind) {
     struct replica_set_controller *rc = calloc(1, sizeof(*rc));
     CHECK(rc);
     rc->c = c;
+    rc->kind = kind;
     rc->expectations = expectations_new(c->env);
-    rc->sets = informers_get(c->context->informers, &appsv1_ReplicaSet_desc);
+    rc->sets = informers_get(c->context->informers, kind->type);
     rc->pods = informers_get(c->context->informers, &corev1_Pod_desc);
     rc->by_controller = pods_index_by_controller(rc->pods);
     informer_add_handler(rc->sets, &(struct informer_handler){rc, on_set_add, on_set_update, on_set_delete});
@@ -322,11 +336,22 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     return rc;
 }
 
-static void free_self(void *self) {
+void replica_set_free(void *self) {
     struct replica_set_controller *rc = self;
     expectations_free(rc->expectations);
     free(rc);
 }
 
+static const struct appsv1_ReplicaSet *view(struct arena *a UNUSED, const void *obj) { return obj; }
+
+static void *with_status(struct arena *a, const void *obj, const struct appsv1_ReplicaSetStatus *s) {
+    struct appsv1_ReplicaSet *o = arena_memdup(a, obj, sizeof(*o));
+    o->status = *s;
+    return o;
+}
+
+static const struct replica_set_kind kind = {&appsv1_ReplicaSet_desc, true, view, with_status};
+static void *new(struct controller *c, struct status *reterr UNUSED) { return replica_set_new(c, &kind); }
+
 const struct controller_desc controller_replicaset = {
-    .name = "replicaset-controller", .workers = 5, .new = new, .sync = sync_set, .free = free_self};
+    .name = "replicaset-controller", .workers = 5, .new = new, .sync = replica_set_sync, .free = replica_set_free};

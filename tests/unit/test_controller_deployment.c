@@ -71,7 +71,7 @@ static void surge_and_unavailability_bound_it(void **state UNUSED) {
         {"'replicas':3,'strategy':{'rollingUpdate':{'maxSurge':0,'maxUnavailable':'10%'}},", "2", "1"},
         {"'replicas':3,'strategy':{'rollingUpdate':{'maxSurge':'1%','maxUnavailable':0}},", "3", "1"},
     };
-    struct cluster *k = cluster_start(MINE);
+    struct cluster *k = cluster_start(MINE ",garbage-collector-controller");
     cluster_kubelet(k, KUBELET_RUNS);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         make(k, cases[i].spec, "a");
@@ -83,9 +83,7 @@ static void surge_and_unavailability_bound_it(void **state UNUSED) {
         _cleanup_arena_ struct arena *a = arena_new();
         cluster_expect_still(k, set_of(k, a, "b"), "status.replicas", cases[i].fresh);
         cluster_delete(k, DEPLOYMENT, NULL);
-        cluster_delete(k, SETS, NULL);
         cluster_expect_count(k, SETS, 0);
-        cluster_delete(k, PODS, NULL);
         cluster_expect_count(k, PODS, 0);
     }
     cluster_stop(k);
@@ -182,13 +180,21 @@ static void a_taken_name_is_avoided(void **state UNUSED) {
 
 /* ---- whatever fails, it comes to the same, and never makes too many ---- */
 
-static bool overshoots(struct cluster *k, int max, int *ret) {
-    struct corev1_PodList l;
+/* The sets together may have replicas + surge, and no set has more Pods than it may: 4 of 4 + 2. */
+static void check_bounds(struct cluster *k, uint64_t seed) {
+    struct appsv1_ReplicaSetList sets;
+    struct corev1_PodList pods;
     _cleanup_arena_ struct arena *a = arena_new();
-    *ret = 0;
-    assert_int_equal(client_list(k->admin, a, &corev1_Pod_desc, "default", NULL, &l, NULL), 0);
-    LIST_FOREACH(p, &l.items) *ret += !p->metadata.deletionTimestamp.set;
-    return *ret > max;
+    int32_t sum = 0;
+    assert_int_equal(client_list(k->admin, a, &appsv1_ReplicaSet_desc, "default", NULL, &sets, NULL), 0);
+    LIST_FOREACH(s, &sets.items) sum += s->spec.replicas.value;
+    if (sum > 6) fail_msg("seed %llu: the sets have %d replicas", (unsigned long long)seed, sum);
+    assert_int_equal(client_list(k->admin, a, &corev1_Pod_desc, "default", NULL, &pods, NULL), 0);
+    LIST_FOREACH(s, &sets.items) {
+        int32_t active = 0;
+        LIST_FOREACH(p, &pods.items) active += !p->metadata.deletionTimestamp.set && str_eq(p->metadata.ownerReferences.items[0].uid, s->metadata.uid);
+        if (active > 4) fail_msg("seed %llu: %s has %d Pods", (unsigned long long)seed, s->metadata.name, active);
+    }
 }
 
 static void it_converges(struct cluster *k, uint64_t seed, int step) {
@@ -201,8 +207,7 @@ static void it_converges(struct cluster *k, uint64_t seed, int step) {
     set_image(k, arena_printf(a, "image-%d", step));
     for (int lives = 0;; lives++) {
         for (int i = 0; i < 40; i++) {
-            int n;
-            if (overshoots(k, 6, &n)) fail_msg("seed %llu: %d Pods", (unsigned long long)seed, n);
+            check_bounds(k, seed);
             env_sleep_ms(env_real(), 2);
         }
         char *progress = cluster_get(k, a, DEPLOYMENT, "status.conditions[type=Progressing].reason");
@@ -229,11 +234,32 @@ static void faults_do_not_matter(void **state UNUSED) {
     cluster_stop(k);
 }
 
+static void replication_controllers_do_the_same(void **state UNUSED) {
+    struct cluster *k = cluster_start("replicationcontroller-controller");
+    const char *rc = "/api/v1/namespaces/default/replicationcontrollers/rc";
+    cluster_kubelet(k, KUBELET_RUNS);
+    cluster_create(k, "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'alone','namespace':'default','labels':{'app':'rc'}},'spec':{'containers':[{'name':'c','image':'a'}]}}");
+    cluster_create(k, "{'apiVersion':'v1','kind':'ReplicationController','metadata':{'name':'rc','namespace':'default'},'spec':{'replicas':3,'selector':{'app':'rc'},"
+                      "'template':{'metadata':{'labels':{'app':'rc'}},'spec':{'containers':[{'name':'c','image':'a'}]}}}}");
+    cluster_expect(k, rc, "status.availableReplicas", "3");
+    cluster_expect(k, rc, "status.fullyLabeledReplicas", "3");
+    cluster_expect(k, PODS "/alone", "metadata.ownerReferences[0].kind", "ReplicationController"); /* adopted */
+    cluster_expect_event(k, "ReplicationController", "SuccessfulCreate", "Created pod: rc-");
+    cluster_patch(k, PODS "/alone", "{'metadata':{'labels':{'app':'other'}}}");
+    cluster_expect(k, PODS "/alone", "#metadata.ownerReferences", "0"); /* released, and replaced */
+    cluster_expect_count(k, PODS, 4);
+    cluster_patch(k, rc, "{'spec':{'replicas':1}}");
+    cluster_expect_count(k, PODS, 2);
+    cluster_expect(k, rc, "status.replicas", "1");
+    cluster_stop(k);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_rolls_out_and_back), cmocka_unit_test(surge_and_unavailability_bound_it), cmocka_unit_test(recreate_waits_for_the_last_pod),
         cmocka_unit_test(a_pause_holds_and_scales_in_proportion), cmocka_unit_test(it_reports_what_does_not_progress), cmocka_unit_test(old_revisions_go),
         cmocka_unit_test(a_taken_name_is_avoided), cmocka_unit_test(faults_do_not_matter),
+        cmocka_unit_test(replication_controllers_do_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
