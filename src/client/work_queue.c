@@ -18,7 +18,7 @@ struct work_queue {
     pthread_cond_t cond;
     struct map *items;     /* key -> struct item *; kept while queued, processing, waiting or with requeues */
     struct item *head, **tail;
-    size_t len, idle;      /* idle: workers in work_queue_get */
+    size_t len, idle, busy; /* idle: workers in work_queue_get; busy: keys that are worked on */
     struct item **heap;    /* waiting ones, the earliest first */
     size_t heap_len, heap_cap;
     bool shut;
@@ -128,8 +128,9 @@ static bool take_ready(struct work_queue *q) {
     return backlog;
 }
 
-static void wait_until(struct work_queue *q, struct item *it, int64_t ready_ns) {
-    if (it->ready_ns && it->ready_ns <= ready_ns) return;
+/* True if there is no worker at all who would see that the time has come. */
+static bool wait_until(struct work_queue *q, struct item *it, int64_t ready_ns) {
+    if (it->ready_ns && it->ready_ns <= ready_ns) return false;
     if (it->ready_ns) heap_remove(q, it);
     if (q->heap_len == q->heap_cap) {
         q->heap_cap = q->heap_cap ? q->heap_cap * 2 : 16;
@@ -139,6 +140,7 @@ static void wait_until(struct work_queue *q, struct item *it, int64_t ready_ns) 
     heap_set(q, q->heap_len++, it);
     heap_up(q, it->at);
     if (it->at == 0) pthread_cond_signal(&q->cond); /* who waits must wait less */
+    return !q->idle && !q->busy;
 }
 
 /* ---- for those who add ---- */
@@ -160,20 +162,23 @@ void work_queue_add_after(struct work_queue *q, const char *key, int64_t ms) {
         return;
     }
     pthread_mutex_lock(&q->mutex);
-    if (!q->shut) wait_until(q, item_of(q, key), env_mono_ns(q->env) + ms * 1000000);
+    bool backlog = !q->shut && wait_until(q, item_of(q, key), env_mono_ns(q->env) + ms * 1000000);
     pthread_mutex_unlock(&q->mutex);
+    tell_backlog(q, backlog);
 }
 
 void work_queue_add_rate_limited(struct work_queue *q, const char *key) {
+    bool backlog = false;
     pthread_mutex_lock(&q->mutex);
     if (!q->shut) {
         struct item *it = item_of(q, key);
         int64_t ms = WORK_QUEUE_BACKOFF_MS_MAX;
         if (it->requeues < 24) ms = MIN((int64_t)WORK_QUEUE_BACKOFF_MS_MIN << it->requeues, (int64_t)WORK_QUEUE_BACKOFF_MS_MAX);
         it->requeues++;
-        wait_until(q, it, env_mono_ns(q->env) + ms * 1000000);
+        backlog = wait_until(q, it, env_mono_ns(q->env) + ms * 1000000);
     }
     pthread_mutex_unlock(&q->mutex);
+    tell_backlog(q, backlog);
 }
 
 void work_queue_forget(struct work_queue *q, const char *key) {
@@ -199,6 +204,13 @@ size_t work_queue_len(struct work_queue *q) {
     size_t n = q->len;
     pthread_mutex_unlock(&q->mutex);
     return n;
+}
+
+bool work_queue_empty(struct work_queue *q) {
+    pthread_mutex_lock(&q->mutex);
+    bool empty = !q->len && !q->heap_len;
+    pthread_mutex_unlock(&q->mutex);
+    return empty;
 }
 
 void work_queue_on_backlog(struct work_queue *q, void (*fn)(void *), void *arg) {
@@ -227,6 +239,7 @@ char *work_queue_get(struct work_queue *q) {
         q->len--;
         it->queued = false;
         it->processing = true;
+        q->busy++;
         if (q->head) pthread_cond_signal(&q->cond); /* one signal may have stood for several keys */
         backlog = backlog && q->len > q->idle;
     }
@@ -242,6 +255,7 @@ void work_queue_done(struct work_queue *q, char *key) {
     struct item *it = map_get(q->items, key);
     CHECK(it && it->processing);
     it->processing = false;
+    q->busy--;
     if (it->again) {
         it->again = false;
         backlog = enqueue(q, it);

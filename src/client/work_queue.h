@@ -27,6 +27,7 @@ char *work_queue_get(struct work_queue *q);
 void work_queue_done(struct work_queue *q, char *key);
 void work_queue_shut_down(struct work_queue *q);
 size_t work_queue_len(struct work_queue *q);                      /* that wait now */
-/* Called (without locks held) when a key waits and nobody is in work_queue_get: whoever runs the workers may start one more. */
+bool work_queue_empty(struct work_queue *q);                      /* nor does any wait for a later time */
+/* Called (without locks held) when a key waits and nobody is in work_queue_get, or waits for a time and there is no worker at all: whoever runs the workers may start one more. */
 void work_queue_on_backlog(struct work_queue *q, void (*fn)(void *arg), void *arg);
 #endif

@@ -82,7 +82,7 @@ void controller_start(struct controller *c) {
     r->started = true;
     if (c->desc->run) r->running = pthread_create(&r->run_thread, NULL, run, r) == 0;
     pthread_mutex_unlock(&r->mutex);
-    if (work_queue_len(c->queue)) more_workers(r);
+    if (!work_queue_empty(c->queue)) more_workers(r);
 }
 
 void controller_stop(struct controller *c) {

@@ -4,6 +4,9 @@
 #include "controller/controller.h"
 
 #define CONTROLLERS_ALL \
+    CONTROLLER(serviceaccount) \
+    CONTROLLER(root_ca_publisher) \
+    CONTROLLER(namespace) \
     CONTROLLER(replicaset) \
     CONTROLLER(replication) \
     CONTROLLER(deployment) \
