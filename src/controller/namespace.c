@@ -80,7 +80,7 @@ static int list_metadata(struct run *r, const struct target *t, struct metav1_Pa
     memset(ret, 0, sizeof(*ret));
     if (!t->list) return 1;
     if (tr->call(tr, &call, &code, &answer, reterr) != 0) return -1;
-    if (code == 404 || code == 405) return 1;
+    if (code == 404 || code == 405 || code == 501) return 1; /* it is discoverable, but cannot be listed: then nothing of it can be kept here */
     if (code != 200) return client_status(code, buf_cstr(&answer), answer.len, reterr);
     return object_decode_json(r->a, &metav1_PartialObjectMetadataList_desc, ret, buf_cstr(&answer), answer.len, NULL, reterr);
 }
@@ -94,7 +94,7 @@ static int delete_path(struct run *r, const char *path, struct status *reterr) {
     int code;
     struct transport_call call = {.method = "DELETE", .target = path, .content_type = "application/json", .body = BACKGROUND, .body_len = strlen(BACKGROUND), .timeout_ms = CALL_TIMEOUT_MS};
     if (tr->call(tr, &call, &code, &answer, reterr) != 0) return -1;
-    return (code >= 200 && code < 300) || code == 404 ? 0 : client_status(code, buf_cstr(&answer), answer.len, reterr);
+    return (code >= 200 && code < 300) || code == 404 || code == 405 || code == 501 ? 0 : client_status(code, buf_cstr(&answer), answer.len, reterr);
 }
 
 /* How long the longest of the namespace's Pods may still take, counted from the namespace's deletion. */

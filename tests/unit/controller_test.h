@@ -396,6 +396,9 @@ static UNUSED struct cluster *cluster_start(const char *controllers) {
     static const char *const masters[] = {"system:masters", NULL};
     k->admin = client_new(local_transport_new(k->apiserver, "admin", masters, "test"));
     k->options = controller_options_default();
+    k->options.root_ca_file = arena_printf(k->arena, "%s/tls/server-ca.crt", k->dir);
+    k->options.cluster_signing_cert_file = arena_printf(k->arena, "%s/tls/client-ca.crt", k->dir);
+    k->options.cluster_signing_key_file = arena_printf(k->arena, "%s/tls/client-ca.key", k->dir);
     k->cc = (struct controller_context){.env = &k->env, .options = &k->options, .client_for = cluster_client_for, .client_for_data = k};
     k->kubelet_informers = informers_new(k->admin, &k->env);
     assert_int_equal(pthread_create(&k->kubelet_thread, NULL, cluster_kubelet_run, k), 0);
