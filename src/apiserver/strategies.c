@@ -58,5 +58,6 @@ const struct strategy *strategy_of_subresource(const char *group, const char *re
     if (str_eq(group, "certificates.k8s.io") && str_eq(resource, "certificatesigningrequests") && str_eq(subresource, "approval")) return &csr_approval_strategy;
     if (str_eq(group, "") && str_eq(resource, "pods") && str_eq(subresource, "ephemeralcontainers")) return &pod_ephemeral_strategy;
     if (str_eq(group, "") && str_eq(resource, "pods") && str_eq(subresource, "resize")) return &pod_resize_strategy;
+    if (str_eq(group, "") && str_eq(resource, "namespaces") && str_eq(subresource, "finalize")) return &namespace_finalize_strategy;
     return NULL;
 }

@@ -69,6 +69,21 @@ const struct strategy namespace_strategy = {.group = "", .version = "v1", .resou
     .prepare_create = namespace_prepare_create, .prepare_update = namespace_prepare_update, .prepare_status_update = namespace_prepare_status,
     .selectable_fields = namespace_fields, .field = namespace_field};
 
+/* namespaces/finalize: the only way to change spec.finalizers. */
+static void namespace_prepare_finalize(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_Namespace *)obj)->status = ((const struct corev1_Namespace *)old)->status; }
+
+static void namespace_validate_finalize(const void *obj, const void *old UNUSED, struct field_errors *errs) {
+    const struct corev1_Namespace *ns = obj;
+    for (size_t i = 0; i < ns->spec.finalizers.len; i++) {
+        struct string_list msgs = {0};
+        name_qualified(errs->arena, ns->spec.finalizers.items[i], &msgs);
+        LIST_FOREACH(m, &msgs) field_invalid(errs, FIELD_INDEX(FIELD(FIELD(NULL, "spec"), "finalizers"), i), ns->spec.finalizers.items[i], "%s", *m);
+    }
+}
+
+const struct strategy namespace_finalize_strategy = {.group = "", .version = "v1", .resource = "namespaces", .type = &corev1_Namespace_desc, .flags = RETURN_DELETED_OBJECT,
+    .validate_name = object_name_dns_label, .prepare_update = namespace_prepare_finalize, .validate_update = namespace_validate_finalize};
+
 /* ---- Node ---- */
 
 static void node_prepare_update(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_Node *)obj)->status = ((const struct corev1_Node *)old)->status; }
