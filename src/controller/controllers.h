@@ -7,6 +7,9 @@
     CONTROLLER(serviceaccount) \
     CONTROLLER(root_ca_publisher) \
     CONTROLLER(namespace) \
+    CONTROLLER(node_ipam) \
+    CONTROLLER(node_lifecycle) \
+    CONTROLLER(taint_eviction) \
     CONTROLLER(replicaset) \
     CONTROLLER(replication) \
     CONTROLLER(deployment) \
