@@ -1,6 +1,7 @@
 /* core/v1, apps/v1, batch/v1 and the smaller groups; Pods and their parts are in defaults_pod.c. */
 #include "api/defaults.h"
 #include <string.h>
+#include "api/defaults_groups.h"
 #include "api/defaults_pod.h"
 #include "base/str.h"
 
@@ -266,12 +267,6 @@ static void endpoint_slice(struct arena *a UNUSED, void *obj) {
     }
 }
 
-
-static void scaler(struct arena *a UNUSED, void *obj) {
-    struct autoscalingv2_HorizontalPodAutoscaler *h = obj;
-    DEFAULT_OPT(h->spec.minReplicas, 1);
-}
-
 void object_set_defaults(struct arena *a, const struct type_desc *type, void *obj) {
     static const struct { const struct type_desc *type; void (*fn)(struct arena *, void *); } table[] = {
         {&corev1_Pod_desc, pod}, {&corev1_PodTemplate_desc, pod_template}, {&corev1_Service_desc, service}, {&corev1_ReplicationController_desc, replication_controller},
@@ -281,8 +276,8 @@ void object_set_defaults(struct arena *a, const struct type_desc *type, void *ob
         {&batchv1_Job_desc, job}, {&batchv1_CronJob_desc, cron_job}, {&rbacv1_RoleBinding_desc, role_binding}, {&rbacv1_ClusterRoleBinding_desc, role_binding},
         {&storagev1_StorageClass_desc, storage_class}, {&storagev1_CSIDriver_desc, csi_driver}, {&schedulingv1_PriorityClass_desc, priority_class},
         {&networkingv1_IngressClass_desc, ingress_class}, {&networkingv1_NetworkPolicy_desc, network_policy}, {&discoveryv1_EndpointSlice_desc, endpoint_slice},
-        {&autoscalingv2_HorizontalPodAutoscaler_desc, scaler},
     };
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
         if (table[i].type == type) table[i].fn(a, obj);
+    default_group_object(a, type, obj);
 }

@@ -9,6 +9,7 @@
 struct encoder {
     struct buf *out;
     size_t *rv_offset; /* not NULL: this is for storage; see object_encode_stored */
+    bool go;           /* see object_encode_go */
 };
 
 static void put_struct(struct encoder *e, const struct type_desc *type, const void *obj);
@@ -24,6 +25,20 @@ static void put_name(struct buf *out, const struct field_desc *f, bool first) {
     *p++ = ':';
     *p = 0;
     out->len = (size_t)(p - out->data);
+}
+
+/* The field's name in upstream's internal Go struct: capital first, initialisms whole. */
+static void put_go_name(struct buf *out, const struct field_desc *f, bool first) {
+    static const char *const initialisms[] = {"api", "uid", "url", "cidr", "ip", "cel", "csi", "http", "tls", "ca", "nfs", "iscsi", "fc", "rbd", "gce", "aws", "id", "fs", "dns"};
+    size_t whole = 0;
+    for (size_t i = 0; i < sizeof(initialisms) / sizeof(initialisms[0]); i++) {
+        size_t n = strlen(initialisms[i]);
+        char next = strncmp(f->name, initialisms[i], n) == 0 ? f->name[n] : 'x';
+        if (next == 0 || (next >= 'A' && next <= 'Z') || (next == 's' && f->name[n + 1] == 0)) whole = n;
+    }
+    buf_printf(out, "%s\"", first ? "" : ",");
+    for (size_t i = 0; i < f->name_len; i++) buf_append_char(out, i <= (whole ? whole - 1 : 0) && f->name[i] >= 'a' && f->name[i] <= 'z' ? (char)(f->name[i] - 32) : f->name[i]);
+    buf_append_str(out, "\":");
 }
 
 static void put_int_or_string(struct buf *out, const struct int_or_string *v) {
@@ -199,14 +214,14 @@ static void put_value(struct encoder *e, const struct field_desc *f, const void 
 }
 
 static void put_struct(struct encoder *e, const struct type_desc *type, const void *obj) {
-    bool first = true;
+    bool first = true, go = e->go && strncmp(type->name, "meta.v1.", 8) != 0; /* meta's types have JSON tags in upstream's internal structs too */
     buf_append_char(e->out, '{');
     for (size_t i = 0; i < type->fields_len; i++) {
         const struct field_desc *f = &type->fields[i];
         const void *at = (const char *)obj + f->offset;
         bool rv = e->rv_offset && type == &metav1_ObjectMeta_desc && f->offset == offsetof(struct metav1_ObjectMeta, resourceVersion) && !*e->rv_offset;
-        if (!rv && field_left_out(f, at)) continue;
-        put_name(e->out, f, first);
+        if (!go && !rv && field_left_out(f, at)) continue;
+        go ? put_go_name(e->out, f, first) : put_name(e->out, f, first);
         first = false;
         if (rv) {
             buf_append_str(e->out, "\"\"");
@@ -217,14 +232,19 @@ static void put_struct(struct encoder *e, const struct type_desc *type, const vo
 }
 
 void object_encode_json(const struct type_desc *type, const void *obj, struct buf *out) {
-    struct encoder e = {out, NULL};
+    struct encoder e = {out, NULL, false};
+    put_struct(&e, type, obj);
+}
+
+void object_encode_go(const struct type_desc *type, const void *obj, struct buf *out) {
+    struct encoder e = {out, NULL, true};
     put_struct(&e, type, obj);
 }
 
 void object_encode_stored(const struct type_desc *type, const void *obj, struct buf *out, size_t *ret_rv_offset) {
     size_t base = out->len;
     *ret_rv_offset = 0;
-    struct encoder e = {out, ret_rv_offset};
+    struct encoder e = {out, ret_rv_offset, false};
     put_struct(&e, type, obj);
     CHECK(*ret_rv_offset > base); /* every stored kind has object metadata, and its own comes before any template's */
     *ret_rv_offset -= base;

@@ -76,6 +76,21 @@ void *object_copy(struct arena *a, const struct type_desc *type, const void *obj
     return copy;
 }
 
+void object_drop_empty(const struct type_desc *type, void *obj) {
+    for (size_t i = 0; i < type->fields_len; i++) {
+        const struct field_desc *f = &type->fields[i];
+        void *at = (char *)obj + f->offset;
+        if (f->shape == SHAPE_LIST || f->shape == SHAPE_MAP) {
+            struct any_list *list = at;
+            if (list->len == 0) list->items = NULL;
+            for (size_t j = 0; f->kind == FK_STRUCT && j < list->len; j++) object_drop_empty(f->type, (char *)list->items + j * f->item_size + (f->shape == SHAPE_MAP ? sizeof(char *) : 0));
+        } else if (f->kind == FK_STRUCT) {
+            void *inner = f->shape == SHAPE_POINTER ? *(void **)at : at;
+            if (inner) object_drop_empty(f->type, inner);
+        }
+    }
+}
+
 static bool bytes_equal(const void *a, size_t a_len, const void *b, size_t b_len) { return a_len == b_len && (a_len == 0 || memcmp(a, b, a_len) == 0); }
 
 static bool plain_equal(const struct field_desc *f, const void *a, const void *b) {

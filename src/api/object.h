@@ -43,6 +43,10 @@ void object_encode_json(const struct type_desc *type, const void *obj, struct bu
 /* The same for storage: metadata.resourceVersion is written as "" and *ret_rv_offset says where its digits belong (between the quotes). */
 void object_encode_stored(const struct type_desc *type, const void *obj, struct buf *out, size_t *ret_rv_offset);
 
+/* The same in the spelling of upstream's internal Go structs, which have no JSON tags: {"NodeID":"n","TopologyKeys":null}. Some error texts and one
+ * annotation are made of it. */
+void object_encode_go(const struct type_desc *type, const void *obj, struct buf *out);
+
 /* Protobuf: the bare message. */
 int object_decode_proto(struct arena *a, const struct type_desc *type, void *obj, const void *data, size_t len, struct status *reterr) WARN_UNUSED;
 void object_encode_proto(const struct type_desc *type, const void *obj, struct buf *out);
@@ -55,6 +59,8 @@ void *object_copy(struct arena *a, const struct type_desc *type, const void *obj
 void object_copy_into(struct arena *a, const struct type_desc *type, void *dst, const void *src);
 /* Upstream's semantic deep equality: nil and empty lists, maps and strings are equal; quantities compare by value. */
 bool object_equal(const struct type_desc *type, const void *a, const void *b);
+/* Empty lists and maps become nil, as a turn through upstream's storage (protobuf) makes them. */
+void object_drop_empty(const struct type_desc *type, void *obj);
 /* All zero, so that omitzero would leave it out. */
 bool object_is_zero(const struct type_desc *type, const void *obj);
 

@@ -1,5 +1,6 @@
 #include "api/printers.h"
 #include <string.h>
+#include "api/convert.h"
 #include "api/time.h"
 #include "base/str.h"
 #include "wire/json.h"
@@ -54,25 +55,25 @@ static struct raw_json encode_raw(struct arena *a, const struct type_desc *type,
     return (struct raw_json){arena_strndup(a, out.data, out.len), out.len};
 }
 
-static struct raw_json row_object(struct arena *a, const struct type_desc *type, const void *obj, const char *include) {
+static struct raw_json row_object(struct arena *a, const struct type_desc *type, const void *obj, const char *include, const struct type_desc *as) {
     const struct object *o = obj;
     if (str_eq(include, "None")) return (struct raw_json){0};
     if (str_eq(include, "Object")) {
-        struct object *copy = arena_memdup(a, obj, type->size);
-        object_set_type_meta(a, type, copy);
-        return encode_raw(a, type, copy);
+        struct object *copy = arena_memdup(a, object_convert(a, type, obj, as), as->size);
+        object_set_type_meta(a, as, copy);
+        return encode_raw(a, as, copy);
     }
     struct metav1_PartialObjectMetadata m = {.kind = "PartialObjectMetadata", .apiVersion = "meta.k8s.io/v1", .metadata = o->metadata};
     return encode_raw(a, &metav1_PartialObjectMetadata_desc, &m);
 }
 
-static void add_row(struct arena *a, struct metav1_Table *t, const struct type_desc *type, const void *obj, const struct printer *p, const char *include, int64_t now_s) {
+static void add_row(struct arena *a, struct metav1_Table *t, const struct type_desc *type, const void *obj, const struct printer *p, const char *include, int64_t now_s, const struct type_desc *as) {
     struct row row = {.arena = a, .now_s = now_s};
     if (p) p->print(&row, obj);
     else print_name_and_created(&row, obj);
     struct metav1_TableRow *r = LIST_PUSH(a, &t->rows);
     r->cells = row.cells;
-    r->object = row_object(a, type, obj, include);
+    r->object = row_object(a, type, obj, include, as);
     if (type == &corev1_Pod_desc) {
         const char *phase = ((const struct corev1_Pod *)obj)->status.phase;
         if (str_eq(phase, "Succeeded") || str_eq(phase, "Failed")) {
@@ -84,6 +85,10 @@ static void add_row(struct arena *a, struct metav1_Table *t, const struct type_d
 }
 
 struct metav1_Table *printers_table(struct arena *a, const struct type_desc *type, const void *obj, const char *include, int64_t now_s) {
+    return printers_table_as(a, type, obj, include, now_s, type->item_type ? type->item_type : type);
+}
+
+struct metav1_Table *printers_table_as(struct arena *a, const struct type_desc *type, const void *obj, const char *include, int64_t now_s, const struct type_desc *as) {
     struct metav1_Table *t = ARENA_NEW(a, struct metav1_Table);
     const struct type_desc *item = type->item_type ? type->item_type : type;
     const struct printer *p = printer_find(item);
@@ -99,12 +104,12 @@ struct metav1_Table *printers_table(struct arena *a, const struct type_desc *typ
     t->rows.items = arena_list_alloc(a, 0, sizeof(*t->rows.items));
     if (!type->item_type) {
         t->metadata.resourceVersion = ((const struct object *)obj)->metadata.resourceVersion;
-        add_row(a, t, type, obj, p, include, now_s);
+        add_row(a, t, type, obj, p, include, now_s, as);
         return t;
     }
     const struct object_list *list = obj;
     t->metadata = list->metadata;
-    for (size_t i = 0; i < list->items.len; i++) add_row(a, t, item, (const char *)list->items.items + i * item->size, p, include, now_s);
+    for (size_t i = 0; i < list->items.len; i++) add_row(a, t, item, (const char *)list->items.items + i * item->size, p, include, now_s, as);
     return t;
 }
 

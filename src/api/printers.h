@@ -5,6 +5,8 @@
 
 /* A Table of one object or of a list. include_object: "None", "Metadata" (also NULL) or "Object". now_s is what ages count from. */
 struct metav1_Table *printers_table(struct arena *a, const struct type_desc *type, const void *obj, const char *include_object, int64_t now_s);
+/* The same where whole objects in the rows are to be of another version of the kind. */
+struct metav1_Table *printers_table_as(struct arena *a, const struct type_desc *type, const void *obj, const char *include_object, int64_t now_s, const struct type_desc *row_type);
 /* PartialObjectMetadata of an object, or ...List of a list; *ret_type is its type. */
 void *printers_partial_metadata(struct arena *a, const struct type_desc *type, const void *obj, const struct type_desc **ret_type);
 

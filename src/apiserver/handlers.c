@@ -5,6 +5,7 @@
 #include "api/defaults.h"
 #include "api/managedfields.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/versions.h"
 #include "base/str.h"
 #include "wire/json.h"
 #include "wire/yaml.h"
@@ -175,13 +176,14 @@ void handle_create(struct api_request *r) {
     _cleanup_status_ struct status err = STATUS_INIT;
     struct write_options o;
     struct object *obj = NULL;
-    if (negotiate(r, true, false, &err) == 0 && read_write_options(r, &o, &err) == 0) obj = body_decode(r, r->strategy->type, &err);
+    if (negotiate(r, true, false, &err) == 0 && read_write_options(r, &o, &err) == 0) obj = body_decode(r, request_type(r), &err);
     if (!obj || body_check_names(r, obj, &err) != 0) {
         respond_status(r, &err);
         return;
     }
     managed_fields_reset(obj);
-    managed_fields_update(r->arena, r->strategy->type, NULL, obj, o.field_manager, r->subresource, env_now_s(apiserver_env(r->server)));
+    managed_fields_update(r->arena, request_type(r), NULL, obj, o.field_manager, r->subresource, env_now_s(apiserver_env(r->server)));
+    obj = storage_version(r, obj);
     if (registry_create(r, r->strategy, obj, &o, &err) != 0) respond_status(r, &err);
     else respond_object(r, 201, r->strategy->type, obj);
 }
@@ -190,10 +192,11 @@ struct put { void *obj; struct write_options *o; };
 
 static void *put_transform(struct api_request *r, void *current, void *arg, struct status *reterr UNUSED) {
     struct put *p = arg;
-    struct object *obj = object_copy(r->arena, r->strategy->type, p->obj);
+    struct object *obj = object_copy(r->arena, request_type(r), p->obj);
+    current = request_version(r, current);
     if (current && obj->metadata.managedFields.items == NULL) obj->metadata.managedFields = ((struct object *)current)->metadata.managedFields;
-    managed_fields_update(r->arena, r->strategy->type, current, obj, p->o->field_manager, r->subresource, env_now_s(apiserver_env(r->server)));
-    return obj;
+    managed_fields_update(r->arena, request_type(r), current, obj, p->o->field_manager, r->subresource, env_now_s(apiserver_env(r->server)));
+    return storage_version(r, obj);
 }
 
 void handle_update(struct api_request *r) {
@@ -202,7 +205,7 @@ void handle_update(struct api_request *r) {
     struct object *obj = NULL;
     void *stored;
     bool created;
-    if (negotiate(r, true, false, &err) == 0 && read_write_options(r, &o, &err) == 0) obj = body_decode(r, r->strategy->type, &err);
+    if (negotiate(r, true, false, &err) == 0 && read_write_options(r, &o, &err) == 0) obj = body_decode(r, request_type(r), &err);
     struct put p = {obj, &o};
     if (!obj || body_check_names(r, obj, &err) != 0 ||
         registry_update(r, r->strategy, r->rd->namespaced ? r->namespace : NULL, r->name, put_transform, &p, &o, &stored, &created, &err) != 0) {
@@ -309,7 +312,8 @@ void handle_delete_collection(struct api_request *r) {
     uint64_t revision = store_txn_revision(t);
     store_range(t, storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL), NULL, take_name, &names);
     store_read_end(t);
-    struct object_list *list = object_new(r->arena, r->rd->list_type);
+    const struct type_desc *list_type = stored_list_type(r);
+    struct object_list *list = object_new(r->arena, list_type);
     list->metadata.resourceVersion = arena_printf(r->arena, "%llu", (unsigned long long)revision);
     list->items.items = arena_list_alloc(r->arena, 0, r->strategy->type->size);
     for (size_t i = 0; i + 1 < names.list.len; i += 2) {
@@ -325,5 +329,5 @@ void handle_delete_collection(struct api_request *r) {
         memcpy(obj, p, r->strategy->type->size);
         obj->kind = obj->apiVersion = NULL;
     }
-    respond_object(r, 200, r->rd->list_type, list);
+    respond_object(r, 200, list_type, list);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "apiserver/apiserver.h"
 #include "apiserver/handlers.h"
+#include "apiserver/versions.h"
 #include "base/map.h"
 #include "base/str.h"
 #include "wire/json.h"
@@ -12,7 +13,8 @@
 static int check_field(struct api_request *r, const char *field, struct status *reterr) {
     if (str_eq(field, "metadata.name") || (str_eq(field, "metadata.namespace"))) return 0;
     if (r->strategy->selectable_fields && str_in(field, r->strategy->selectable_fields)) return 0;
-    return status_bad_request(reterr, "field label not supported: %s", field);
+    if (r->strategy->selectable_fields) return status_bad_request(reterr, "field label not supported: %s", field);
+    return status_bad_request(reterr, "\"%s\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", str_or(field, ""));
 }
 
 int filter_from_request(struct api_request *r, struct object_filter *ret, struct status *reterr) {
@@ -21,11 +23,7 @@ int filter_from_request(struct api_request *r, struct object_filter *ret, struct
     if (label_selector_parse(r->arena, str_or(labels, ""), &f.labels, reterr) != 0) return -1;
     if (field_selector_parse(r->arena, str_or(fields, ""), &f.fields, reterr) != 0) return -1;
     for (size_t i = 0; i < f.fields.len; i++) {
-        if (check_field(r, f.fields.items[i].field, reterr) != 0) {
-            _cleanup_arena_ struct arena *a = arena_new();
-            return status_bad_request(reterr, "Unable to find \"%s\" that match label selector \"%s\", field selector \"%s\": %s",
-                                      arena_printf(a, "%s/%s, Resource=%s", r->group, r->version, r->resource), str_or(labels, ""), fields, arena_strdup(a, status_message(reterr)));
-        }
+        if (check_field(r, f.fields.items[i].field, reterr) != 0) return -1;
         if (str_eq(f.fields.items[i].field, "metadata.name") && !f.fields.items[i].negated) f.name = f.fields.items[i].value;
     }
     if (r->name && !r->subresource) {
@@ -277,13 +275,14 @@ void handle_list(struct api_request *r) {
         respond_status(r, &err);
         return;
     }
-    l.typed = r->out.as != AS_OBJECT || r->out.media != MEDIA_JSON || r->out.pretty;
+    const struct type_desc *list_type = stored_list_type(r);
+    l.typed = r->out.as != AS_OBJECT || r->out.media != MEDIA_JSON || r->out.pretty || request_type(r) != r->strategy->type;
     l.skip_len = strlen("\"kind\":\"\",\"apiVersion\":\"\",") + strlen(r->strategy->type->kind) + strlen(type_api_version(r->arena, r->strategy->type));
     if (l.typed) {
-        l.list = object_new(r->arena, r->rd->list_type);
+        l.list = object_new(r->arena, list_type);
         l.list->items.items = arena_list_alloc(r->arena, 0, r->strategy->type->size);
     }
     if (run(&l, &err) != 0) respond_status(r, &err);
-    else if (l.typed) respond_object(r, 200, r->rd->list_type, l.list);
+    else if (l.typed) respond_object(r, 200, list_type, l.list);
     buf_release(&l.items);
 }

@@ -5,6 +5,7 @@
 #include "api/patch.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/handlers.h"
+#include "apiserver/versions.h"
 #include "base/str.h"
 #include "wire/json.h"
 
@@ -51,14 +52,15 @@ void *patch_apply(struct api_request *r, const struct patch *p, const struct typ
 
 static void *patch_transform(struct api_request *r, void *current, void *arg, struct status *reterr) {
     struct patch *p = arg;
-    const struct type_desc *type = r->strategy->type;
+    const struct type_desc *type = request_type(r);
+    current = request_version(r, current);
     if (!current) {
         status_not_found(reterr, r->group, r->resource, r->name);
         return NULL;
     }
     void *obj = patch_apply(r, p, type, current, reterr);
     if (obj) managed_fields_update(r->arena, type, current, obj, p->manager, r->subresource, env_now_s(apiserver_env(r->server)));
-    return obj;
+    return storage_version(r, obj);
 }
 
 int patch_read(struct api_request *r, struct patch *p, struct status *reterr) {

@@ -48,6 +48,7 @@ static int store_put(struct api_request *r, const struct strategy *st, struct ob
     size_t rv_offset;
     object_set_type_meta(r->arena, st->type, obj);
     object_set_defaults(r->arena, st->type, obj); /* upstream defaults what it reads from its store: a strategy may have left something to default */
+    object_drop_empty(st->type, obj);
     object_encode_stored(st->type, obj, &out, &rv_offset);
     bool event = st->type == &corev1_Event_desc;
     struct store_op op = {.key = storage_key(r->arena, st, r->rd && !r->rd->namespaced ? NULL : obj->metadata.namespace, obj->metadata.name),
@@ -64,7 +65,7 @@ static int failed(struct store_result *res, struct status *reterr) {
 }
 
 static int invalid(const struct strategy *st, const struct field_errors *errs, const char *name, struct status *reterr) {
-    return field_errors_status(errs, st->group, st->type->kind, name, reterr);
+    return field_errors_status(errs, st->type->group, st->type->kind, name, reterr);
 }
 
 static void generate_name(struct api_request *r, struct object *obj) {
@@ -327,6 +328,7 @@ int registry_delete(struct api_request *r, const struct strategy *st, const char
         if (registry_get(r, st, namespace, name, &current, &revision, reterr) != 0) return -1;
         struct object *old = current, *obj = object_copy(r->arena, st->type, current);
         if (check_preconditions(st, obj, options, reterr) != 0) return -1;
+        if (st->check_delete && st->check_delete(r, obj, reterr) != 0) return -1;
         if (admission_validate(r, st, ADMIT_DELETE, NULL, old, &(struct write_options){.dry_run = dry_run}, reterr) != 0) return -1;
         int64_t grace = options->gracePeriodSeconds.has ? options->gracePeriodSeconds.value : -1;
         bool graceful = st->check_graceful_delete && st->check_graceful_delete(r, obj, &grace);

@@ -47,6 +47,8 @@ struct strategy {
     void (*release)(struct api_request *r, const void *obj);
     /* Graceful deletion: returns whether the object stays for a while; sets deletionGracePeriodSeconds through *grace. */
     bool (*check_graceful_delete)(struct api_request *r, const void *obj, int64_t *grace);
+    /* Refuses a deletion. */
+    int (*check_delete)(struct api_request *r, const void *obj, struct status *reterr);
 };
 
 const struct strategy *strategy_find(const char *group, const char *resource);

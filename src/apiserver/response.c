@@ -4,6 +4,7 @@
 #include <strings.h>
 #include "api/printers.h"
 #include "apiserver/request.h"
+#include "apiserver/versions.h"
 #include "base/env.h"
 #include "base/str.h"
 #include "wire/json.h"
@@ -180,19 +181,23 @@ static void respond_encoded(struct api_request *r, int code, const struct type_d
 void respond_object(struct api_request *r, int code, const struct type_desc *type, void *obj) {
     if (r->out.as == AS_TABLE) {
         const char *include = url_query_get(&r->query, "includeObject");
-        struct metav1_Table *table = printers_table(r->arena, type, obj, include, env_now_s(env_real()));
+        struct metav1_Table *table = printers_table_as(r->arena, type, obj, include, env_now_s(env_real()), response_type(r, type->item_type ? type->item_type : type));
         type = &metav1_Table_desc;
         obj = table;
     } else if (r->out.as != AS_OBJECT) {
         obj = printers_partial_metadata(r->arena, type, obj, &type);
-    } else object_set_type_meta(r->arena, type, obj);
+    } else {
+        obj = response_object(r, type, obj);
+        type = response_type(r, type);
+        object_set_type_meta(r->arena, type, obj);
+    }
     respond_encoded(r, code, type, obj);
 }
 
 void respond_stored(struct api_request *r, int code, const struct type_desc *type, const char *bytes, size_t len, uint32_t rv_offset, uint64_t revision) {
     char digits[24];
     int n = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)revision);
-    if (r->out.as == AS_OBJECT && r->out.media == MEDIA_JSON && !r->out.pretty) {
+    if (r->out.as == AS_OBJECT && r->out.media == MEDIA_JSON && !r->out.pretty && response_type(r, type) == type) {
         struct http_slice body[] = {{bytes, rv_offset}, {digits, (size_t)n}, {bytes + rv_offset, len - rv_offset}, {"\n", 1}};
         respond_bytes(r, code, "application/json", body, 4);
         return;

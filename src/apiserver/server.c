@@ -114,12 +114,6 @@ static void resource_request(struct api_request *r) {
             return;
         }
     }
-    if (strcmp(r->strategy->version, r->version) != 0) {
-        _cleanup_status_ struct status err = STATUS_INIT;
-        status_set(&err, 501, "NotImplemented", "%s in version %s is not implemented by this server yet: use %s", r->resource, r->version, r->strategy->version);
-        respond_status(r, &err);
-        return;
-    }
     run_verb(r);
 }
 

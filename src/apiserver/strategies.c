@@ -5,6 +5,7 @@
 #include "api/validation/meta.h"
 #include "apiserver/registry.h"
 #include "apiserver/registry/strategies.h"
+#include "apiserver/versions.h"
 #include "base/str.h"
 
 enum { STRATEGIES_MAX = 128 };
@@ -15,6 +16,8 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static const struct strategy *special(const struct resource_desc *d) {
     for (size_t i = 0; i < special_strategies_len; i++)
         if (strcmp(special_strategies[i]->resource, d->resource) == 0 && strcmp(special_strategies[i]->group, d->group) == 0) return special_strategies[i];
+    for (size_t i = 0; i < group_strategies_len; i++)
+        if (strcmp(group_strategies[i]->resource, d->resource) == 0 && strcmp(group_strategies[i]->group, d->group) == 0) return group_strategies[i];
     return NULL;
 }
 
@@ -30,12 +33,9 @@ static struct strategy plain(const struct resource_desc *d) {
 static void collect(void) {
     for (size_t i = 0; i < api_resources_len; i++) {
         const struct resource_desc *d = &api_resources[i];
-        if (d->subresource || d->off_by_default || !(d->verbs & VERB_CREATE) || !(d->verbs & VERB_GET) || !(d->type->flags & TYPE_HAS_OBJECT_META)) continue;
+        if (d->subresource || !(d->verbs & VERB_CREATE) || !(d->verbs & VERB_GET) || !(d->type->flags & TYPE_HAS_OBJECT_META)) continue;
         const struct strategy *s = special(d);
-        if (s && strcmp(s->version, d->version) != 0) continue;
-        bool there = false;
-        for (size_t j = 0; j < all_len; j++) there |= strcmp(all[j].resource, d->resource) == 0 && strcmp(all[j].group, d->group) == 0;
-        if (there) continue; /* another version is the stored one */
+        if (strcmp(s ? s->version : storage_version_of(d), d->version) != 0) continue;
         CHECK(all_len < STRATEGIES_MAX);
         all[all_len++] = s ? *s : plain(d);
     }

@@ -3,9 +3,11 @@
  * A watcher lives on its request's loop. While events come from the log, the live ones wait in the loop's queue, so order needs no care. */
 #include <stdio.h>
 #include <string.h>
+#include "api/convert.h"
 #include "api/printers.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/handlers.h"
+#include "apiserver/versions.h"
 #include "apiserver/watch_hub.h"
 #include "base/str.h"
 
@@ -87,16 +89,20 @@ static struct shared *delete_frame(void *arg UNUSED, struct hub_event *e) {
 }
 
 static void encode_object(struct watcher *w, struct arena *a, struct object *obj, struct buf *out) {
-    const struct type_desc *type = w->type;
+    const struct type_desc *type = w->type, *as = request_type(w->r);
     void *form = obj;
     object_set_type_meta(a, type, obj);
     if (w->r->out.as == AS_TABLE) {
-        struct metav1_Table *t = printers_table(a, type, obj, url_query_get(&w->r->query, "includeObject"), env_now_s(env_real()));
+        struct metav1_Table *t = printers_table_as(a, type, obj, url_query_get(&w->r->query, "includeObject"), env_now_s(env_real()), as);
         if (w->table_sent) t->columnDefinitions = (struct metav1_TableColumnDefinition_list){0};
         w->table_sent = true;
         form = t;
         type = &metav1_Table_desc;
     } else if (w->r->out.as != AS_OBJECT) form = printers_partial_metadata(a, type, obj, &type);
+    else if (as != type) {
+        form = object_convert(a, type, obj, as);
+        type = as;
+    }
     if (w->r->out.media == MEDIA_PROTOBUF) object_encode_proto_envelope(type, form, out);
     else object_encode_json(type, form, out);
 }
@@ -260,7 +266,7 @@ void handle_watch(struct api_request *r) {
     w->type = r->strategy->type;
     w->to = apiserver_watch_hub(r->server);
     w->http = http_request_ref(r->http);
-    w->plain = w->filter.any && r->out.as == AS_OBJECT && r->out.media == MEDIA_JSON;
+    w->plain = w->filter.any && r->out.as == AS_OBJECT && r->out.media == MEDIA_JSON && request_type(r) == w->type;
     const char *bookmarks = url_query_get(&r->query, "allowWatchBookmarks");
     w->bookmarks = str_eq(bookmarks, "true") || str_eq(bookmarks, "1");
     w->hub = (struct hub_watcher){.loop = r->http->loop, .fn = on_event, .free = watcher_free, .prefix = storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL)};

@@ -1,165 +1,226 @@
-/* The scheduler's threads and what happens on news: see scheduler.h. Upstream: scheduler.go, eventhandlers.go, schedule_one.go. */
-#include "scheduler/scheduler.h"
+/* The scheduler's threads: one that chooses, some that bind and evict. What happens on news is in event_handlers.c. Upstream: scheduler.go, schedule_one.go. */
+#include "scheduler/scheduler_internal.h"
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/str.h"
 
 #define BINDERS_DEFAULT 4
-#define BINDERS_MAX 64
-
-struct binding {
-    struct binding *next;
-    struct pod_info *pod;
-    char *node;
-};
-
-struct scheduler {
-    struct env *env;
-    struct scheduler_client client;
-    char *name;
-    struct framework framework;
-    struct scheduling_queue *queue;
-    struct scheduler_cache *cache;
-    struct arena *arena; /* of the cycle; the scheduling thread's */
-    pthread_t thread, binder_threads[BINDERS_MAX];
-    int binders;
-    bool started;
-    pthread_mutex_t mutex; /* of what follows */
-    pthread_cond_t cond;
-    struct binding *first, **last;
-    bool stopping, draining; /* the scheduling thread ends; then the binders, when all is bound */
-    atomic_uint_least64_t scheduled, unschedulable, errors;
-};
+#define NOTE_BYTES_MAX 1024               /* of an Event; upstream: NoteLengthLimit */
+#define VOLUMES_POLL_NS INT64_C(1000000000)
 
 struct scheduler *scheduler_new(struct env *env, const struct scheduler_client *client, const struct scheduler_config *config) {
     struct scheduler *s = calloc(1, sizeof(*s));
-    CHECK(s && (s->name = strdup(str_or(config->name, "default-scheduler"))));
+    size_t n = config->profiles_len ? config->profiles_len : 1;
+    CHECK(s && (s->name = strdup(str_or(config->name, "default-scheduler"))) && (s->profiles = calloc(n, sizeof(*s->profiles))));
+    if (config->profiles_len) memcpy(s->profiles, config->profiles, n * sizeof(*s->profiles));
+    else profile_init_default(s->profiles, s->name);
+    s->profiles_len = n;
     s->env = env;
     s->client = *client;
-    s->framework = (struct framework){.plugins = config->plugins ? config->plugins : default_plugins, .env = env};
-    s->queue = queue_new(env, s->framework.plugins);
     s->cache = cache_new();
+    s->framework = (struct framework){.handle = {env, s->cache, &s->client}, .extenders = config->extenders};
+    s->queue = queue_new(env, &(struct queue_options){config->backoff_initial_ms, config->backoff_max_ms, s->profiles, n});
     s->arena = arena_new();
     s->binders = MIN(config->binders > 0 ? config->binders : BINDERS_DEFAULT, BINDERS_MAX);
     s->last = &s->first;
+    s->waiting_last = &s->waiting;
     pthread_mutex_init(&s->mutex, NULL);
     env_cond_init(&s->cond);
     return s;
 }
 
+static void binding_free(struct binding *b) {
+    for (size_t i = 0; i < b->victims_len; i++) pod_info_unref(b->victims[i]);
+    pod_info_unref(b->pod);
+    arena_free(b->arena);
+}
+
 void scheduler_free(struct scheduler *s) {
     if (!s) return;
     CHECK(!s->started && !s->first);
+    while (s->waiting) {
+        struct binding *b = s->waiting;
+        s->waiting = b->next;
+        binding_free(b);
+    }
     queue_free(s->queue);
     cache_free(s->cache);
     arena_free(s->arena);
     pthread_cond_destroy(&s->cond);
     pthread_mutex_destroy(&s->mutex);
+    free(s->profiles);
     free(s->name);
     free(s);
 }
 
-static bool pod_finished(const struct corev1_Pod *p) { return str_eq(p->status.phase, "Succeeded") || str_eq(p->status.phase, "Failed"); }
+/* ---- failures ---- */
 
-void scheduler_set_pod(struct scheduler *s, const struct corev1_Pod *pod) {
-    if (pod_finished(pod)) { /* holds nothing any more */
-        scheduler_delete_pod(s, pod->metadata.namespace, pod->metadata.name);
-        return;
-    }
-    struct pod_info *p = pod_info_new(pod);
-    if (!str_empty(pod->spec.nodeName)) {
-        queue_delete(s->queue, p->key, NULL);
-        cache_set_pod(s->cache, p);
-    } else if (pod->metadata.deletionTimestamp.set) {
-        queue_delete(s->queue, p->key, NULL);
-    } else if (str_eq(str_or(pod->spec.schedulerName, "default-scheduler"), s->name) && !cache_pod_assumed(s->cache, p->key)) {
-        queue_set(s->queue, p);
-    }
-    pod_info_unref(p);
+static const char *note_of(const char *message, char room[NOTE_BYTES_MAX + 1]) {
+    size_t len = strlen(message);
+    if (len <= NOTE_BYTES_MAX) return message;
+    memcpy(room, message, NOTE_BYTES_MAX - 4);
+    memcpy(room + NOTE_BYTES_MAX - 4, " ...", 5);
+    return room;
 }
 
-void scheduler_delete_pod(struct scheduler *s, const char *namespace, const char *name) {
-    _cleanup_buf_ struct buf key = BUF_INIT;
-    buf_printf(&key, "%s/%s", str_or(namespace, ""), str_or(name, ""));
-    queue_delete(s->queue, buf_cstr(&key), NULL);
-    bool held = cache_has_pod(s->cache, buf_cstr(&key));
-    cache_delete_pod(s->cache, buf_cstr(&key));
-    if (held) queue_move_all(s->queue); /* its room is free */
-}
-
-/* Heartbeats change a node all the time; only what a plugin reads wakes waiting Pods. */
-static bool node_change_matters(struct scheduler *s, const struct corev1_Node *node) {
-    cache_lock(s->cache);
-    size_t len;
-    struct node_info *const *nodes = cache_nodes(s->cache, &len);
-    const struct corev1_Node *was = NULL;
-    for (size_t i = 0; i < len && !was; i++)
-        if (str_eq(nodes[i]->name, node->metadata.name)) was = nodes[i]->node;
-    bool matters = !was || was->spec.unschedulable != node->spec.unschedulable || !object_equal(&corev1_NodeSpec_desc, &was->spec, &node->spec) ||
-                   !string_map_equal(&was->metadata.labels, &node->metadata.labels) || !string_map_equal(&was->status.allocatable, &node->status.allocatable);
-    cache_unlock(s->cache);
-    return matters;
-}
-
-void scheduler_set_node(struct scheduler *s, const struct corev1_Node *node) {
-    bool matters = node_change_matters(s, node);
-    cache_set_node(s->cache, node);
-    if (matters) queue_move_all(s->queue);
-}
-
-void scheduler_delete_node(struct scheduler *s, const char *name) { cache_delete_node(s->cache, name); }
-
-static void pod_failed(struct scheduler *s, const struct pod_info *pod, bool error, const char *message) {
+/* The nomination as the cycle decided, in the cache and, if it differs from what the Pod says, in the API. */
+static void pod_nominate(struct scheduler *s, struct pod_info *pod, const char *node) {
+    if (!node) return;
     _cleanup_status_ struct status st = STATUS_INIT;
-    atomic_fetch_add(error ? &s->errors : &s->unschedulable, 1);
-    s->client.record(s->client.data, pod->pod, "Warning", "FailedScheduling", "Scheduling", message);
-    if (s->client.set_unscheduled(s->client.data, pod->pod, error ? "SchedulerError" : "Unschedulable", message, &st) && !status_is(&st, 404))
-        log_warning("scheduler: condition of Pod %s: %s", pod->key, status_message(&st));
-    queue_put_back(s->queue, pod->key, error);
+    cache_lock(s->cache);
+    if (queue_has(s->queue, pod->key)) cache_nominate(s->cache, pod, node);
+    cache_unlock(s->cache);
+    if (str_eq(pod->pod->status.nominatedNodeName, node) || !s->client.nominate) return;
+    if (s->client.nominate(s->client.data, pod->pod, node, &st) && !status_is(&st, 404)) log_warning("scheduler: nominated node of Pod %s: %s", pod->key, status_message(&st));
 }
 
-static void pod_bind(struct scheduler *s, struct pod_info *pod, const char *node) {
+struct failure { const char *message, *nominated; uint32_t rejectors; bool error, preempting; };
+
+static void pod_failed(struct scheduler *s, struct pod_info *pod, const struct failure *f) {
+    _cleanup_status_ struct status st = STATUS_INIT;
+    char room[NOTE_BYTES_MAX + 1];
+    atomic_fetch_add(f->error ? &s->errors : &s->unschedulable, 1);
+    queue_put_back(s->queue, pod->key, f->error ? 0 : f->rejectors, f->preempting);
+    pod_nominate(s, pod, f->nominated);
+    s->client.record(s->client.data, pod->pod, "Warning", "FailedScheduling", "Scheduling", note_of(f->message, room));
+    if (s->client.set_unscheduled(s->client.data, pod->pod, f->error ? "SchedulerError" : "Unschedulable", f->message, &st) && !status_is(&st, 404))
+        log_warning("scheduler: condition of Pod %s: %s", pod->key, status_message(&st));
+}
+
+/* ---- binding ---- */
+
+/* The assumed Pod leaves its node again, which may help others. */
+static void pod_forget(struct scheduler *s, struct binding *b) {
+    framework_unreserve(&s->framework.handle, b);
+    cache_lock(s->cache);
+    if (cache_pod_assumed(s->cache, b->pod->key)) {
+        struct pod_info *old = cache_delete_pod(s->cache, b->pod->key);
+        struct cluster_event e = {.resource = EVENT_ASSIGNED_POD, .actions = ACTION_DELETE, .old_pod = old, .node = cache_node(s->cache, b->node)};
+        queue_event(s->queue, s->cache, &e, NULL);
+        pod_info_unref(old);
+    }
+    cache_unlock(s->cache);
+}
+
+/* Does PreBind and Bind. False: it waits for its volumes. */
+static bool pod_bind(struct scheduler *s, struct binding *b) {
+    _cleanup_status_ struct status st = STATUS_INIT;
+    int r = framework_bind(&s->framework, b, &st);
+    if (r > 0) return false;
+    if (r < 0) {
+        pod_forget(s, b);
+        if (status_is(&st, 404)) { /* it was deleted meanwhile; its delete event clears the queue */
+            queue_delete(s->queue, b->pod->key, b->pod->pod->metadata.uid);
+            return true;
+        }
+        pod_failed(s, b->pod, &(struct failure){.message = status_message(&st), .nominated = "", .error = true});
+        return true;
+    }
+    queue_delete(s->queue, b->pod->key, b->pod->pod->metadata.uid);
+    atomic_fetch_add(&s->scheduled, 1);
+    _cleanup_buf_ struct buf text = BUF_INIT;
+    buf_printf(&text, "Successfully assigned %s to %s", b->pod->key, b->node);
+    s->client.record(s->client.data, b->pod->pod, "Normal", "Scheduled", "Binding", buf_cstr(&text));
+    return true;
+}
+
+/* ---- evictions ---- */
+
+/* Lower Pods that wait for room on the same node may not get it now: they look elsewhere. */
+static void nominations_clear(struct scheduler *s, const struct binding *b) {
+    struct pod_info *lower[32];
+    size_t n = 0;
+    cache_lock(s->cache);
+    const struct node_info *node = cache_node(s->cache, b->node);
+    for (size_t i = 0; node && i < node->nominated_len && n < ARRAY_LEN(lower); i++)
+        if (node->nominated[i]->priority < b->pod->priority) lower[n++] = pod_info_ref(node->nominated[i]);
+    for (size_t i = 0; i < n; i++) cache_nominate_none(s->cache, lower[i]->key);
+    cache_unlock(s->cache);
+    for (size_t i = 0; i < n; i++) {
+        _cleanup_status_ struct status st = STATUS_INIT;
+        if (s->client.nominate && s->client.nominate(s->client.data, lower[i]->pod, "", &st) && !status_is(&st, 404))
+            log_warning("scheduler: nominated node of Pod %s: %s", lower[i]->key, status_message(&st));
+        pod_info_unref(lower[i]);
+    }
+}
+
+static bool victim_evict(struct scheduler *s, const struct binding *b, const struct pod_info *victim) {
     _cleanup_status_ struct status st = STATUS_INIT;
     _cleanup_buf_ struct buf text = BUF_INIT;
-    if (s->client.bind(s->client.data, pod->pod, node, &st)) {
-        cache_delete_pod(s->cache, pod->key);
-        queue_move_all(s->queue);
-        if (status_is(&st, 404)) { /* it was deleted meanwhile; its delete event clears the queue */
-            queue_delete(s->queue, pod->key, pod->pod->metadata.uid);
-            return;
-        }
-        buf_printf(&text, "running Bind plugin \"DefaultBinder\": %s", status_message(&st));
-        pod_failed(s, pod, true, buf_cstr(&text));
-        return;
+    if (victim->pod->metadata.deletionTimestamp.set) return true; /* on its way already */
+    if (!s->client.evict) {
+        log_warning("scheduler: Pod %s is not evicted for %s: the client cannot", victim->key, b->pod->key);
+        return false;
     }
-    queue_delete(s->queue, pod->key, pod->pod->metadata.uid);
-    atomic_fetch_add(&s->scheduled, 1);
-    buf_printf(&text, "Successfully assigned %s to %s", pod->key, node);
-    s->client.record(s->client.data, pod->pod, "Normal", "Scheduled", "Binding", buf_cstr(&text));
+    buf_printf(&text, "%s: preempting to accommodate a higher priority pod", str_or(b->pod->pod->spec.schedulerName, "default-scheduler"));
+    if (s->client.evict(s->client.data, victim->pod, buf_cstr(&text), &st) && !status_is(&st, 404)) {
+        log_warning("scheduler: Pod %s is not evicted for %s: %s", victim->key, b->pod->key, status_message(&st));
+        return false;
+    }
+    buf_clear(&text);
+    buf_printf(&text, "Preempted by pod %s on node %s", b->pod->pod->metadata.uid, b->node);
+    if (s->client.record_related) s->client.record_related(s->client.data, victim->pod, b->pod->pod, "Normal", "Preempted", "Preempting", buf_cstr(&text));
+    else s->client.record(s->client.data, victim->pod, "Normal", "Preempted", "Preempting", buf_cstr(&text));
+    return true;
 }
 
-/* Chooses a node and assumes the Pod to be there. NULL: none, and why in *ret; otherwise the node's name, the caller's to free. */
-static char *pod_choose(struct scheduler *s, struct pod_info *pod, struct schedule_result *ret) {
+static void victims_evict(struct scheduler *s, struct binding *b) {
+    nominations_clear(s, b);
+    bool all = true;
+    for (size_t i = 0; i < b->victims_len && all; i++) all = victim_evict(s, b, b->victims[i]);
+    atomic_fetch_add(&s->preemptions, 1);
+    queue_preempted(s->queue, b->pod->key, !all);
+}
+
+/* ---- one cycle ---- */
+
+static struct binding *binding_new(const struct profile *profile, struct pod_info *pod, const char *node) {
+    struct arena *a = arena_new();
+    struct binding *b = ARENA_NEW(a, struct binding);
+    b->arena = a;
+    b->profile = profile;
+    b->pod = pod_info_ref(pod);
+    b->node = arena_strdup(a, node);
+    return b;
+}
+
+/* Chooses a node and assumes the Pod to be there: a binding. If it fits nowhere, a binding with victims, or NULL. */
+static struct binding *pod_choose(struct scheduler *s, const struct profile *profile, struct pod_info *pod, struct schedule_result *ret) {
+    struct cycle *cycle;
+    struct binding *b = NULL;
     cache_lock(s->cache);
-    size_t len;
-    struct node_info *const *nodes = cache_nodes(s->cache, &len);
-    framework_schedule(&s->framework, s->arena, pod, nodes, len, ret);
-    char *node = ret->node ? strdup(ret->node->name) : NULL;
-    if (node && !cache_assume_locked(s->cache, pod, node)) {
-        free(node);
-        node = NULL;
-        ret->error = true;
-        ret->message = "the Pod is already on a node";
+    framework_schedule(&s->framework, profile, s->arena, pod, ret, &cycle);
+    if (ret->node) {
+        struct node_info *node = ret->node;
+        b = binding_new(profile, pod, node->name);
+        if (!cache_assume(s->cache, pod, node->name)) {
+            ret->node = NULL;
+            ret->error = true;
+            ret->message = "the Pod is already on a node";
+        } else if (!framework_reserve(cycle, node, b, ret)) {
+            cache_unlock(s->cache);
+            pod_forget(s, b);
+            cache_lock(s->cache);
+        } else {
+            cache_nominate_none(s->cache, pod->key);
+        }
+        if (!ret->node) {
+            binding_free(b);
+            b = NULL;
+        }
+    } else if (ret->victims_len) {
+        b = binding_new(profile, pod, ret->nominated);
+        b->victims = arena_calloc(b->arena, ret->victims_len, sizeof(*b->victims));
+        for (size_t i = 0; i < ret->victims_len; i++) b->victims[b->victims_len++] = pod_info_ref(ret->victims[i]);
+        ret->nominated = b->node;
+    } else if (ret->nominated) {
+        ret->nominated = arena_strdup(s->arena, ret->nominated);
     }
     cache_unlock(s->cache);
-    return node;
+    return b;
 }
 
-static void binding_add(struct scheduler *s, struct pod_info *pod, char *node) {
-    struct binding *b = calloc(1, sizeof(*b));
-    CHECK(b);
-    b->pod = pod;
-    b->node = node;
+static void binding_add(struct scheduler *s, struct binding *b) {
     pthread_mutex_lock(&s->mutex);
     *s->last = b;
     s->last = &b->next;
@@ -167,22 +228,67 @@ static void binding_add(struct scheduler *s, struct pod_info *pod, char *node) {
     pthread_mutex_unlock(&s->mutex);
 }
 
+static void waiting_add(struct scheduler *s, struct binding *b) {
+    b->next = NULL;
+    pthread_mutex_lock(&s->mutex);
+    if (!s->waiting) s->waiting_ns = env_mono_ns(s->env) + VOLUMES_POLL_NS;
+    *s->waiting_last = b;
+    s->waiting_last = &b->next;
+    pthread_mutex_unlock(&s->mutex);
+}
+
+static void binding_run(struct scheduler *s, struct binding *b) {
+    if (b->victims_len) victims_evict(s, b);
+    else if (!pod_bind(s, b)) return waiting_add(s, b);
+    binding_free(b);
+}
+
+/* Upstream: skipPodSchedule. */
+static bool pod_skipped(struct scheduler *s, const struct pod_info *pod) {
+    cache_lock(s->cache);
+    bool assumed = cache_pod_assumed(s->cache, pod->key);
+    cache_unlock(s->cache);
+    return assumed || pod->terminating;
+}
+
 bool scheduler_schedule_one(struct scheduler *s, int64_t timeout_ms) {
-    struct pod_info *pod = queue_pop(s->queue, timeout_ms);
+    const struct profile *profile;
+    struct pod_info *pod = queue_pop(s->queue, timeout_ms, &profile);
     if (!pod) return false;
-    arena_reset(s->arena);
-    struct schedule_result result;
-    char *node = pod_choose(s, pod, &result);
-    if (node && s->started) {
-        binding_add(s, pod, node);
+    if (pod_skipped(s, pod)) {
+        queue_delete(s->queue, pod->key, pod->pod->metadata.uid);
+        pod_info_unref(pod);
         return true;
     }
-    if (node) pod_bind(s, pod, node);
-    else pod_failed(s, pod, result.error, result.message);
-    free(node);
+    arena_reset(s->arena);
+    struct schedule_result result;
+    struct binding *b = pod_choose(s, profile, pod, &result);
+    if (!result.node)
+        pod_failed(s, pod, &(struct failure){result.message, result.nominated, result.rejectors, result.error, b != NULL});
+    if (b && s->started) binding_add(s, b);
+    else if (b) binding_run(s, b);
     pod_info_unref(pod);
     return true;
 }
+
+size_t scheduler_bind_waiting(struct scheduler *s) {
+    pthread_mutex_lock(&s->mutex);
+    struct binding *b = s->waiting;
+    s->waiting = NULL;
+    s->waiting_last = &s->waiting;
+    pthread_mutex_unlock(&s->mutex);
+    for (struct binding *next; b; b = next) {
+        next = b->next;
+        binding_run(s, b);
+    }
+    size_t n = 0;
+    pthread_mutex_lock(&s->mutex);
+    for (b = s->waiting; b; b = b->next) n++;
+    pthread_mutex_unlock(&s->mutex);
+    return n;
+}
+
+/* ---- threads ---- */
 
 static bool scheduler_stopping(struct scheduler *s) {
     pthread_mutex_lock(&s->mutex);
@@ -201,15 +307,18 @@ static void *binding_thread(void *arg) {
     struct scheduler *s = arg;
     for (;;) {
         pthread_mutex_lock(&s->mutex);
-        while (!s->first && !s->draining) env_cond_wait(s->env, &s->cond, &s->mutex, -1);
+        bool poll = false;
+        while (!s->first && !s->draining && !poll) {
+            env_cond_wait(s->env, &s->cond, &s->mutex, s->waiting ? s->waiting_ns : -1);
+            poll = s->waiting && env_mono_ns(s->env) >= s->waiting_ns;
+        }
         struct binding *b = s->first;
         if (b && !(s->first = b->next)) s->last = &s->first;
+        bool end = !b && s->draining;
         pthread_mutex_unlock(&s->mutex);
-        if (!b) return NULL;
-        pod_bind(s, b->pod, b->node);
-        pod_info_unref(b->pod);
-        free(b->node);
-        free(b);
+        if (end) return NULL;
+        if (b) binding_run(s, b);
+        else if (poll) scheduler_bind_waiting(s);
     }
 }
 
@@ -237,5 +346,5 @@ void scheduler_stop(struct scheduler *s) {
 
 struct queue_lengths scheduler_queue_lengths(struct scheduler *s) { return queue_lengths(s->queue); }
 struct scheduler_stats scheduler_stats(struct scheduler *s) {
-    return (struct scheduler_stats){atomic_load(&s->scheduled), atomic_load(&s->unschedulable), atomic_load(&s->errors)};
+    return (struct scheduler_stats){atomic_load(&s->scheduled), atomic_load(&s->unschedulable), atomic_load(&s->errors), atomic_load(&s->preemptions)};
 }

@@ -3,17 +3,22 @@
 #include "base/map.h"
 #include "base/str.h"
 
+#define SECOND_NS INT64_C(1000000000)
+
 enum place { IN_ACTIVE, IN_BACKOFF, IN_UNSCHEDULABLE, IN_GATED, IN_FLIGHT, PLACES };
 
 struct entry {
     struct pod_info *pod;
+    const struct profile *profile;
     enum place place;
-    size_t heap_index;     /* active and backoff */
-    int attempts;
+    size_t index;          /* in its heap, or in the list of the unschedulable */
+    int attempts, unschedulable_count, error_count;
     uint64_t seq;          /* for order */
     int64_t ready_ns, since_ns; /* end of back-off; when it became unschedulable */
-    uint64_t flight_moves; /* q->moves when it was popped */
-    bool updated;          /* changed while in flight */
+    uint32_t rejectors;
+    uint32_t flight_hints; /* of plugins that think that an event since it was popped may help */
+    bool preempting, woken; /* woken: an event helped while preempting */
+    struct entry *next_flight;
 };
 
 struct heap {
@@ -24,25 +29,32 @@ struct heap {
 
 struct scheduling_queue {
     struct env *env;
-    const struct plugin *const *plugins;
+    struct queue_options options;
     pthread_mutex_t mutex;
     pthread_cond_t cond;
     struct map *entries;
-    struct heap active, backoff;
+    struct heap active, backoff, error_backoff;
+    struct entry **unschedulable;
+    size_t unschedulable_cap;
+    struct entry *flights;
     size_t lengths[PLACES];
-    uint64_t moves, seq;
+    uint64_t seq;
     int64_t next_flush_ns; /* of those who have been unschedulable for long */
+    size_t poppers;
     bool closed;
 };
 
 static bool active_before(const struct entry *a, const struct entry *b) {
     return a->pod->priority != b->pod->priority ? a->pod->priority > b->pod->priority : a->seq < b->seq;
 }
-static bool backoff_before(const struct entry *a, const struct entry *b) { return a->ready_ns < b->ready_ns; }
+/* Whole seconds apart (see queue_put_back); those of the same second by priority and age. */
+static bool backoff_before(const struct entry *a, const struct entry *b) { return a->ready_ns != b->ready_ns ? a->ready_ns < b->ready_ns : active_before(a, b); }
+
+/* ---- heaps ---- */
 
 static void heap_set(struct heap *h, size_t i, struct entry *e) {
     h->items[i] = e;
-    e->heap_index = i;
+    e->index = i;
 }
 
 static void heap_fix(struct heap *h, size_t i) {
@@ -62,35 +74,37 @@ static void heap_push(struct heap *h, struct entry *e) {
         CHECK(h->items = realloc(h->items, h->cap * sizeof(struct entry *)));
     }
     heap_set(h, h->len++, e);
-    heap_fix(h, h->len - 1);
+    heap_fix(h, e->index);
 }
 
 static void heap_remove(struct heap *h, struct entry *e) {
-    size_t i = e->heap_index;
-    CHECK(i < h->len && h->items[i] == e);
+    size_t i = e->index;
     struct entry *last = h->items[--h->len];
     if (last == e) return;
     heap_set(h, i, last);
     heap_fix(h, i);
 }
 
-struct scheduling_queue *queue_new(struct env *env, const struct plugin *const *plugins) {
+/* ---- places ---- */
+
+struct scheduling_queue *queue_new(struct env *env, const struct queue_options *options) {
     struct scheduling_queue *q = calloc(1, sizeof(*q));
-    CHECK(q);
+    CHECK(q && options->profiles_len);
     q->env = env;
-    q->plugins = plugins;
-    q->entries = map_new();
-    q->active.before = active_before;
-    q->backoff.before = backoff_before;
+    q->options = *options;
+    if (!q->options.backoff_initial_ms) q->options.backoff_initial_ms = QUEUE_BACKOFF_INITIAL_MS;
+    if (!q->options.backoff_max_ms) q->options.backoff_max_ms = QUEUE_BACKOFF_MAX_MS;
     pthread_mutex_init(&q->mutex, NULL);
     env_cond_init(&q->cond);
+    q->entries = map_new();
+    q->active.before = active_before;
+    q->backoff.before = q->error_backoff.before = backoff_before;
     return q;
 }
 
 static void entry_free(void *p) {
-    struct entry *e = p;
-    pod_info_unref(e->pod);
-    free(e);
+    pod_info_unref(((struct entry *)p)->pod);
+    free(p);
 }
 
 void queue_free(struct scheduling_queue *q) {
@@ -98,46 +112,102 @@ void queue_free(struct scheduling_queue *q) {
     map_free_with(q->entries, entry_free);
     free(q->active.items);
     free(q->backoff.items);
+    free(q->error_backoff.items);
+    free(q->unschedulable);
     pthread_cond_destroy(&q->cond);
     pthread_mutex_destroy(&q->mutex);
     free(q);
 }
 
+/* Those who failed with an error are kept apart: they are not popped before their time. */
+static struct heap *backoff_of(struct scheduling_queue *q, const struct entry *e) { return e->rejectors ? &q->backoff : &q->error_backoff; }
+
 static void entry_leave(struct scheduling_queue *q, struct entry *e) {
-    if (e->place == IN_ACTIVE) heap_remove(&q->active, e);
-    if (e->place == IN_BACKOFF) heap_remove(&q->backoff, e);
     q->lengths[e->place]--;
+    if (e->place == IN_ACTIVE) heap_remove(&q->active, e);
+    if (e->place == IN_BACKOFF) heap_remove(backoff_of(q, e), e);
+    if (e->place == IN_UNSCHEDULABLE) {
+        struct entry *last = q->unschedulable[q->lengths[IN_UNSCHEDULABLE]];
+        q->unschedulable[e->index] = last;
+        last->index = e->index;
+    }
+    if (e->place == IN_FLIGHT)
+        for (struct entry **at = &q->flights; *at; at = &(*at)->next_flight)
+            if (*at == e) {
+                *at = e->next_flight;
+                break;
+            }
+}
+
+static void unschedulable_push(struct scheduling_queue *q, struct entry *e) {
+    if (q->lengths[IN_UNSCHEDULABLE] == q->unschedulable_cap) {
+        q->unschedulable_cap = q->unschedulable_cap ? q->unschedulable_cap * 2 : 64;
+        CHECK(q->unschedulable = realloc(q->unschedulable, q->unschedulable_cap * sizeof(struct entry *)));
+    }
+    e->index = q->lengths[IN_UNSCHEDULABLE];
+    q->unschedulable[e->index] = e;
+    e->since_ns = env_mono_ns(q->env);
 }
 
 static void entry_enter(struct scheduling_queue *q, struct entry *e, enum place place) {
     e->place = place;
-    q->lengths[place]++;
-    if (place == IN_BACKOFF) heap_push(&q->backoff, e);
-    if (place == IN_UNSCHEDULABLE) e->since_ns = env_mono_ns(q->env);
+    if (place == IN_BACKOFF) heap_push(backoff_of(q, e), e);
+    if (place == IN_UNSCHEDULABLE) unschedulable_push(q, e);
     if (place == IN_ACTIVE) heap_push(&q->active, e);
-    if (place == IN_ACTIVE || place == IN_BACKOFF) pthread_cond_broadcast(&q->cond);
+    if (place == IN_FLIGHT) {
+        e->next_flight = q->flights;
+        q->flights = e;
+        e->flight_hints = 0;
+    }
+    q->lengths[place]++;
+    if ((place == IN_ACTIVE || place == IN_BACKOFF) && q->poppers) pthread_cond_broadcast(&q->cond);
 }
 
-static bool gated(const struct scheduling_queue *q, const struct pod_info *pod) {
+static bool gated(const struct entry *e) {
     struct reasons why = {0};
-    for (int i = 0; q->plugins[i]; i++)
-        if (q->plugins[i]->pre_enqueue && q->plugins[i]->pre_enqueue(pod, &why) != CODE_SUCCESS) return true;
+    const struct plugin_uses *uses = &e->profile->points[POINT_PRE_ENQUEUE];
+    for (int i = 0; i < uses->len; i++)
+        if (uses->items[i].plugin->pre_enqueue(e->pod, &why) != CODE_SUCCESS) return true;
     return false;
 }
 
 /* To where it may go now: its back-off may still run. */
 static void entry_retry(struct scheduling_queue *q, struct entry *e) {
-    if (gated(q, e->pod)) entry_enter(q, e, IN_GATED);
+    if (gated(e)) entry_enter(q, e, IN_GATED);
     else entry_enter(q, e, e->ready_ns > env_mono_ns(q->env) ? IN_BACKOFF : IN_ACTIVE);
 }
 
-/* What plugins read; our own condition in the status is no reason to try again. Upstream: isPodUpdated. */
-static bool pod_changed(const struct corev1_Pod *a, const struct corev1_Pod *b) {
-    return a->metadata.deletionTimestamp.set != b->metadata.deletionTimestamp.set || !object_equal(&corev1_PodSpec_desc, &a->spec, &b->spec) ||
-           !string_map_equal(&a->metadata.labels, &b->metadata.labels) || !string_map_equal(&a->metadata.annotations, &b->metadata.annotations);
+/* ---- what comes from outside ---- */
+
+static const struct profile *profile_of(const struct scheduling_queue *q, const struct pod_info *p) {
+    for (size_t i = 0; i < q->options.profiles_len; i++)
+        if (str_eq(q->options.profiles[i].name, p->pod->spec.schedulerName)) return &q->options.profiles[i];
+    return &q->options.profiles[0];
 }
 
-void queue_set(struct scheduling_queue *q, struct pod_info *pod) {
+/* What a change of the Pod itself may have helped: the plugins' opinion. */
+static uint32_t update_hints(struct scheduler_cache *cache, struct entry *e, struct pod_info *pod) {
+    struct cluster_event event = {.resource = EVENT_TARGET_POD, .actions = pod_change_actions(e->pod, pod), .old_pod = e->pod, .new_pod = pod};
+    uint32_t mask = event.actions ? profile_event_mask(e->profile, &event) : 0;
+    return mask ? profile_hints(e->profile, cache, &event, pod, mask) : 0;
+}
+
+static void entry_update(struct scheduling_queue *q, struct scheduler_cache *cache, struct entry *e, struct pod_info *pod) {
+    uint32_t hints = e->place == IN_FLIGHT || e->place == IN_UNSCHEDULABLE ? update_hints(cache, e, pod) : 0;
+    bool reorder = e->place == IN_ACTIVE && e->pod->priority != pod->priority;
+    struct pod_info *old = e->pod;
+    e->pod = pod_info_ref(pod);
+    if (e->place == IN_FLIGHT) e->flight_hints |= hints;
+    if (reorder) heap_fix(&q->active, e->index);
+    bool moves = e->place == IN_GATED ? !gated(e) : e->place == IN_UNSCHEDULABLE && (hints & e->rejectors) && !e->preempting;
+    if (moves) {
+        entry_leave(q, e);
+        entry_retry(q, e);
+    }
+    pod_info_unref(old);
+}
+
+void queue_set(struct scheduling_queue *q, struct scheduler_cache *cache, struct pod_info *pod) {
     pthread_mutex_lock(&q->mutex);
     struct entry *e = map_get(q->entries, pod->key);
     if (e && !str_eq(e->pod->pod->metadata.uid, pod->pod->metadata.uid)) { /* another Pod of that name */
@@ -146,19 +216,16 @@ void queue_set(struct scheduling_queue *q, struct pod_info *pod) {
         entry_free(e);
         e = NULL;
     }
-    bool changed = !e || pod_changed(e->pod->pod, pod->pod), waits = e && e->place != IN_FLIGHT;
-    if (!e) {
+    if (e) {
+        entry_update(q, cache, e, pod);
+    } else {
         CHECK(e = calloc(1, sizeof(*e)));
         e->seq = ++q->seq;
+        e->pod = pod_info_ref(pod);
+        e->profile = profile_of(q, pod);
         map_put(q->entries, pod->key, e);
-        waits = true;
-    } else if (waits && changed) {
-        entry_leave(q, e);
+        entry_retry(q, e);
     }
-    pod_info_unref(e->pod);
-    e->pod = pod_info_ref(pod);
-    if (changed && waits) entry_retry(q, e);
-    else if (changed) e->updated = true;
     pthread_mutex_unlock(&q->mutex);
 }
 
@@ -173,86 +240,123 @@ void queue_delete(struct scheduling_queue *q, const char *key, const char *uid) 
     pthread_mutex_unlock(&q->mutex);
 }
 
+bool queue_has(struct scheduling_queue *q, const char *key) {
+    pthread_mutex_lock(&q->mutex);
+    bool has = map_has(q->entries, key);
+    pthread_mutex_unlock(&q->mutex);
+    return has;
+}
+
+void queue_event(struct scheduling_queue *q, struct scheduler_cache *cache, const struct cluster_event *e, const char *except) {
+    pthread_mutex_lock(&q->mutex);
+    uint32_t mask = profile_event_mask(&q->options.profiles[0], e);
+    for (struct entry *f = q->flights; f && mask; f = f->next_flight) f->flight_hints |= profile_hints(f->profile, cache, e, f->pod, mask & ~f->flight_hints);
+    for (size_t i = q->lengths[IN_UNSCHEDULABLE]; i > 0; i--) {
+        struct entry *u = q->unschedulable[i - 1];
+        bool any = u->rejectors >> PLUGIN_EXTENDER & 1; /* extenders do not say what they wait for */
+        uint32_t asked = u->rejectors & mask;
+        if (u->woken || (!any && !asked) || (except && str_eq(except, u->pod->key))) continue;
+        if (!any && !profile_hints(u->profile, cache, e, u->pod, asked)) continue;
+        if (u->preempting) {
+            u->woken = true;
+            continue;
+        }
+        entry_leave(q, u);
+        entry_retry(q, u);
+    }
+    pthread_mutex_unlock(&q->mutex);
+}
+
+/* ---- the scheduler's side ---- */
+
 /* Back-offs that have ended, and Pods that have been unschedulable for too long. */
 static void queue_flush(struct scheduling_queue *q, int64_t now) {
-    while (q->backoff.len && q->backoff.items[0]->ready_ns <= now) {
-        struct entry *e = q->backoff.items[0];
-        entry_leave(q, e);
-        entry_enter(q, e, IN_ACTIVE);
-    }
+    struct heap *heaps[] = {&q->backoff, &q->error_backoff};
+    for (size_t h = 0; h < 2; h++)
+        while (heaps[h]->len && heaps[h]->items[0]->ready_ns <= now) {
+            struct entry *e = heaps[h]->items[0];
+            entry_leave(q, e);
+            entry_enter(q, e, IN_ACTIVE);
+        }
     if (now < q->next_flush_ns) return;
-    q->next_flush_ns = now + 30 * INT64_C(1000000000);
-    const char *key;
-    void *value;
-    for (size_t pos = 0; map_next(q->entries, &pos, &key, &value);) {
-        struct entry *e = value;
-        if (e->place != IN_UNSCHEDULABLE || now - e->since_ns < QUEUE_UNSCHEDULABLE_MAX_MS * INT64_C(1000000)) continue;
+    q->next_flush_ns = now + 30 * SECOND_NS;
+    for (size_t i = q->lengths[IN_UNSCHEDULABLE]; i > 0; i--) {
+        struct entry *e = q->unschedulable[i - 1];
+        if (e->preempting || now - e->since_ns < QUEUE_UNSCHEDULABLE_MAX_MS * INT64_C(1000000)) continue;
         entry_leave(q, e);
-        entry_enter(q, e, IN_ACTIVE);
+        entry_retry(q, e);
     }
 }
 
 static int64_t queue_wake_ns(const struct scheduling_queue *q, int64_t deadline) {
     int64_t at = q->lengths[IN_UNSCHEDULABLE] ? q->next_flush_ns : -1;
-    if (q->backoff.len && (at < 0 || q->backoff.items[0]->ready_ns < at)) at = q->backoff.items[0]->ready_ns;
+    if (q->error_backoff.len && (at < 0 || q->error_backoff.items[0]->ready_ns < at)) at = q->error_backoff.items[0]->ready_ns;
     return deadline >= 0 && (at < 0 || deadline < at) ? deadline : at;
 }
 
-struct pod_info *queue_pop(struct scheduling_queue *q, int64_t timeout_ms) {
+struct pod_info *queue_pop(struct scheduling_queue *q, int64_t timeout_ms, const struct profile **ret_profile) {
     struct pod_info *pod = NULL;
     pthread_mutex_lock(&q->mutex);
     int64_t deadline = timeout_ms < 0 ? -1 : env_mono_ns(q->env) + timeout_ms * 1000000;
     while (!q->closed) {
         int64_t now = env_mono_ns(q->env);
         queue_flush(q, now);
-        if (q->active.len) {
-            struct entry *e = q->active.items[0];
+        struct heap *from = q->active.len ? &q->active : &q->backoff;
+        if (from->len) {
+            struct entry *e = from->items[0];
             entry_leave(q, e);
             entry_enter(q, e, IN_FLIGHT);
             e->attempts++;
-            e->flight_moves = q->moves;
-            e->updated = false;
             pod = pod_info_ref(e->pod);
+            if (ret_profile) *ret_profile = e->profile;
             break;
         }
         if (deadline >= 0 && now >= deadline) break;
+        q->poppers++;
         env_cond_wait(q->env, &q->cond, &q->mutex, queue_wake_ns(q, deadline));
+        q->poppers--;
     }
     pthread_mutex_unlock(&q->mutex);
     return pod;
 }
 
-static int64_t backoff_ns(int attempts) {
-    int64_t ms = QUEUE_BACKOFF_INITIAL_MS;
-    for (int i = 1; i < attempts && ms < QUEUE_BACKOFF_MAX_MS; i++) ms *= 2;
-    return MIN(ms, (int64_t)QUEUE_BACKOFF_MAX_MS) * 1000000;
+static int64_t backoff_ns(const struct scheduling_queue *q, const struct entry *e) {
+    int64_t ms = q->options.backoff_initial_ms;
+    int count = e->error_count ? e->error_count : e->unschedulable_count;
+    for (int i = 1; i < count && ms < q->options.backoff_max_ms; i++) ms *= 2;
+    return MIN(ms, q->options.backoff_max_ms) * 1000000;
 }
 
-void queue_put_back(struct scheduling_queue *q, const char *key, bool error) {
+void queue_put_back(struct scheduling_queue *q, const char *key, uint32_t rejectors, bool preempting) {
     pthread_mutex_lock(&q->mutex);
     struct entry *e = map_get(q->entries, key);
     if (e && e->place == IN_FLIGHT) {
-        bool stale = error || e->updated || q->moves != e->flight_moves;
         entry_leave(q, e);
-        e->updated = false;
+        e->rejectors = rejectors;
+        if (rejectors) e->unschedulable_count++, e->error_count = 0;
+        else e->error_count++;
         e->seq = ++q->seq;
-        e->ready_ns = env_mono_ns(q->env) + backoff_ns(e->attempts);
-        if (stale) entry_retry(q, e);
+        int64_t now = env_mono_ns(q->env);
+        e->ready_ns = now - now % SECOND_NS + backoff_ns(q, e); /* upstream: backoffQOrderingWindowDuration */
+        bool helped = !rejectors || (e->flight_hints & rejectors) || (rejectors >> PLUGIN_EXTENDER & 1 && e->flight_hints);
+        e->preempting = preempting;
+        e->woken = preempting && helped;
+        if (helped && !preempting) entry_retry(q, e);
         else entry_enter(q, e, IN_UNSCHEDULABLE);
     }
     pthread_mutex_unlock(&q->mutex);
 }
 
-void queue_move_all(struct scheduling_queue *q) {
+void queue_preempted(struct scheduling_queue *q, const char *key, bool failed) {
     pthread_mutex_lock(&q->mutex);
-    q->moves++;
-    const char *key;
-    void *value;
-    for (size_t pos = 0; q->lengths[IN_UNSCHEDULABLE] && map_next(q->entries, &pos, &key, &value);) {
-        struct entry *e = value;
-        if (e->place != IN_UNSCHEDULABLE) continue;
-        entry_leave(q, e);
-        entry_retry(q, e);
+    struct entry *e = map_get(q->entries, key);
+    if (e && e->preempting) {
+        e->preempting = false;
+        if (e->place == IN_UNSCHEDULABLE && (e->woken || failed)) {
+            entry_leave(q, e);
+            entry_retry(q, e);
+        }
+        e->woken = false;
     }
     pthread_mutex_unlock(&q->mutex);
 }

@@ -1,15 +1,15 @@
-/* Pods that wait for a node. Upstream: scheduler/internal/queue.
+/* Pods that wait for a node. Upstream: scheduler/backend/queue.
  *
  *   active         a heap by priority, then age; queue_pop takes from here
- *   backoff        failed lately: wait 1 s, 2 s, ... 10 s from the attempt, then active
- *   unschedulable  fit nowhere: until something changes that may help (queue_move_all), or five minutes have passed
+ *   backoff        failed lately, but something has changed since: wait 1 s, 2 s, ... 10 s from the attempt. When active is empty they need not wait
+ *                  (upstream: SchedulerPopFromBackoffQ), except those that failed with an error
+ *   unschedulable  fit nowhere: until an event that one of the plugins which refused them thinks may help (queue_event), or five minutes have passed
  *   gated          a PreEnqueue plugin holds it; only an update of the Pod itself helps
- *   in flight      popped and not yet given back or done
- * If something changed while a Pod was in flight, its failure may be out of date: it goes to backoff rather than unschedulable.
- * Thread-safe. The queue owns its entries and a reference to each pod_info. Time comes from env, so that tests move it. Tests: test_scheduler.c. */
+ *   in flight      popped and not yet given back or done; events in the meantime are judged at once and remembered
+ * Thread-safe; functions that take the cache are called with its lock held. The queue owns its entries and a reference to each pod_info. Time comes from
+ * env, so that tests move it. Tests: test_scheduler.c. */
 #ifndef CKUBE_SCHEDULER_SCHEDULING_QUEUE_H
 #define CKUBE_SCHEDULER_SCHEDULING_QUEUE_H
-#include "base/env.h"
 #include "scheduler/framework.h"
 
 #define QUEUE_BACKOFF_INITIAL_MS 1000
@@ -18,18 +18,27 @@
 
 struct scheduling_queue;
 struct queue_lengths { size_t active, backoff, unschedulable, gated, in_flight; };
+struct queue_options {
+    int64_t backoff_initial_ms, backoff_max_ms; /* 0: upstream's */
+    const struct profile *profiles;             /* outlive the queue */
+    size_t profiles_len;
+};
 
-struct scheduling_queue *queue_new(struct env *env, const struct plugin *const *plugins);
+struct scheduling_queue *queue_new(struct env *env, const struct queue_options *options);
 void queue_free(struct scheduling_queue *q);
-/* A Pod without a node appeared or changed: takes its own reference. An update of a waiting Pod may make it schedulable, so it is tried again. */
-void queue_set(struct scheduling_queue *q, struct pod_info *pod);
+/* A Pod without a node appeared or changed: takes its own reference. An update of a waiting Pod may make it schedulable. */
+void queue_set(struct scheduling_queue *q, struct scheduler_cache *cache, struct pod_info *pod);
 /* Deleted or bound; also ends its flight. uid: only that Pod, not a later one of the name; NULL: any. */
 void queue_delete(struct scheduling_queue *q, const char *key, const char *uid);
-/* The next Pod, in flight now, with a reference for the caller; NULL after timeout_ms (< 0: none) or queue_close. */
-struct pod_info *queue_pop(struct scheduling_queue *q, int64_t timeout_ms);
-/* It failed. error: not for want of room, so there is nothing to wait for but the back-off. */
-void queue_put_back(struct scheduling_queue *q, const char *key, bool error);
-void queue_move_all(struct scheduling_queue *q); /* something changed that may help: a node, a Pod that is gone */
+bool queue_has(struct scheduling_queue *q, const char *key);
+/* The next Pod, in flight now, with a reference for the caller; NULL after timeout_ms (< 0: none) or queue_close. *ret_profile may be NULL. */
+struct pod_info *queue_pop(struct scheduling_queue *q, int64_t timeout_ms, const struct profile **ret_profile);
+/* It failed. rejectors: who said no; 0: nobody, so there is nothing to wait for but the back-off. preempting: it waits for queue_preempted too. */
+void queue_put_back(struct scheduling_queue *q, const char *key, uint32_t rejectors, bool preempting);
+/* The evictions for it have been asked for (failed: not all, so that it is to be tried again). */
+void queue_preempted(struct scheduling_queue *q, const char *key, bool failed);
+/* Something happened: wakes those whom it may help, except (NULL: nobody) one. */
+void queue_event(struct scheduling_queue *q, struct scheduler_cache *cache, const struct cluster_event *e, const char *except);
 void queue_close(struct scheduling_queue *q);    /* wakes all who pop */
 struct queue_lengths queue_lengths(struct scheduling_queue *q);
 #endif

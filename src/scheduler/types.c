@@ -1,103 +1,54 @@
-/* Pods and nodes as the scheduler holds them: see types.h. */
+/* Pods and nodes as the scheduler holds them: see types.h. What a Pod asks for is counted in resource_requests.c. */
 #include "scheduler/types.h"
-#include <pthread.h>
-#include <stdio.h>
 #include "api/quantity.h"
+#include "base/buf.h"
 #include "base/str.h"
 
-#define NONZERO_CPU_MILLI 100
-#define NONZERO_MEMORY_BYTES (200LL * 1024 * 1024)
+/* ---- selections ---- */
 
-static pthread_mutex_t names_mutex = PTHREAD_MUTEX_INITIALIZER;
-static char *names[RESOURCES_MAX] = {(char *)(uintptr_t)"cpu", (char *)(uintptr_t)"memory", (char *)(uintptr_t)"ephemeral-storage"};
-static char *reasons[RESOURCES_MAX] = {(char *)(uintptr_t)"Insufficient cpu", (char *)(uintptr_t)"Insufficient memory", (char *)(uintptr_t)"Insufficient ephemeral-storage"};
-static atomic_int names_len = RESOURCE_FIRST_SCALAR;
+void selection_init(struct arena *a, struct selection *s, const struct string_list *namespaces, const struct metav1_LabelSelector *namespace_selector,
+                    const struct metav1_LabelSelector *selector) {
+    *s = (struct selection){.namespaces = *namespaces, .by_namespace_selector = namespace_selector != NULL};
+    if (namespace_selector && label_selector_from(a, namespace_selector, &s->namespace_selector, NULL)) s->namespace_selector.nothing = true;
+    if (label_selector_from(a, selector, &s->selector, NULL)) s->selector.nothing = true; /* validation lets none such pass */
+}
 
-int resource_index(const char *name) {
-    if (str_eq(name, "pods")) return -1;
-    for (int i = 0; i < atomic_load(&names_len); i++)
-        if (str_eq(names[i], name)) return i;
-    pthread_mutex_lock(&names_mutex);
-    int n = atomic_load(&names_len), found = -1;
-    for (int i = 0; i < n && found < 0; i++)
-        if (str_eq(names[i], name)) found = i;
-    if (found < 0 && n < RESOURCES_MAX) {
-        CHECK((names[n] = strdup(name)) && asprintf(&reasons[n], "Insufficient %s", name) > 0);
-        found = n;
-        atomic_store(&names_len, n + 1);
+void selection_add_requirement(struct arena *a, struct selection *s, const char *key, enum selector_op op, const char *value) {
+    LIST_FOREACH(r, &s->selector)
+        if (r->op == op && str_eq(r->key, key) && r->values.len == 1 && str_eq(r->values.items[0], value)) return;
+    struct requirement *items = arena_calloc(a, s->selector.len + 1, sizeof(*items));
+    if (s->selector.len) memcpy(items, s->selector.items, s->selector.len * sizeof(*items));
+    struct requirement r = {.key = key, .op = op};
+    string_list_push(a, &r.values, value);
+    items[s->selector.len++] = r;
+    s->selector.items = items;
+}
+
+void selection_finish(struct arena *a, struct selection *s) {
+    _cleanup_buf_ struct buf b = BUF_INIT;
+    LIST_FOREACH(n, &s->namespaces) buf_printf(&b, "%s,", *n);
+    if (s->by_namespace_selector) buf_printf(&b, "/%s%s", s->namespace_selector.nothing ? "!" : "", selector_string(a, &s->namespace_selector));
+    buf_printf(&b, "|%s%s", s->selector.nothing ? "!" : "", selector_string(a, &s->selector));
+    s->text = arena_strdup(a, buf_cstr(&b));
+}
+
+static struct selector selector_copy(struct arena *a, const struct selector *s) {
+    struct selector r = {.len = s->len, .nothing = s->nothing, .items = arena_calloc(a, s->len, sizeof(*r.items))};
+    for (size_t i = 0; i < s->len; i++) {
+        r.items[i] = (struct requirement){.key = arena_strdup(a, s->items[i].key), .op = s->items[i].op};
+        LIST_FOREACH(v, &s->items[i].values) string_list_push(a, &r.items[i].values, arena_strdup(a, *v));
     }
-    pthread_mutex_unlock(&names_mutex);
-    return found;
+    return r;
 }
 
-int resource_count(void) { return atomic_load(&names_len); }
-const char *resource_insufficient_reason(int index) { return reasons[index]; }
-
-static int64_t amount(int index, const char *text) {
-    struct quantity q = quantity_of(text);
-    return index == RESOURCE_CPU ? quantity_milli_value(&q) : quantity_value(&q);
+struct selection selection_copy(struct arena *a, const struct selection *s) {
+    struct selection r = {.text = arena_strdup(a, s->text), .by_namespace_selector = s->by_namespace_selector,
+        .namespace_selector = selector_copy(a, &s->namespace_selector), .selector = selector_copy(a, &s->selector)};
+    LIST_FOREACH(n, &s->namespaces) string_list_push(a, &r.namespaces, arena_strdup(a, *n));
+    return r;
 }
 
-static int64_t add_capped(int64_t a, int64_t b) {
-    int64_t sum;
-    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
-}
-
-bool resources_add_list(struct resources *to, const struct string_map *list) {
-    bool all = true;
-    for (size_t i = 0; i < list->len; i++) {
-        int index = resource_index(list->items[i].key);
-        if (index >= 0) to->v[index] = add_capped(to->v[index], amount(index, list->items[i].value));
-        else if (!str_eq(list->items[i].key, "pods")) all = false;
-    }
-    return all;
-}
-
-static void resources_add(struct resources *to, const struct resources *more) {
-    for (int i = 0; i < RESOURCES_MAX; i++) to->v[i] = add_capped(to->v[i], more->v[i]);
-}
-
-static void resources_max(struct resources *to, const struct resources *other) {
-    for (int i = 0; i < RESOURCES_MAX; i++) to->v[i] = MAX(to->v[i], other->v[i]);
-}
-
-bool pod_requests(const struct corev1_Pod *pod, struct resources *ret) {
-    struct resources total = {0}, init_max = {0}, sidecars = {0};
-    bool all = true;
-    LIST_FOREACH(c, &pod->spec.containers) all &= resources_add_list(&total, &c->resources.requests);
-    LIST_FOREACH(c, &pod->spec.initContainers) {
-        struct resources one = {0};
-        all &= resources_add_list(&one, &c->resources.requests);
-        if (str_eq(c->restartPolicy, "Always")) { /* a sidecar runs beside all that follow, and beside the containers */
-            resources_add(&total, &one);
-            resources_add(&sidecars, &one);
-            one = sidecars;
-        } else {
-            resources_add(&one, &sidecars);
-        }
-        resources_max(&init_max, &one);
-    }
-    resources_max(&total, &init_max);
-    if (pod->spec.resources) {
-        const struct string_map *requests = &pod->spec.resources->requests;
-        for (size_t i = 0; i < requests->len; i++) {
-            int index = resource_index(requests->items[i].key);
-            if (index >= 0) total.v[index] = amount(index, requests->items[i].value);
-        }
-    }
-    all &= resources_add_list(&total, &pod->spec.overhead);
-    *ret = total;
-    return all;
-}
-
-static void pod_nonzero(struct pod_info *p) {
-    p->nonzero_cpu = p->requests.v[RESOURCE_CPU];
-    p->nonzero_memory = p->requests.v[RESOURCE_MEMORY];
-    LIST_FOREACH(c, &p->pod->spec.containers) {
-        if (!string_map_has(&c->resources.requests, "cpu")) p->nonzero_cpu = add_capped(p->nonzero_cpu, NONZERO_CPU_MILLI);
-        if (!string_map_has(&c->resources.requests, "memory")) p->nonzero_memory = add_capped(p->nonzero_memory, NONZERO_MEMORY_BYTES);
-    }
-}
+/* ---- Pods ---- */
 
 static void pod_ports(struct pod_info *p, const struct corev1_Container_list *containers, bool sidecars_only) {
     LIST_FOREACH(c, containers) {
@@ -109,6 +60,58 @@ static void pod_ports(struct pod_info *p, const struct corev1_Container_list *co
     }
 }
 
+static void pod_term(struct pod_info *p, enum term_kind kind, const struct corev1_PodAffinityTerm *t, int32_t weight) {
+    struct pod_term *term = LIST_PUSH(p->arena, &p->terms[kind]);
+    struct string_list namespaces = t->namespaces;
+    if (!namespaces.len && !t->namespaceSelector) string_list_push(p->arena, &namespaces, p->pod->metadata.namespace);
+    selection_init(p->arena, &term->selection, &namespaces, t->namespaceSelector, t->labelSelector);
+    selection_finish(p->arena, &term->selection);
+    term->topology_key = t->topologyKey;
+    term->weight = weight;
+    if (kind == TERM_AFFINITY) *LIST_PUSH(p->arena, &p->affinity) = term->selection;
+}
+
+static void pod_terms(struct pod_info *p) {
+    const struct corev1_Affinity *a = p->pod->spec.affinity;
+    if (a && a->podAffinity) {
+        LIST_FOREACH(t, &a->podAffinity->requiredDuringSchedulingIgnoredDuringExecution) pod_term(p, TERM_AFFINITY, t, 0);
+        LIST_FOREACH(t, &a->podAffinity->preferredDuringSchedulingIgnoredDuringExecution) pod_term(p, TERM_PREFERRED_AFFINITY, &t->podAffinityTerm, t->weight);
+    }
+    if (a && a->podAntiAffinity) {
+        LIST_FOREACH(t, &a->podAntiAffinity->requiredDuringSchedulingIgnoredDuringExecution) pod_term(p, TERM_ANTI_AFFINITY, t, 0);
+        LIST_FOREACH(t, &a->podAntiAffinity->preferredDuringSchedulingIgnoredDuringExecution)
+            pod_term(p, TERM_PREFERRED_ANTI_AFFINITY, &t->podAffinityTerm, t->weight);
+    }
+}
+
+static void pod_spread(struct pod_info *p) {
+    LIST_FOREACH(c, &p->pod->spec.topologySpreadConstraints) {
+        struct spread_constraint *s = LIST_PUSH(p->arena, &p->spread);
+        struct string_list namespaces = {0};
+        string_list_push(p->arena, &namespaces, p->pod->metadata.namespace);
+        selection_init(p->arena, &s->selection, &namespaces, NULL, c->labelSelector);
+        LIST_FOREACH(k, &c->matchLabelKeys)
+            if (string_map_has(&p->pod->metadata.labels, *k))
+                selection_add_requirement(p->arena, &s->selection, *k, SELECT_IN, string_map_get(&p->pod->metadata.labels, *k));
+        selection_finish(p->arena, &s->selection);
+        s->topology_key = c->topologyKey;
+        s->max_skew = c->maxSkew;
+        s->min_domains = c->minDomains.has ? c->minDomains.value : 1;
+        s->hard = str_eq(c->whenUnsatisfiable, "DoNotSchedule");
+        s->honor_affinity = !str_eq(c->nodeAffinityPolicy, "Ignore");
+        s->honor_taints = str_eq(c->nodeTaintsPolicy, "Honor");
+        s->self = selector_matches(&s->selection.selector, &p->pod->metadata.labels);
+    }
+}
+
+static const char *class_key(struct pod_info *p) {
+    _cleanup_buf_ struct buf b = BUF_INIT;
+    const struct string_map *labels = &p->pod->metadata.labels;
+    buf_printf(&b, "%s%s", str_or(p->pod->metadata.namespace, ""), p->terminating ? "!" : "");
+    for (size_t i = 0; i < labels->len; i++) buf_printf(&b, "\n%s=%s", labels->items[i].key, str_or(labels->items[i].value, ""));
+    return arena_strdup(p->arena, buf_cstr(&b));
+}
+
 struct pod_info *pod_info_new(const struct corev1_Pod *pod) {
     struct arena *a = arena_new();
     struct pod_info *p = ARENA_NEW(a, struct pod_info);
@@ -116,11 +119,20 @@ struct pod_info *pod_info_new(const struct corev1_Pod *pod) {
     p->arena = a;
     p->pod = object_copy(a, &corev1_Pod_desc, pod);
     p->key = arena_printf(a, "%s/%s", str_or(pod->metadata.namespace, ""), str_or(pod->metadata.name, ""));
+    p->terminating = pod->metadata.deletionTimestamp.set;
+    p->class_key = class_key(p);
     p->unknown_resources = !pod_requests(p->pod, &p->requests);
+    pod_requests_nonzero(p->pod, &p->requests, &p->nonzero_cpu, &p->nonzero_memory);
+    p->request_indexes = arena_calloc(a, (size_t)resource_count(), sizeof(int));
+    for (int i = 0, n = resource_count(); i < n; i++)
+        if (p->requests.v[i]) p->request_indexes[p->request_indexes_len++] = i;
     p->priority = pod->spec.priority.has ? pod->spec.priority.value : 0;
-    pod_nonzero(p);
+    LIST_FOREACH(v, &p->pod->spec.volumes) p->has_claims |= v->persistentVolumeClaim || v->ephemeral;
+    p->has_volumes = p->pod->spec.volumes.len > 0;
     pod_ports(p, &p->pod->spec.initContainers, true);
     pod_ports(p, &p->pod->spec.containers, false);
+    pod_terms(p);
+    pod_spread(p);
     return p;
 }
 
@@ -133,16 +145,23 @@ void pod_info_unref(struct pod_info *p) {
     if (p && atomic_fetch_sub(&p->refs, 1) == 1) arena_free(p->arena);
 }
 
+/* ---- nodes ---- */
+
 struct node_info *node_info_new(const char *name) {
     struct node_info *n = calloc(1, sizeof(*n));
     CHECK(n && (n->name = strdup(name)));
+    n->slot = -1;
     return n;
 }
 
 void node_info_free(struct node_info *n) {
     if (!n) return;
     for (size_t i = 0; i < n->pods_len; i++) pod_info_unref(n->pods[i]);
+    for (size_t i = 0; i < n->nominated_len; i++) pod_info_unref(n->nominated[i]);
     free(n->pods);
+    free(n->nominated);
+    free(n->topology);
+    free(n->images.items);
     arena_free(n->arena);
     free(n->name);
     free(n);
@@ -154,18 +173,25 @@ void node_info_set_node(struct node_info *n, const struct corev1_Node *node) {
     n->node = NULL;
     n->allocatable = (struct resources){0};
     n->pods_max = 0;
+    n->hard_taints = n->soft_taints = 0;
     if (!node) return;
     n->arena = arena_new();
     n->node = object_copy(n->arena, &corev1_Node_desc, node);
     resources_add_list(&n->allocatable, &node->status.allocatable);
     struct quantity pods = quantity_of(string_map_get(&node->status.allocatable, "pods"));
     n->pods_max = quantity_value(&pods);
+    LIST_FOREACH(t, &n->node->spec.taints) {
+        n->hard_taints += str_eq(t->effect, "NoSchedule") || str_eq(t->effect, "NoExecute");
+        n->soft_taints += str_eq(t->effect, "PreferNoSchedule");
+    }
 }
 
 static void node_count_pod(struct node_info *n, const struct pod_info *p, int sign) {
-    for (int i = 0; i < RESOURCES_MAX; i++) n->requested.v[i] += sign * p->requests.v[i];
+    for (int i = 0; i < p->request_indexes_len; i++) n->requested.v[p->request_indexes[i]] += sign * p->requests.v[p->request_indexes[i]];
     n->nonzero_cpu += sign * p->nonzero_cpu;
     n->nonzero_memory += sign * p->nonzero_memory;
+    if (sign > 0) n->ports += p->ports.len;
+    else n->ports -= p->ports.len;
 }
 
 void node_info_add_pod(struct node_info *n, struct pod_info *p) {
@@ -179,7 +205,7 @@ void node_info_add_pod(struct node_info *n, struct pod_info *p) {
 
 bool node_info_remove_pod(struct node_info *n, const char *key) {
     for (size_t i = 0; i < n->pods_len; i++) {
-        if (!str_eq(n->pods[i]->key, key)) continue;
+        if (n->pods[i]->key != key && !str_eq(n->pods[i]->key, key)) continue;
         node_count_pod(n, n->pods[i], -1);
         pod_info_unref(n->pods[i]);
         n->pods[i] = n->pods[--n->pods_len];
@@ -187,6 +213,8 @@ bool node_info_remove_pod(struct node_info *n, const char *key) {
     }
     return false;
 }
+
+/* ---- taints and node selectors ---- */
 
 bool toleration_tolerates(const struct corev1_Toleration *t, const struct corev1_Taint *taint) {
     if (!str_empty(t->effect) && !str_eq(t->effect, taint->effect)) return false;
@@ -203,4 +231,45 @@ bool tolerations_tolerate(const struct corev1_Toleration_list *list, const struc
     LIST_FOREACH(t, list)
         if (toleration_tolerates(t, taint)) return true;
     return false;
+}
+
+const struct corev1_Taint *node_untolerated_taint(const struct corev1_Node *node, const struct corev1_Toleration_list *tolerations) {
+    LIST_FOREACH(t, &node->spec.taints)
+        if ((str_eq(t->effect, "NoSchedule") || str_eq(t->effect, "NoExecute")) && !tolerations_tolerate(tolerations, t)) return t;
+    return NULL;
+}
+
+static bool requirement_matches(const struct corev1_NodeSelectorRequirement *r, bool has, const char *value) {
+    if (str_eq(r->operator, "In")) return has && string_list_has(&r->values, str_or(value, ""));
+    if (str_eq(r->operator, "NotIn")) return !has || !string_list_has(&r->values, str_or(value, ""));
+    if (str_eq(r->operator, "Exists")) return has;
+    if (str_eq(r->operator, "DoesNotExist")) return !has;
+    int64_t have, want;
+    if (!has || r->values.len != 1 || !str_to_i64(value, &have) || !str_to_i64(r->values.items[0], &want)) return false;
+    return str_eq(r->operator, "Gt") ? have > want : str_eq(r->operator, "Lt") && have < want;
+}
+
+/* All of a term must hold; an empty term matches nothing. */
+bool node_selector_term_matches(const struct corev1_NodeSelectorTerm *t, const struct corev1_Node *node) {
+    if (!t->matchExpressions.len && !t->matchFields.len) return false;
+    LIST_FOREACH(r, &t->matchExpressions)
+        if (!requirement_matches(r, string_map_has(&node->metadata.labels, r->key), string_map_get(&node->metadata.labels, r->key))) return false;
+    LIST_FOREACH(r, &t->matchFields)
+        if (!str_eq(r->key, "metadata.name") || !requirement_matches(r, true, node->metadata.name)) return false;
+    return true;
+}
+
+bool node_selector_matches(const struct corev1_NodeSelector *s, const struct corev1_Node *node) {
+    LIST_FOREACH(t, &s->nodeSelectorTerms)
+        if (node_selector_term_matches(t, node)) return true;
+    return false;
+}
+
+bool node_affinity_required_matches(const struct corev1_PodSpec *spec, const struct corev1_Node *node) {
+    for (size_t i = 0; i < spec->nodeSelector.len; i++) {
+        const char *key = spec->nodeSelector.items[i].key;
+        if (!string_map_has(&node->metadata.labels, key) || !str_eq(string_map_get(&node->metadata.labels, key), spec->nodeSelector.items[i].value)) return false;
+    }
+    if (!spec->affinity || !spec->affinity->nodeAffinity || !spec->affinity->nodeAffinity->requiredDuringSchedulingIgnoredDuringExecution) return true;
+    return node_selector_matches(spec->affinity->nodeAffinity->requiredDuringSchedulingIgnoredDuringExecution, node);
 }

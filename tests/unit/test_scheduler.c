@@ -1,55 +1,16 @@
 /* The scheduler: plugins as tables of (Pod, nodes, what is said), the queue and the whole loop on a clock moved by hand, and a load. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <unistd.h>
-#include <cmocka.h>
-#include "base/str.h"
-#include "scheduler/scheduler.h"
-
-static int64_t clock_ns;
-static int64_t fake_now(struct env *e) { return (void)e, clock_ns; }
-static void fake_random(struct env *e, void *out, size_t len) { (void)e, memset(out, 7, len); }
-static bool fake_wait(struct env *e, pthread_cond_t *c, pthread_mutex_t *m, int64_t deadline) { return (void)e, (void)c, (void)m, clock_ns = MAX(clock_ns, deadline), false; }
-static struct env fake_env = {.now_ns = fake_now, .mono_ns = fake_now, .random = fake_random, .cond_wait = fake_wait};
-
-static struct arena *arena;
-static int setup(void **state) { return (void)state, clock_ns = 1, arena = arena_new(), 0; }
-static int teardown(void **state) { return (void)state, arena_free(arena), 0; }
-
-static void *decode(const struct type_desc *type, const char *json) {
-    _cleanup_status_ struct status st = STATUS_INIT;
-    void *obj = object_new(arena, type);
-    if (object_decode_json(arena, type, obj, json, strlen(json), NULL, &st)) fail_msg("%s: %s", json, status_message(&st));
-    return obj;
-}
-
-/* spec: the inside of the Pod's spec; requests in containers come with it. */
-static struct corev1_Pod *pod(const char *name, const char *spec) {
-    return decode(&corev1_Pod_desc, arena_printf(arena, "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"default\",\"uid\":\"u-%s\"},\"spec\":{%s}}", name, name, spec));
-}
-#define CPU(n) "\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"" n "\"}}}]"
-
-static struct corev1_Node *node(const char *name, const char *labels, const char *spec) {
-    return decode(&corev1_Node_desc, arena_printf(arena, "{\"metadata\":{\"name\":\"%s\",\"labels\":{%s}},\"spec\":{%s},\"status\":{\"allocatable\":"
-        "{\"cpu\":\"2\",\"memory\":\"4Gi\",\"pods\":\"3\",\"example.com/gpu\":\"1\"},\"images\":[{\"names\":[\"big:%s\"],\"sizeBytes\":900000000}]}}", name, labels, spec, name));
-}
+#include "scheduler_testing.h"
 
 /* The nodes of every plugin test: a plain one, a cordoned one, a tainted one; "busy" runs a Pod of 1500m with host port 80. */
-static struct node_info *world[4];
-static void world_make(void) {
-    static const char *const names[] = {"plain", "cordoned", "tainted", "busy"};
-    static const char *const labels[] = {"\"zone\":\"a\",\"n\":\"5\"", "\"zone\":\"a\"", "\"zone\":\"b\"", "\"zone\":\"b\""};
-    static const char *const specs[] = {"", "\"unschedulable\":true", "\"taints\":[{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoSchedule\"}]", ""};
-    for (int i = 0; i < 4; i++) {
-        world[i] = node_info_new(names[i]);
-        node_info_set_node(world[i], node(names[i], labels[i], specs[i]));
-    }
-    struct pod_info *p = pod_info_new(pod("old", "\"containers\":[{\"name\":\"c\",\"ports\":[{\"hostPort\":80,\"containerPort\":80}],\"resources\":{\"requests\":{\"cpu\":\"1500m\"}}}]"));
-    node_info_add_pod(world[3], p);
-    pod_info_unref(p);
+static struct scheduler_cache *world_make(void) {
+    struct scheduler_cache *c = cache_new();
+    cluster_node(c, node("plain", "\"zone\":\"a\",\"n\":\"5\"", ""));
+    cluster_node(c, node("cordoned", "\"zone\":\"a\"", "\"unschedulable\":true"));
+    cluster_node(c, node("tainted", "\"zone\":\"b\"", "\"taints\":[{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoSchedule\"}]"));
+    cluster_node(c, node("busy", "\"zone\":\"b\"", ""));
+    cluster_pod(c, pod("old", "\"nodeName\":\"busy\",\"containers\":[{\"name\":\"c\",\"ports\":[{\"hostPort\":80,\"containerPort\":80}],\"resources\":{\"requests\":{\"cpu\":\"1500m\"}}}]"));
+    return c;
 }
-static void world_free(void) { for (int i = 0; i < 4; i++) node_info_free(world[i]); }
 
 static void every_plugin_says_in_upstreams_words_why_a_pod_does_not_fit(void **state) {
     (void)state;
@@ -66,6 +27,20 @@ static void every_plugin_says_in_upstreams_words_why_a_pod_does_not_fit(void **s
         {CPU("1") ",\"nodeSelector\":{\"zone\":\"a\"},\"tolerations\":[{\"key\":\"node.kubernetes.io/unschedulable\",\"operator\":\"Exists\"}],\"affinity\":{\"nodeAffinity\":"
             "{\"requiredDuringSchedulingIgnoredDuringExecution\":{\"nodeSelectorTerms\":[{\"matchFields\":[{\"key\":\"metadata.name\",\"operator\":\"In\",\"values\":[\"cordoned\"]}]}]}}}",
             "cordoned", NULL},
+        {CPU("3") ",\"affinity\":{\"nodeAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":{\"nodeSelectorTerms\":[{\"matchFields\":["
+            "{\"key\":\"metadata.name\",\"operator\":\"In\",\"values\":[\"plain\"]}]}]}}}", NULL,
+            "0/4 nodes are available: 1 Insufficient cpu, 3 node(s) didn't satisfy plugin(s) [NodeAffinity]. no new claims to deallocate, "
+            "preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."},
+        {CPU("1") ",\"affinity\":{\"nodeAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":{\"nodeSelectorTerms\":[{\"matchFields\":["
+            "{\"key\":\"metadata.name\",\"operator\":\"In\",\"values\":[\"gone\"]}]}]}}}", NULL,
+            "0/4 nodes are available: node(s) didn't satisfy plugin NodeAffinity. no new claims to deallocate, "
+            "preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."},
+        {CPU("1") ",\"resourceClaims\":[{\"name\":\"x\",\"resourceClaimName\":\"y\"}]", NULL,
+            "0/4 nodes are available: dynamic resource allocation is not available: pod has resourceClaims. no new claims to deallocate, "
+            "preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."},
+        {CPU("1") ",\"hostNetwork\":true,\"hostUsers\":false,\"nodeName\":\"plain\"", NULL,
+            "0/4 nodes are available: 1 node(s) didn't match Pod's required features, 1 node(s) were unschedulable, 2 node(s) didn't match the requested node name. "
+            "no new claims to deallocate, preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."},
         {CPU("1") ",\"affinity\":{\"nodeAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":{\"nodeSelectorTerms\":[{\"matchExpressions\":["
             "{\"key\":\"n\",\"operator\":\"Gt\",\"values\":[\"4\"]},{\"key\":\"zone\",\"operator\":\"NotIn\",\"values\":[\"b\"]}]}]}}}", "plain", NULL},
         {CPU("100m") ",\"affinity\":{\"nodeAffinity\":{\"preferredDuringSchedulingIgnoredDuringExecution\":[{\"weight\":100,\"preference\":{\"matchExpressions\":["
@@ -79,23 +54,13 @@ static void every_plugin_says_in_upstreams_words_why_a_pod_does_not_fit(void **s
             "no new claims to deallocate, preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."},
         {"\"containers\":[{\"name\":\"c\",\"image\":\"big:busy\"}],\"preemptionPolicy\":\"Never\"", "plain", NULL},
     };
-    world_make();
+    struct scheduler_cache *c = world_make();
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct framework f = {.plugins = default_plugins, .env = &fake_env};
-        struct pod_info *p = pod_info_new(pod("new", cases[i].spec));
-        struct schedule_result r;
-        framework_schedule(&f, arena, p, world, 4, &r);
+        struct schedule_result r = cycle_of(c, NULL, pod("new", cases[i].spec));
         print_message("case %zu: %s\n", i, r.node ? r.node->name : r.message);
-        if (cases[i].fits) {
-            assert_non_null(r.node);
-            assert_string_equal(r.node->name, cases[i].fits);
-        } else {
-            assert_null(r.node);
-            assert_string_equal(r.message, cases[i].says);
-        }
-        pod_info_unref(p);
+        assert_result(&r, cases[i].fits, cases[i].says);
     }
-    world_free();
+    cache_free(c);
 }
 
 static void init_containers_sidecars_overhead_and_pod_level_resources_add_up(void **state) {
@@ -116,13 +81,41 @@ static void init_containers_sidecars_overhead_and_pod_level_resources_add_up(voi
     }
 }
 
+static void a_resize_under_way_holds_the_most_of_what_is_asked_and_what_is_there(void **state) {
+    (void)state;
+    static const struct { const char *status; int64_t cpu; } cases[] = {
+        {"\"containerStatuses\":[{\"name\":\"c\",\"allocatedResources\":{\"cpu\":\"3\"},\"resources\":{\"requests\":{\"cpu\":\"2\"}}}]", 3000},
+        {"\"containerStatuses\":[{\"name\":\"c\",\"allocatedResources\":{\"cpu\":\"500m\"},\"resources\":{\"requests\":{\"cpu\":\"500m\"}}}]", 1000},
+        {"\"conditions\":[{\"type\":\"PodResizePending\",\"status\":\"True\",\"reason\":\"Infeasible\"}],"
+         "\"containerStatuses\":[{\"name\":\"c\",\"allocatedResources\":{\"cpu\":\"500m\"},\"resources\":{\"requests\":{\"cpu\":\"400m\"}}}]", 500},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct resources r;
+        assert_true(pod_requests(pod_in("default", "p", "", CPU("1"), cases[i].status), &r));
+        assert_int_equal(r.v[RESOURCE_CPU], cases[i].cpu);
+    }
+}
+
+/* ---- the queue ---- */
+
+static struct scheduler_cache *cache;
+static struct profile profile;
+static struct scheduling_queue *queue_make(void) {
+    cache = cache_new();
+    profile_init_default(&profile, "default-scheduler");
+    return queue_new(&fake_env, &(struct queue_options){.profiles = &profile, .profiles_len = 1});
+}
+static void queue_end(struct scheduling_queue *q) {
+    queue_free(q);
+    cache_free(cache);
+}
 static void queue_put(struct scheduling_queue *q, const char *name, const char *spec) {
     struct pod_info *p = pod_info_new(pod(name, spec));
-    queue_set(q, p);
+    queue_set(q, cache, p);
     pod_info_unref(p);
 }
 static void assert_pops(struct scheduling_queue *q, const char *name) {
-    struct pod_info *p = queue_pop(q, 0);
+    struct pod_info *p = queue_pop(q, 0, NULL);
     if (!name) {
         assert_null(p);
         return;
@@ -131,101 +124,131 @@ static void assert_pops(struct scheduling_queue *q, const char *name) {
     assert_string_equal(p->pod->metadata.name, name);
     pod_info_unref(p);
 }
-#define SECOND INT64_C(1000000000)
+#define FIT (1u << PLUGIN_NODE_RESOURCES_FIT)
+#define TAINT (1u << PLUGIN_TAINT_TOLERATION)
+
+/* A node that is new and, by its allocatable cpu, has room or not. */
+static void node_event(struct scheduling_queue *q, unsigned actions, const char *cpu) {
+    struct corev1_Node *n = decode(&corev1_Node_desc, arena_printf(arena, "{\"metadata\":{\"name\":\"n\"},\"status\":{\"allocatable\":{\"cpu\":\"%s\"}}}", cpu));
+    queue_event(q, cache, &(struct cluster_event){.resource = EVENT_NODE, .actions = actions, .new_node = n}, NULL);
+}
 
 static void the_queue_gives_higher_priority_first_and_older_before_newer(void **state) {
     (void)state;
-    struct scheduling_queue *q = queue_new(&fake_env, default_plugins);
+    struct scheduling_queue *q = queue_make();
     queue_put(q, "a", "\"priority\":1");
     queue_put(q, "b", "");
     queue_put(q, "c", "\"priority\":5");
     queue_put(q, "d", "\"priority\":1");
     static const char *const order[] = {"c", "a", "d", "b", NULL};
     for (size_t i = 0; i < ARRAY_LEN(order); i++) assert_pops(q, order[i]);
-    queue_free(q);
+    queue_end(q);
 }
 
-static void a_pod_that_fits_nowhere_waits_for_a_change_and_its_back_off_doubles_to_ten_seconds(void **state) {
+static void a_pod_that_failed_with_an_error_backs_off_from_one_second_to_ten(void **state) {
     (void)state;
-    struct scheduling_queue *q = queue_new(&fake_env, default_plugins);
+    struct scheduling_queue *q = queue_make();
     queue_put(q, "a", "");
     static const int seconds[] = {1, 2, 4, 8, 10, 10};
     for (size_t i = 0; i < ARRAY_LEN(seconds); i++) {
         assert_pops(q, "a");
-        queue_put_back(q, "default/a", false);
-        assert_int_equal(queue_lengths(q).unschedulable, 1);
-        queue_move_all(q);
+        queue_put_back(q, "default/a", 0, false);
         assert_int_equal(queue_lengths(q).backoff, 1);
         clock_ns += seconds[i] * SECOND - 1;
         assert_pops(q, NULL);
         clock_ns += 1;
     }
+    queue_end(q);
+}
+
+static void a_pod_that_fits_nowhere_waits_for_what_may_help_it_or_five_minutes(void **state) {
+    (void)state;
+    struct scheduling_queue *q = queue_make();
+    queue_put(q, "a", CPU("1"));
     assert_pops(q, "a");
-    queue_put_back(q, "default/a", false);
+    queue_put_back(q, "default/a", FIT, false);
+    assert_int_equal(queue_lengths(q).unschedulable, 1);
+    node_event(q, ACTION_NODE_CONDITION, "4"); /* not what it waits for */
+    node_event(q, ACTION_ADD, "500m");         /* too small */
     clock_ns += 200 * SECOND;
-    assert_pops(q, NULL); /* nothing changed */
-    queue_put(q, "a", ""); /* the same Pod, its status aside */
     assert_pops(q, NULL);
-    clock_ns += 131 * SECOND;
-    assert_pops(q, "a"); /* five minutes are over */
-    queue_free(q);
+    node_event(q, ACTION_ADD, "1");
+    assert_pops(q, "a");
+    queue_put_back(q, "default/a", FIT, false);
+    queue_put(q, "a", CPU("1")); /* the same Pod, its status aside */
+    assert_pops(q, NULL);
+    queue_put(q, "a", CPU("500m")); /* asks for less now */
+    assert_pops(q, "a");
+    queue_put_back(q, "default/a", TAINT, false);
+    node_event(q, ACTION_NODE_ALLOCATABLE, "1"); /* it was not for want of room */
+    clock_ns += 299 * SECOND;
+    assert_pops(q, NULL);
+    clock_ns += 31 * SECOND;
+    assert_pops(q, "a");
+    queue_end(q);
+}
+
+static void back_off_is_waited_for_only_while_others_are_active(void **state) {
+    (void)state;
+    struct scheduling_queue *q = queue_make();
+    queue_put(q, "a", CPU("1"));
+    assert_pops(q, "a");
+    queue_put_back(q, "default/a", FIT, false);
+    node_event(q, ACTION_ADD, "1");
+    assert_int_equal(queue_lengths(q).backoff, 1);
+    queue_put(q, "b", "\"priority\":-5");
+    assert_pops(q, "b");
+    assert_pops(q, "a");
+    queue_end(q);
 }
 
 static void what_changes_while_a_pod_is_tried_is_not_lost(void **state) {
     (void)state;
-    struct scheduling_queue *q = queue_new(&fake_env, default_plugins);
-    queue_put(q, "a", "");
+    struct scheduling_queue *q = queue_make();
+    queue_put(q, "a", CPU("1"));
     assert_pops(q, "a");
-    queue_move_all(q);
-    queue_put_back(q, "default/a", false);
+    node_event(q, ACTION_ADD, "1");
+    queue_put_back(q, "default/a", TAINT | FIT, false);
     assert_int_equal(queue_lengths(q).backoff, 1);
     queue_delete(q, "default/a", "another uid");
     assert_int_equal(queue_lengths(q).backoff, 1);
     queue_delete(q, "default/a", NULL);
     assert_int_equal(queue_lengths(q).backoff, 0);
-    queue_free(q);
+    queue_end(q);
 }
 
 static void a_gated_pod_waits_until_its_gates_are_gone(void **state) {
     (void)state;
-    struct scheduling_queue *q = queue_new(&fake_env, default_plugins);
+    struct scheduling_queue *q = queue_make();
     queue_put(q, "a", "\"schedulingGates\":[{\"name\":\"x\"}]");
-    queue_move_all(q);
+    node_event(q, ACTION_ADD, "1");
     assert_int_equal(queue_lengths(q).gated, 1);
     assert_pops(q, NULL);
     queue_put(q, "a", "");
     assert_pops(q, "a");
-    queue_free(q);
+    queue_end(q);
 }
 
-/* A client that writes down what it was asked. */
-static struct { int bound, fail_code; char last_node[64], last_event[512], last_reason[64]; pthread_mutex_t mutex; } seen = {.mutex = PTHREAD_MUTEX_INITIALIZER};
-static int seen_bind(void *data, const struct corev1_Pod *p, const char *node, struct status *reterr) {
-    (void)data, (void)p;
-    pthread_mutex_lock(&seen.mutex);
-    int code = seen.fail_code;
-    seen.bound += !code;
-    snprintf(seen.last_node, sizeof(seen.last_node), "%s", node);
-    pthread_mutex_unlock(&seen.mutex);
-    return code ? status_set(reterr, code, REASON_INTERNAL_ERROR, "no luck") : 0;
+static void a_preemptor_waits_until_its_evictions_are_asked_for(void **state) {
+    (void)state;
+    struct scheduling_queue *q = queue_make();
+    queue_put(q, "a", CPU("1"));
+    assert_pops(q, "a");
+    queue_put_back(q, "default/a", FIT, true);
+    node_event(q, ACTION_ADD, "1");
+    assert_pops(q, NULL);
+    queue_preempted(q, "default/a", false);
+    assert_pops(q, "a");
+    queue_put_back(q, "default/a", FIT, true);
+    queue_preempted(q, "default/a", false);
+    assert_pops(q, NULL); /* now for the victims' end */
+    queue_end(q);
 }
-static int seen_condition(void *data, const struct corev1_Pod *p, const char *reason, const char *message, struct status *reterr) {
-    (void)data, (void)p, (void)message, (void)reterr;
-    snprintf(seen.last_reason, sizeof(seen.last_reason), "%s", reason);
-    return 0;
-}
-static void seen_event(void *data, const struct corev1_Pod *p, const char *type, const char *reason, const char *action, const char *note) {
-    (void)data, (void)p, (void)action;
-    pthread_mutex_lock(&seen.mutex);
-    snprintf(seen.last_event, sizeof(seen.last_event), "%s %s %s", type, reason, note);
-    pthread_mutex_unlock(&seen.mutex);
-}
-static const struct scheduler_client seen_client = {NULL, seen_bind, seen_condition, seen_event};
 
 static void a_pod_is_bound_when_room_appears_and_its_room_is_counted_at_once(void **state) {
     (void)state;
     struct scheduler *s = scheduler_new(&fake_env, &seen_client, &(struct scheduler_config){0});
-    memset(&seen, 0, offsetof(__typeof__(seen), mutex));
+    seen_reset();
     scheduler_set_pod(s, pod("a", CPU("1500m")));
     scheduler_set_pod(s, pod("elsewhere", "\"schedulerName\":\"other\""));
     assert_true(scheduler_schedule_one(s, 0));
@@ -253,7 +276,7 @@ static void a_pod_is_bound_when_room_appears_and_its_room_is_counted_at_once(voi
 static void a_binding_that_fails_gives_the_room_back_and_is_tried_again(void **state) {
     (void)state;
     struct scheduler *s = scheduler_new(&fake_env, &seen_client, &(struct scheduler_config){0});
-    memset(&seen, 0, offsetof(__typeof__(seen), mutex));
+    seen_reset();
     scheduler_set_node(s, node("n1", "", ""));
     scheduler_set_pod(s, pod("a", CPU("2")));
     seen.fail_code = 500;
@@ -269,7 +292,7 @@ static void a_binding_that_fails_gives_the_room_back_and_is_tried_again(void **s
 /* Threads, the real clock, and the figure that the project aims at: 1,000 Pods on 20 nodes within half a second. */
 static void load(size_t pods, size_t nodes) {
     struct scheduler *s = scheduler_new(env_real(), &seen_client, &(struct scheduler_config){0});
-    memset(&seen, 0, offsetof(__typeof__(seen), mutex));
+    seen_reset();
     for (size_t i = 0; i < nodes; i++) {
         char *name = arena_printf(arena, "node-%zu", i);
         scheduler_set_node(s, decode(&corev1_Node_desc, arena_printf(arena, "{\"metadata\":{\"name\":\"%s\"},\"status\":{\"allocatable\":{\"cpu\":\"64\",\"memory\":\"256Gi\",\"pods\":\"110\"}}}", name)));
@@ -298,12 +321,15 @@ int main(int argc, char **argv) {
         load((size_t)atoi(argv[2]), (size_t)atoi(argv[3]));
         return teardown(NULL);
     }
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(every_plugin_says_in_upstreams_words_why_a_pod_does_not_fit),
         TEST(init_containers_sidecars_overhead_and_pod_level_resources_add_up),
         TEST(the_queue_gives_higher_priority_first_and_older_before_newer),
-        TEST(a_pod_that_fits_nowhere_waits_for_a_change_and_its_back_off_doubles_to_ten_seconds),
+        TEST(a_resize_under_way_holds_the_most_of_what_is_asked_and_what_is_there),
+        TEST(a_pod_that_failed_with_an_error_backs_off_from_one_second_to_ten),
+        TEST(a_pod_that_fits_nowhere_waits_for_what_may_help_it_or_five_minutes),
+        TEST(back_off_is_waited_for_only_while_others_are_active),
+        TEST(a_preemptor_waits_until_its_evictions_are_asked_for),
         TEST(what_changes_while_a_pod_is_tried_is_not_lost),
         TEST(a_gated_pod_waits_until_its_gates_are_gone),
         TEST(a_pod_is_bound_when_room_appears_and_its_room_is_counted_at_once),

@@ -1,74 +1,96 @@
-/* NodeAffinity: nodeSelector and node affinity; preferred terms score by their weight. Upstream: plugins/nodeaffinity and component-helpers. */
+/* NodeAffinity: nodeSelector, node affinity and the profile's addedAffinity; preferred terms score by their weight. A Pod that names its nodes
+ * (matchFields metadata.name) is tried on these alone. Upstream: plugins/nodeaffinity. */
 #include "base/str.h"
-#include "scheduler/framework.h"
+#include "scheduler/args.h"
+#include "scheduler/plugins/plugins.h"
 
-static bool requirement_matches(const struct corev1_NodeSelectorRequirement *r, bool has, const char *value) {
-    if (str_eq(r->operator, "In")) return has && string_list_has(&r->values, str_or(value, ""));
-    if (str_eq(r->operator, "NotIn")) return !has || !string_list_has(&r->values, str_or(value, ""));
-    if (str_eq(r->operator, "Exists")) return has;
-    if (str_eq(r->operator, "DoesNotExist")) return !has;
-    int64_t have, want;
-    if (!has || r->values.len != 1 || !str_to_i64(value, &have) || !str_to_i64(r->values.items[0], &want)) return false;
-    return str_eq(r->operator, "Gt") ? have > want : str_eq(r->operator, "Lt") && have < want;
-}
-
-/* All of a term must hold; an empty term matches nothing. */
-static bool term_matches(const struct corev1_NodeSelectorTerm *t, const struct corev1_Node *node) {
-    if (!t->matchExpressions.len && !t->matchFields.len) return false;
-    LIST_FOREACH(r, &t->matchExpressions)
-        if (!requirement_matches(r, string_map_has(&node->metadata.labels, r->key), string_map_get(&node->metadata.labels, r->key))) return false;
-    LIST_FOREACH(r, &t->matchFields)
-        if (!str_eq(r->key, "metadata.name") || !requirement_matches(r, true, node->metadata.name)) return false;
-    return true;
-}
-
-bool node_affinity_required_matches(const struct corev1_PodSpec *spec, const struct corev1_Node *node) {
-    for (size_t i = 0; i < spec->nodeSelector.len; i++) {
-        const char *key = spec->nodeSelector.items[i].key;
-        if (!string_map_has(&node->metadata.labels, key) || !str_eq(string_map_get(&node->metadata.labels, key), spec->nodeSelector.items[i].value)) return false;
-    }
-    if (!spec->affinity || !spec->affinity->nodeAffinity || !spec->affinity->nodeAffinity->requiredDuringSchedulingIgnoredDuringExecution) return true;
-    LIST_FOREACH(t, &spec->affinity->nodeAffinity->requiredDuringSchedulingIgnoredDuringExecution->nodeSelectorTerms)
-        if (term_matches(t, node)) return true;
-    return false;
-}
-
-static const struct corev1_NodeAffinity *affinity_of(const struct cycle *cycle) {
-    const struct corev1_Affinity *a = cycle->pod->pod->spec.affinity;
+static const struct corev1_NodeAffinity *affinity_of(const struct pod_info *pod) {
+    const struct corev1_Affinity *a = pod->pod->spec.affinity;
     return a ? a->nodeAffinity : NULL;
+}
+
+static const struct corev1_NodeSelector *added_required(const void *args) {
+    const struct node_affinity_args *a = args;
+    return a->added ? a->added->requiredDuringSchedulingIgnoredDuringExecution : NULL;
+}
+
+/* The nodes that a term names; NULL: it does not name any. */
+static const struct string_list *term_names(const struct corev1_NodeSelectorTerm *t) {
+    LIST_FOREACH(r, &t->matchFields)
+        if (str_eq(r->key, "metadata.name") && str_eq(r->operator, "In")) return &r->values;
+    return NULL;
+}
+
+/* If every term names nodes, only these need be tried. */
+static void restrict_to_names(struct cycle *cycle, const struct corev1_NodeSelector *required) {
+    LIST_FOREACH(t, &required->nodeSelectorTerms)
+        if (!term_names(t)) return;
+    if (!required->nodeSelectorTerms.len) return;
+    cycle->restricted = true;
+    cycle->only.len = 0;
+    LIST_FOREACH(t, &required->nodeSelectorTerms)
+        LIST_FOREACH(name, term_names(t)) {
+            struct node_info *n = cache_node(cycle->cache, *name);
+            bool known = !n;
+            for (size_t i = 0; i < cycle->only.len; i++) known |= cycle->only.items[i] == n;
+            if (!known) *LIST_PUSH(cycle->arena, &cycle->only) = n;
+        }
 }
 
 static enum code pre_filter(struct cycle *cycle, struct reasons *why) {
     (void)why;
-    const struct corev1_NodeAffinity *a = affinity_of(cycle);
-    bool asks = cycle->pod->pod->spec.nodeSelector.len || (a && a->requiredDuringSchedulingIgnoredDuringExecution);
-    return asks ? CODE_SUCCESS : CODE_SKIP;
+    const struct corev1_NodeAffinity *a = affinity_of(cycle->pod);
+    bool required = a && a->requiredDuringSchedulingIgnoredDuringExecution;
+    if (!added_required(cycle->use->args) && !required && !cycle->pod->pod->spec.nodeSelector.len) return CODE_SKIP;
+    if (required) restrict_to_names(cycle, a->requiredDuringSchedulingIgnoredDuringExecution);
+    return CODE_SUCCESS;
 }
 
-static enum code filter(struct cycle *cycle, const struct node_info *node, struct reasons *why) {
+static enum code filter(struct cycle *cycle, struct node_info *node, struct reasons *why) {
+    const struct corev1_NodeSelector *added = added_required(cycle->use->args);
+    if (added && !node_selector_matches(added, node->node))
+        return reasons_add(why, CODE_UNSCHEDULABLE_AND_UNRESOLVABLE, "node(s) didn't match scheduler-enforced node affinity");
     if (node_affinity_required_matches(&cycle->pod->pod->spec, node->node)) return CODE_SUCCESS;
     return reasons_add(why, CODE_UNSCHEDULABLE_AND_UNRESOLVABLE, "node(s) didn't match Pod's node affinity/selector");
 }
 
-static enum code pre_score(struct cycle *cycle, const struct node_info *const *nodes, size_t len) {
-    (void)nodes, (void)len;
-    const struct corev1_NodeAffinity *a = affinity_of(cycle);
-    return a && a->preferredDuringSchedulingIgnoredDuringExecution.len ? CODE_SUCCESS : CODE_SKIP;
+static const struct corev1_PreferredSchedulingTerm_list *preferred_of(const struct corev1_NodeAffinity *a) {
+    static const struct corev1_PreferredSchedulingTerm_list none = {0};
+    return a ? &a->preferredDuringSchedulingIgnoredDuringExecution : &none;
 }
 
-static int64_t score(struct cycle *cycle, const struct node_info *node) {
+static enum code pre_score(struct cycle *cycle, struct node_info *const *nodes, size_t len) {
+    (void)nodes, (void)len;
+    const struct node_affinity_args *args = cycle->use->args;
+    return preferred_of(affinity_of(cycle->pod))->len || preferred_of(args->added)->len ? CODE_SUCCESS : CODE_SKIP;
+}
+
+static int64_t preferred_score(const struct corev1_PreferredSchedulingTerm_list *terms, const struct corev1_Node *node) {
     int64_t sum = 0;
-    LIST_FOREACH(p, &affinity_of(cycle)->preferredDuringSchedulingIgnoredDuringExecution) {
-        bool empty = !p->preference.matchExpressions.len && !p->preference.matchFields.len;
-        if (p->weight && !empty && term_matches(&p->preference, node->node)) sum += p->weight;
-    }
+    LIST_FOREACH(p, terms)
+        if (p->weight && node_selector_term_matches(&p->preference, node)) sum += p->weight;
     return sum;
 }
 
-static void normalize(struct cycle *cycle, int64_t *scores, size_t len) {
-    (void)cycle;
+static int64_t score(struct cycle *cycle, struct node_info *node) {
+    const struct node_affinity_args *args = cycle->use->args;
+    return preferred_score(preferred_of(affinity_of(cycle->pod)), node->node) + preferred_score(preferred_of(args->added), node->node);
+}
+
+static void normalize(struct cycle *cycle, struct node_info *const *nodes, int64_t *scores, size_t len) {
+    (void)cycle, (void)nodes;
     scores_normalize(scores, len, false);
 }
 
-const struct plugin plugin_node_affinity = {.name = "NodeAffinity", .weight = 2, .pre_filter = pre_filter, .filter = filter, .pre_score = pre_score,
-    .score = score, .normalize = normalize};
+static bool takes(const void *args, const struct pod_info *pod, const struct corev1_Node *node) {
+    const struct corev1_NodeSelector *added = added_required(args);
+    return (!added || node_selector_matches(added, node)) && node_affinity_required_matches(&pod->pod->spec, node);
+}
+
+static bool hint(struct scheduler_cache *cache, const void *args, const struct cluster_event *e, struct pod_info *pod) {
+    (void)cache;
+    return takes(args, pod, e->new_node) && (!e->old_node || !takes(args, pod, e->old_node));
+}
+
+const struct plugin plugin_node_affinity = {.name = "NodeAffinity", .id = PLUGIN_NODE_AFFINITY, .weight = 2, .pre_filter = pre_filter, .filter = filter,
+    .pre_score = pre_score, .score = score, .normalize = normalize, .hint = hint, .events = {[EVENT_NODE] = ACTION_ADD | ACTION_NODE_LABEL}};

@@ -1,24 +1,34 @@
-/* NodeResourcesBalancedAllocation: nodes whose cpu and memory would be used to like shares score higher; Pods without requests are not scored.
+/* NodeResourcesBalancedAllocation: nodes whose resources would be used to like shares score higher; Pods without requests are not scored.
  * Upstream: plugins/noderesources/balanced_allocation.go. */
-#include "scheduler/framework.h"
+#include <math.h>
+#include "scheduler/args.h"
+#include "scheduler/plugins/plugins.h"
 
-static enum code pre_score(struct cycle *cycle, const struct node_info *const *nodes, size_t len) {
+static enum code pre_score(struct cycle *cycle, struct node_info *const *nodes, size_t len) {
     (void)nodes, (void)len;
-    return cycle->pod->requests.v[RESOURCE_CPU] || cycle->pod->requests.v[RESOURCE_MEMORY] ? CODE_SUCCESS : CODE_SKIP;
+    const struct node_resources_balanced_args *args = cycle->use->args;
+    LIST_FOREACH(r, &args->resources)
+        if (cycle->pod->requests.v[r->index]) return CODE_SUCCESS;
+    return CODE_SKIP;
 }
 
-static double share(const struct cycle *cycle, const struct node_info *node, int i) {
-    double f = (double)(node->requested.v[i] + cycle->pod->requests.v[i]) / (double)node->allocatable.v[i];
-    return f > 1 ? 1 : f;
-}
-
-static int64_t score(struct cycle *cycle, const struct node_info *node) {
-    double deviation = 0;
-    if (node->allocatable.v[RESOURCE_CPU] > 0 && node->allocatable.v[RESOURCE_MEMORY] > 0) {
-        deviation = (share(cycle, node, RESOURCE_CPU) - share(cycle, node, RESOURCE_MEMORY)) / 2;
-        if (deviation < 0) deviation = -deviation;
+static int64_t score(struct cycle *cycle, struct node_info *node) {
+    const struct node_resources_balanced_args *args = cycle->use->args;
+    double shares[16], total = 0, deviation = 0;
+    size_t n = 0;
+    LIST_FOREACH(r, &args->resources) {
+        int64_t allocatable = node->allocatable.v[r->index];
+        if (!allocatable || n == ARRAY_LEN(shares) || (r->index >= RESOURCE_FIRST_SCALAR && !cycle->pod->requests.v[r->index])) continue;
+        double f = (double)(node->requested.v[r->index] + cycle->pod->requests.v[r->index]) / (double)allocatable;
+        total += shares[n++] = f > 1 ? 1 : f;
+    }
+    if (n == 2) deviation = fabs((shares[0] - shares[1]) / 2);
+    if (n > 2) {
+        for (size_t i = 0; i < n; i++) deviation += (shares[i] - total / (double)n) * (shares[i] - total / (double)n);
+        deviation = sqrt(deviation / (double)n);
     }
     return (int64_t)((1 - deviation) * NODE_SCORE_MAX);
 }
 
-const struct plugin plugin_node_resources_balanced_allocation = {.name = "NodeResourcesBalancedAllocation", .weight = 1, .pre_score = pre_score, .score = score};
+const struct plugin plugin_node_resources_balanced_allocation = {.name = "NodeResourcesBalancedAllocation", .id = PLUGIN_NODE_RESOURCES_BALANCED_ALLOCATION,
+    .weight = 1, .pre_score = pre_score, .score = score};

@@ -1,10 +1,22 @@
 /* NodeUnschedulable: cordoned nodes take no Pods but those that tolerate it. Upstream: plugins/nodeunschedulable. */
-#include "scheduler/framework.h"
+#include "scheduler/plugins/plugins.h"
 
-static enum code filter(struct cycle *cycle, const struct node_info *node, struct reasons *why) {
-    static const struct corev1_Taint cordon = {.key = "node.kubernetes.io/unschedulable", .effect = "NoSchedule"};
-    if (!node->node->spec.unschedulable || tolerations_tolerate(&cycle->pod->pod->spec.tolerations, &cordon)) return CODE_SUCCESS;
+static const struct corev1_Taint cordon = {.key = "node.kubernetes.io/unschedulable", .effect = "NoSchedule"};
+
+static bool takes(const struct pod_info *pod, const struct corev1_Node *node) {
+    return !node->spec.unschedulable || tolerations_tolerate(&pod->pod->spec.tolerations, &cordon);
+}
+
+static enum code filter(struct cycle *cycle, struct node_info *node, struct reasons *why) {
+    if (takes(cycle->pod, node->node)) return CODE_SUCCESS;
     return reasons_add(why, CODE_UNSCHEDULABLE_AND_UNRESOLVABLE, "node(s) were unschedulable");
 }
 
-const struct plugin plugin_node_unschedulable = {.name = "NodeUnschedulable", .filter = filter};
+static bool hint(struct scheduler_cache *cache, const void *args, const struct cluster_event *e, struct pod_info *pod) {
+    (void)cache, (void)args;
+    if (e->resource == EVENT_TARGET_POD) return tolerations_tolerate(&pod->pod->spec.tolerations, &cordon);
+    return takes(pod, e->new_node) && (!e->old_node || !takes(pod, e->old_node));
+}
+
+const struct plugin plugin_node_unschedulable = {.name = "NodeUnschedulable", .id = PLUGIN_NODE_UNSCHEDULABLE, .filter = filter, .hint = hint,
+    .events = {[EVENT_NODE] = ACTION_ADD | ACTION_NODE_TAINT, [EVENT_TARGET_POD] = ACTION_POD_TOLERATION}};

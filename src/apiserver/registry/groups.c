@@ -1,0 +1,270 @@
+/* Strategies of the groups outside core, apps, batch and rbac. Upstream: pkg/registry/GROUP/RESOURCE/strategy.go and kube-aggregator's. */
+#include <string.h>
+#include "api/names.h"
+#include "api/time.h"
+#include "api/validation/groups.h"
+#include "apiserver/apiserver.h"
+#include "apiserver/registry/strategies.h"
+#include "base/str.h"
+
+/* metav1.ResetObjectMetaForStatus: a status update changes nothing else of the metadata. */
+static void keep_meta(struct object *obj, const struct object *old) {
+    struct metav1_ManagedFieldsEntry_list managed = obj->metadata.managedFields;
+    const char *version = obj->metadata.resourceVersion;
+    obj->metadata = old->metadata;
+    obj->metadata.managedFields = managed;
+    obj->metadata.resourceVersion = version;
+}
+
+/* Status apart from spec: a creation has none, an update keeps it, the subresource keeps the spec. */
+#define SPLIT_STATUS(name, T)                                                                                                                                   \
+    static void name##_create(struct api_request *r UNUSED, void *obj) { memset(&((struct T *)obj)->status, 0, sizeof(((struct T *)obj)->status)); }             \
+    static void name##_update(struct api_request *r UNUSED, void *obj, const void *old) { ((struct T *)obj)->status = ((const struct T *)old)->status; }         \
+    static void name##_status(struct api_request *r UNUSED, void *obj, const void *old) { ((struct T *)obj)->spec = ((const struct T *)old)->spec; }
+/* The same, and the metadata is kept too. */
+#define SPLIT_STATUS_META(name, T)                                                                                                                               \
+    static void name##_create(struct api_request *r UNUSED, void *obj) { memset(&((struct T *)obj)->status, 0, sizeof(((struct T *)obj)->status)); }             \
+    static void name##_update(struct api_request *r UNUSED, void *obj, const void *old) { ((struct T *)obj)->status = ((const struct T *)old)->status; }         \
+    static void name##_status(struct api_request *r UNUSED, void *obj, const void *old) {                                                                        \
+        ((struct T *)obj)->spec = ((const struct T *)old)->spec;                                                                                                 \
+        keep_meta(obj, old);                                                                                                                                     \
+    }
+
+#define KIND(g, v, res, desc, name) .group = g, .version = v, .resource = res, .type = &desc, .validate = validate_##name, .validate_update = validate_##name##_update
+#define WITH_STATUS(prefix) .prepare_create = prefix##_create, .prepare_update = prefix##_update, .prepare_status_update = prefix##_status
+
+/* ---- networking.k8s.io, discovery.k8s.io ---- */
+
+static const struct strategy networkpolicy_strategy = {KIND("networking.k8s.io", "v1", "networkpolicies", networkingv1_NetworkPolicy_desc, networkpolicy), .flags = HAS_GENERATION};
+
+SPLIT_STATUS(ingress, networkingv1_Ingress)
+static void ingress_warnings(struct api_request *r, const void *obj, const void *old) {
+    if (!old && string_map_has(&((const struct object *)obj)->metadata.annotations, "kubernetes.io/ingress.class"))
+        request_warn(r, "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead");
+}
+static const struct strategy ingress_strategy = {KIND("networking.k8s.io", "v1", "ingresses", networkingv1_Ingress_desc, ingress), .storage_prefix = "/registry/ingress", .flags = HAS_GENERATION, WITH_STATUS(ingress),
+    .validate_status_update = validate_ingress_status, .warnings = ingress_warnings};
+
+static const struct strategy ingressclass_strategy = {KIND("networking.k8s.io", "v1", "ingressclasses", networkingv1_IngressClass_desc, ingressclass), .flags = HAS_GENERATION};
+
+static const struct strategy ipaddress_strategy = {KIND("networking.k8s.io", "v1", "ipaddresses", networkingv1_IPAddress_desc, ipaddress), .flags = CREATE_ON_UPDATE, .validate_name = object_name_ip};
+
+SPLIT_STATUS(servicecidr, networkingv1_ServiceCIDR)
+static const struct strategy servicecidr_strategy = {KIND("networking.k8s.io", "v1", "servicecidrs", networkingv1_ServiceCIDR_desc, servicecidr), WITH_STATUS(servicecidr)};
+
+/* All but metadata, and labels, make a new generation. */
+static void endpointslice_update(struct api_request *r UNUSED, void *obj, const void *old_obj) {
+    struct discoveryv1_EndpointSlice *s = obj;
+    struct discoveryv1_EndpointSlice old = *(const struct discoveryv1_EndpointSlice *)old_obj;
+    bool labels = string_map_equal(&s->metadata.labels, &old.metadata.labels);
+    old.metadata = s->metadata;
+    if (!labels || !object_equal(&discoveryv1_EndpointSlice_desc, s, &old)) s->metadata.generation++;
+}
+static void endpointslice_warnings(struct api_request *r, const void *obj, const void *old UNUSED) {
+    if (str_eq(((const struct discoveryv1_EndpointSlice *)obj)->addressType, "FQDN")) request_warn(r, "spec.addressType: FQDN endpoints are deprecated");
+}
+static const struct strategy endpointslice_strategy = {KIND("discovery.k8s.io", "v1", "endpointslices", discoveryv1_EndpointSlice_desc, endpointslice), .flags = HAS_GENERATION, .prepare_update = endpointslice_update,
+    .warnings = endpointslice_warnings};
+
+/* ---- policy, autoscaling ---- */
+
+SPLIT_STATUS(pdb, policyv1_PodDisruptionBudget)
+static const struct strategy pdb_strategy = {KIND("policy", "v1", "poddisruptionbudgets", policyv1_PodDisruptionBudget_desc, pdb), .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, WITH_STATUS(pdb),
+    .validate_status_update = validate_pdb_status};
+
+SPLIT_STATUS(hpa, autoscalingv2_HorizontalPodAutoscaler)
+static const struct strategy hpa_strategy = {KIND("autoscaling", "v2", "horizontalpodautoscalers", autoscalingv2_HorizontalPodAutoscaler_desc, hpa), WITH_STATUS(hpa), .validate_status_update = validate_hpa_status};
+
+/* ---- storage.k8s.io ---- */
+
+static const char *deprecated_label(const char *key, const char **since) {
+    static const struct { const char *old, *now, *since; } labels[] = {
+        {"beta.kubernetes.io/arch", "kubernetes.io/arch", "v1.14"}, {"beta.kubernetes.io/os", "kubernetes.io/os", "v1.14"}, {"failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region", "v1.17"},
+        {"failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone", "v1.17"}, {"beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type", "v1.17"}};
+    for (size_t i = 0; i < ARRAY_LEN(labels); i++)
+        if (str_eq(labels[i].old, key)) {
+            *since = labels[i].since;
+            return labels[i].now;
+        }
+    return NULL;
+}
+
+static void warn_label(struct api_request *r, const struct field_path *at, const char *key) {
+    const char *since, *now = deprecated_label(key, &since);
+    if (now) request_warn(r, "%s: %s is deprecated since %s; use \"%s\" instead", field_path_string(r->arena, at), key, since, now);
+}
+
+static void storageclass_warnings(struct api_request *r, const void *obj, const void *old UNUSED) {
+    const struct storagev1_StorageClass *s = obj;
+    for (size_t i = 0; i < s->allowedTopologies.len; i++)
+        for (size_t j = 0; j < s->allowedTopologies.items[i].matchLabelExpressions.len; j++)
+            warn_label(r, FIELD(FIELD_INDEX(FIELD(FIELD_INDEX(FIELD(NULL, "allowedTopologies"), i), "matchLabelExpressions"), j), "key"), s->allowedTopologies.items[i].matchLabelExpressions.items[j].key);
+}
+static const struct strategy storageclass_strategy = {KIND("storage.k8s.io", "v1", "storageclasses", storagev1_StorageClass_desc, storageclass), .flags = RETURN_DELETED_OBJECT, .warnings = storageclass_warnings};
+static const struct strategy volumeattributesclass_strategy = {KIND("storage.k8s.io", "v1", "volumeattributesclasses", storagev1_VolumeAttributesClass_desc, volumeattributesclass), .flags = RETURN_DELETED_OBJECT};
+
+/* No generation at first; every change of the spec makes one. */
+static void csidriver_update(struct api_request *r UNUSED, void *obj, const void *old) {
+    struct storagev1_CSIDriver *d = obj;
+    if (!object_equal(&storagev1_CSIDriverSpec_desc, &d->spec, &((const struct storagev1_CSIDriver *)old)->spec)) d->metadata.generation++;
+}
+static const struct strategy csidriver_strategy = {KIND("storage.k8s.io", "v1", "csidrivers", storagev1_CSIDriver_desc, csidriver), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE, .prepare_update = csidriver_update};
+static const struct strategy csinode_strategy = {KIND("storage.k8s.io", "v1", "csinodes", storagev1_CSINode_desc, csinode), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE};
+
+SPLIT_STATUS_META(volumeattachment, storagev1_VolumeAttachment)
+static const struct strategy volumeattachment_strategy = {KIND("storage.k8s.io", "v1", "volumeattachments", storagev1_VolumeAttachment_desc, volumeattachment), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE,
+    WITH_STATUS(volumeattachment), .validate_status_update = validate_volumeattachment_update};
+static const struct strategy csistoragecapacity_strategy = {KIND("storage.k8s.io", "v1", "csistoragecapacities", storagev1_CSIStorageCapacity_desc, csistoragecapacity), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE};
+
+/* ---- node.k8s.io, scheduling.k8s.io, coordination.k8s.io, events.k8s.io ---- */
+
+static void runtimeclass_warnings(struct api_request *r, const void *obj, const void *old UNUSED) {
+    const struct nodev1_RuntimeClass *c = obj;
+    if (c->scheduling)
+        LIST_FOREACH(e, &c->scheduling->nodeSelector) {
+            const char *since, *now = deprecated_label(e->key, &since);
+            if (now) request_warn(r, "scheduling.nodeSelector[%s]: deprecated since %s; use \"%s\" instead", e->key, since, now);
+        }
+}
+static const struct strategy runtimeclass_strategy = {KIND("node.k8s.io", "v1", "runtimeclasses", nodev1_RuntimeClass_desc, runtimeclass), .flags = NO_UNCONDITIONAL_UPDATE, .warnings = runtimeclass_warnings};
+
+static void priorityclass_create(struct api_request *r UNUSED, void *obj) { ((struct object *)obj)->metadata.generation = 1; }
+static int priorityclass_delete(struct api_request *r UNUSED, const void *obj, struct status *reterr) {
+    const char *name = ((const struct object *)obj)->metadata.name;
+    if (!str_eq(name, "system-node-critical") && !str_eq(name, "system-cluster-critical")) return 0;
+    return status_forbidden(reterr, "scheduling.k8s.io", "priorityclasses", name, "this is a system priority class and cannot be deleted");
+}
+static const struct strategy priorityclass_strategy = {KIND("scheduling.k8s.io", "v1", "priorityclasses", schedulingv1_PriorityClass_desc, priorityclass), .prepare_create = priorityclass_create, .check_delete = priorityclass_delete};
+static const struct strategy workload_strategy = {KIND("scheduling.k8s.io", "v1alpha2", "workloads", schedulingv1alpha2_Workload_desc, workload), .flags = HAS_GENERATION};
+SPLIT_STATUS_META(podgroup, schedulingv1alpha2_PodGroup)
+static const struct strategy podgroup_strategy = {KIND("scheduling.k8s.io", "v1alpha2", "podgroups", schedulingv1alpha2_PodGroup_desc, podgroup), .flags = HAS_GENERATION, WITH_STATUS(podgroup)};
+
+static const struct strategy lease_strategy = {KIND("coordination.k8s.io", "v1", "leases", coordinationv1_Lease_desc, lease), .flags = NO_UNCONDITIONAL_UPDATE | CREATE_ON_UPDATE};
+static const struct strategy leasecandidate_strategy = {KIND("coordination.k8s.io", "v1beta1", "leasecandidates", coordinationv1beta1_LeaseCandidate_desc, leasecandidate), .flags = NO_UNCONDITIONAL_UPDATE | CREATE_ON_UPDATE};
+
+/* The same objects as core's Events, under the new group's names. */
+static const char *events_field(struct arena *a, const void *obj, const char *name) {
+    if (str_has_prefix(name, "regarding.")) name = arena_printf(a, "involvedObject.%s", name + 10);
+    else if (str_eq(name, "reportingController")) name = "reportingComponent";
+    return event_strategy.field(a, obj, name);
+}
+static const char *const events_fields[] = {"regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "regarding.apiVersion", "regarding.resourceVersion", "regarding.fieldPath",
+    "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid", "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",
+    "reason", "reportingController", "reportingComponent", "source", "type", NULL};
+static const struct strategy events_event_strategy = {KIND("events.k8s.io", "v1", "events", corev1_Event_desc, events_event), .flags = CREATE_ON_UPDATE, .selectable_fields = events_fields, .field = events_field};
+
+/* ---- resource.k8s.io ---- */
+
+SPLIT_STATUS_META(resourceclaim, resourcev1_ResourceClaim)
+static const struct strategy resourceclaim_strategy = {KIND("resource.k8s.io", "v1", "resourceclaims", resourcev1_ResourceClaim_desc, resourceclaim), .flags = RETURN_DELETED_OBJECT, WITH_STATUS(resourceclaim),
+    .validate_status_update = validate_resourceclaim_status};
+static const struct strategy deviceclass_strategy = {KIND("resource.k8s.io", "v1", "deviceclasses", resourcev1_DeviceClass_desc, deviceclass), .flags = RETURN_DELETED_OBJECT | HAS_GENERATION};
+static const struct strategy resourceclaimtemplate_strategy = {KIND("resource.k8s.io", "v1", "resourceclaimtemplates", resourcev1_ResourceClaimTemplate_desc, resourceclaimtemplate), .flags = RETURN_DELETED_OBJECT};
+
+static void slice_taint_times(struct api_request *r, void *obj) {
+    LIST_FOREACH(d, &((struct resourcev1_ResourceSlice *)obj)->spec.devices)
+        LIST_FOREACH(t, &d->taints)
+            if (!t->timeAdded.set) t->timeAdded = time_from_s(env_now_s(apiserver_env(r->server)));
+}
+static void slice_update(struct api_request *r, void *obj, const void *old UNUSED) { slice_taint_times(r, obj); }
+static const char *slice_field(struct arena *a UNUSED, const void *obj, const char *name) {
+    const struct resourcev1_ResourceSliceSpec *s = &((const struct resourcev1_ResourceSlice *)obj)->spec;
+    return str_eq(name, "spec.nodeName") ? s->nodeName : str_eq(name, "spec.driver") ? s->driver : NULL;
+}
+static const char *const slice_fields[] = {"spec.driver", "spec.nodeName", NULL};
+static const struct strategy resourceslice_strategy = {KIND("resource.k8s.io", "v1", "resourceslices", resourcev1_ResourceSlice_desc, resourceslice), .flags = RETURN_DELETED_OBJECT | HAS_GENERATION, .prepare_create = slice_taint_times,
+    .prepare_update = slice_update, .selectable_fields = slice_fields, .field = slice_field};
+
+SPLIT_STATUS_META(devicetaintrule, resourcev1alpha3_DeviceTaintRule)
+static const struct strategy devicetaintrule_strategy = {KIND("resource.k8s.io", "v1alpha3", "devicetaintrules", resourcev1alpha3_DeviceTaintRule_desc, devicetaintrule), .flags = RETURN_DELETED_OBJECT | HAS_GENERATION,
+    WITH_STATUS(devicetaintrule), .validate_status_update = validate_devicetaintrule_status};
+
+/* ---- flowcontrol.apiserver.k8s.io ---- */
+
+SPLIT_STATUS_META(flowschema, flowcontrolv1_FlowSchema)
+static const struct strategy flowschema_strategy = {KIND("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", flowcontrolv1_FlowSchema_desc, flowschema), .flags = HAS_GENERATION, WITH_STATUS(flowschema),
+    .validate_status_update = validate_flowschema_status};
+SPLIT_STATUS_META(prioritylevel, flowcontrolv1_PriorityLevelConfiguration)
+static const struct strategy prioritylevel_strategy = {KIND("flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations", flowcontrolv1_PriorityLevelConfiguration_desc, prioritylevel), .flags = HAS_GENERATION,
+    WITH_STATUS(prioritylevel), .validate_status_update = validate_prioritylevel_status};
+
+/* ---- admissionregistration.k8s.io ---- */
+
+SPLIT_STATUS_META(vap, admissionregistrationv1_ValidatingAdmissionPolicy)
+static const struct strategy vap_strategy = {KIND("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", admissionregistrationv1_ValidatingAdmissionPolicy_desc, vap), .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE,
+    WITH_STATUS(vap), .validate_status_update = validate_vap_status};
+static const struct strategy vapbinding_strategy = {KIND("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", admissionregistrationv1_ValidatingAdmissionPolicyBinding_desc, vapbinding),
+    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE};
+static const struct strategy map_strategy = {KIND("admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicies", admissionregistrationv1beta1_MutatingAdmissionPolicy_desc, map), .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE};
+static const struct strategy mapbinding_strategy = {KIND("admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicybindings", admissionregistrationv1beta1_MutatingAdmissionPolicyBinding_desc, mapbinding),
+    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE};
+
+static void vwebhooks_update(struct api_request *r UNUSED, void *obj, const void *old_obj) {
+    struct admissionregistrationv1_ValidatingWebhookConfiguration *c = obj;
+    struct admissionregistrationv1_ValidatingWebhookConfiguration old = *(const struct admissionregistrationv1_ValidatingWebhookConfiguration *)old_obj;
+    old.metadata = c->metadata;
+    if (!object_equal(&admissionregistrationv1_ValidatingWebhookConfiguration_desc, c, &old)) c->metadata.generation++;
+}
+static void mwebhooks_update(struct api_request *r UNUSED, void *obj, const void *old_obj) {
+    struct admissionregistrationv1_MutatingWebhookConfiguration *c = obj;
+    struct admissionregistrationv1_MutatingWebhookConfiguration old = *(const struct admissionregistrationv1_MutatingWebhookConfiguration *)old_obj;
+    old.metadata = c->metadata;
+    if (!object_equal(&admissionregistrationv1_MutatingWebhookConfiguration_desc, c, &old)) c->metadata.generation++;
+}
+static const struct strategy vwebhooks_strategy = {KIND("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", admissionregistrationv1_ValidatingWebhookConfiguration_desc, vwebhooks),
+    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, .prepare_update = vwebhooks_update};
+static const struct strategy mwebhooks_strategy = {KIND("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", admissionregistrationv1_MutatingWebhookConfiguration_desc, mwebhooks),
+    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, .prepare_update = mwebhooks_update};
+
+/* ---- apiregistration.k8s.io ---- */
+
+static void apiservice_local(struct api_request *r, struct apiregistrationv1_APIService *s) {
+    if (s->spec.service || s->status.conditions.len) return; /* what this server serves itself is always available */
+    *LIST_PUSH(r->arena, &s->status.conditions) = (struct apiregistrationv1_APIServiceCondition){.type = "Available", .status = "True", .lastTransitionTime = time_from_s(env_now_s(apiserver_env(r->server))), .reason = "Local", .message = "Local APIServices are always available"};
+}
+static void apiservice_create(struct api_request *r, void *obj) {
+    struct apiregistrationv1_APIService *s = obj;
+    memset(&s->status, 0, sizeof(s->status));
+    apiservice_local(r, s);
+}
+static void apiservice_update(struct api_request *r UNUSED, void *obj, const void *old) { ((struct apiregistrationv1_APIService *)obj)->status = ((const struct apiregistrationv1_APIService *)old)->status; }
+static void apiservice_status(struct api_request *r UNUSED, void *obj, const void *old) {
+    ((struct apiregistrationv1_APIService *)obj)->spec = ((const struct apiregistrationv1_APIService *)old)->spec;
+    keep_meta(obj, old);
+}
+static const struct strategy apiservice_strategy = {KIND("apiregistration.k8s.io", "v1", "apiservices", apiregistrationv1_APIService_desc, apiservice), .storage_prefix = "/registry/apiregistration.k8s.io/apiservices",
+    .flags = NO_UNCONDITIONAL_UPDATE, .validate_name = object_name_any, WITH_STATUS(apiservice), .validate_status_update = validate_apiservice_status};
+
+/* ---- certificates.k8s.io: CertificateSigningRequests are in certificates.c ---- */
+
+static const char *const bundle_fields[] = {"spec.signerName", NULL};
+static const char *bundle_field(struct arena *a UNUSED, const void *obj, const char *name) { return str_eq(name, "spec.signerName") ? ((const struct certificatesv1beta1_ClusterTrustBundle *)obj)->spec.signerName : NULL; }
+static const struct strategy clustertrustbundle_strategy = {KIND("certificates.k8s.io", "v1beta1", "clustertrustbundles", certificatesv1beta1_ClusterTrustBundle_desc, clustertrustbundle), .flags = NO_UNCONDITIONAL_UPDATE,
+    .validate_name = object_name_any, .selectable_fields = bundle_fields, .field = bundle_field};
+
+SPLIT_STATUS_META(podcertificaterequest, certificatesv1beta1_PodCertificateRequest)
+static const char *podcertificate_field(struct arena *a UNUSED, const void *obj, const char *name) {
+    const struct certificatesv1beta1_PodCertificateRequestSpec *s = &((const struct certificatesv1beta1_PodCertificateRequest *)obj)->spec;
+    return str_eq(name, "spec.signerName") ? s->signerName : str_eq(name, "spec.podName") ? s->podName : str_eq(name, "spec.nodeName") ? s->nodeName : NULL;
+}
+static const char *const podcertificate_fields[] = {"spec.signerName", "spec.podName", "spec.nodeName", NULL};
+static const struct strategy podcertificaterequest_strategy = {KIND("certificates.k8s.io", "v1beta1", "podcertificaterequests", certificatesv1beta1_PodCertificateRequest_desc, podcertificaterequest), .flags = NO_UNCONDITIONAL_UPDATE,
+    WITH_STATUS(podcertificaterequest), .selectable_fields = podcertificate_fields, .field = podcertificate_field};
+
+/* ---- storagemigration.k8s.io, internal.apiserver.k8s.io ---- */
+
+SPLIT_STATUS_META(svm, storagemigrationv1beta1_StorageVersionMigration)
+static const struct strategy svm_strategy = {KIND("storagemigration.k8s.io", "v1beta1", "storageversionmigrations", storagemigrationv1beta1_StorageVersionMigration_desc, svm), .flags = NO_UNCONDITIONAL_UPDATE, WITH_STATUS(svm),
+    .validate_status_update = validate_svm_status};
+
+SPLIT_STATUS(storageversion, apiserverinternalv1alpha1_StorageVersion)
+static const struct strategy storageversion_strategy = {KIND("internal.apiserver.k8s.io", "v1alpha1", "storageversions", apiserverinternalv1alpha1_StorageVersion_desc, storageversion), .flags = NO_UNCONDITIONAL_UPDATE,
+    WITH_STATUS(storageversion), .validate_status_update = validate_storageversion_status};
+
+const struct strategy *const group_strategies[] = {
+    &networkpolicy_strategy, &ingress_strategy, &ingressclass_strategy, &ipaddress_strategy, &servicecidr_strategy, &endpointslice_strategy, &pdb_strategy, &hpa_strategy, &storageclass_strategy, &volumeattributesclass_strategy,
+    &csidriver_strategy, &csinode_strategy, &volumeattachment_strategy, &csistoragecapacity_strategy, &runtimeclass_strategy, &priorityclass_strategy, &workload_strategy, &podgroup_strategy, &lease_strategy, &leasecandidate_strategy,
+    &events_event_strategy, &resourceclaim_strategy, &deviceclass_strategy, &resourceclaimtemplate_strategy, &resourceslice_strategy, &devicetaintrule_strategy, &flowschema_strategy, &prioritylevel_strategy, &vap_strategy,
+    &vapbinding_strategy, &map_strategy, &mapbinding_strategy, &vwebhooks_strategy, &mwebhooks_strategy, &apiservice_strategy, &clustertrustbundle_strategy, &podcertificaterequest_strategy, &svm_strategy,
+    &storageversion_strategy};
+const size_t group_strategies_len = ARRAY_LEN(group_strategies);
