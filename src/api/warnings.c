@@ -343,3 +343,24 @@ void persistent_volume_warnings(struct arena *a, const struct corev1_PersistentV
     for (size_t i = 0; i < ARRAY_LEN(old); i++)
         if (old[i].source) warn(&s, FIELD(at, old[i].name), "%s", old[i].text);
 }
+
+/* ---- Services ---- */
+
+void service_warnings(struct arena *a, const struct corev1_Service *v, struct string_list *ret) {
+    struct sink s = {a, ret};
+    const struct field_path *at = FIELD(NULL, "spec");
+    bool external_name = str_eq(v->spec.type, "ExternalName"), headless = str_eq(v->spec.type, "ClusterIP") && str_eq(v->spec.clusterIP, "None");
+    if (string_map_has(&v->metadata.annotations, "service.kubernetes.io/topology-aware-hints"))
+        warn(&s, NULL, "annotation service.kubernetes.io/topology-aware-hints is deprecated, please use service.kubernetes.io/topology-mode instead");
+    for (size_t i = 0; !str_empty(v->spec.clusterIP) && !str_eq(v->spec.clusterIP, "None") && i < v->spec.clusterIPs.len; i++)
+        ip_warnings(a, v->spec.clusterIPs.items[i], FIELD_INDEX(FIELD(at, "clusterIPs"), i), ret);
+    if (headless && !str_empty(v->spec.loadBalancerIP)) warn(&s, NULL, "spec.loadBalancerIP is ignored for headless services");
+    if (headless && v->spec.externalIPs.len) warn(&s, NULL, "spec.externalIPs is ignored for headless services");
+    if (headless && !str_eq(v->spec.sessionAffinity, "None")) warn(&s, NULL, "spec.SessionAffinity is ignored for headless services");
+    for (size_t i = 0; i < v->spec.externalIPs.len; i++) ip_warnings(a, v->spec.externalIPs.items[i], FIELD_INDEX(FIELD(at, "externalIPs"), i), ret);
+    if (v->spec.externalIPs.len && !headless && !external_name) warn(&s, NULL, "spec.externalIPs is deprecated and may no longer be implemented in some clusters");
+    if (!str_empty(v->spec.loadBalancerIP)) ip_warnings(a, v->spec.loadBalancerIP, FIELD(at, "loadBalancerIP"), ret);
+    if (external_name && v->spec.externalIPs.len) warn(&s, NULL, "spec.externalIPs is ignored when spec.type is \"ExternalName\"");
+    if (!external_name && !str_empty(v->spec.externalName)) warn(&s, NULL, "spec.externalName is ignored when spec.type is not \"ExternalName\"");
+    if (str_eq(v->spec.trafficDistribution, "PreferClose")) warn(&s, NULL, "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"");
+}

@@ -13,4 +13,5 @@ void persistent_volume_warnings(struct arena *a, const struct corev1_PersistentV
 void ip_warnings(struct arena *a, const char *ip, const struct field_path *at, struct string_list *ret);
 /* A name that Pods will bear but that is no DNS label; "Pod's hostname" for Pods themselves. */
 void pod_name_warnings(struct arena *a, const char *name, bool is_pod, struct string_list *ret);
+void service_warnings(struct arena *a, const struct corev1_Service *s, struct string_list *ret);
 #endif

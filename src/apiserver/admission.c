@@ -1,6 +1,8 @@
 /* The admission plugins that are built in, in upstream's order. */
 #include "apiserver/admission.h"
 #include <string.h>
+#include "apiserver/admission_pods.h"
+#include "apiserver/admission_quota.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/node_restriction.h"
 #include "apiserver/registry/certificates.h"
@@ -149,23 +151,34 @@ static void protect(struct api_request *r, struct object *obj, const char *final
     if (!string_list_has(&obj->metadata.finalizers, finalizer)) string_list_push(r->arena, &obj->metadata.finalizers, finalizer);
 }
 
-int admission_mutate(struct api_request *r, const struct strategy *st, enum admission_operation op, void *obj, const void *old, const struct write_options *o, struct status *reterr) {
-    if (namespace_lifecycle(r, st, op, old, reterr) != 0) return -1;
-    if (st->type == &corev1_Pod_desc && op == ADMIT_CREATE && !o->subresource && service_account(r, obj, reterr) != 0) return -1;
-    if (node_restriction(r, st, op, obj, old, o->subresource, reterr) != 0) return -1;
-    if (op != ADMIT_CREATE || o->subresource) return 0;
+static int mutate_new(struct api_request *r, const struct strategy *st, void *obj, struct status *reterr) {
     if (st->type == &corev1_Pod_desc) {
         if (priority(r, obj, reterr) != 0) return -1;
         default_tolerations(r, obj);
+        return runtime_class_mutate(r, obj, reterr);
+    }
+    if (st->type == &corev1_PersistentVolumeClaim_desc) {
+        if (default_storage_class(r, obj, reterr) != 0) return -1;
+        protect(r, obj, "kubernetes.io/pvc-protection");
     } else if (st->type == &corev1_Node_desc) taint_new_node(r, obj);
     else if (st->type == &corev1_PersistentVolume_desc) protect(r, obj, "kubernetes.io/pv-protection");
-    else if (st->type == &corev1_PersistentVolumeClaim_desc) protect(r, obj, "kubernetes.io/pvc-protection");
     else if (st->type == &storagev1_VolumeAttributesClass_desc) protect(r, obj, "kubernetes.io/vac-protection");
     return 0;
 }
 
+int admission_mutate(struct api_request *r, const struct strategy *st, enum admission_operation op, void *obj, const void *old, const struct write_options *o, struct status *reterr) {
+    bool creates = op == ADMIT_CREATE && !o->subresource;
+    if (namespace_lifecycle(r, st, op, old, reterr) != 0) return -1;
+    if (limit_range_mutate(r, st, op, obj, o, reterr) != 0) return -1;
+    if (creates && st->type == &corev1_Pod_desc && service_account(r, obj, reterr) != 0) return -1;
+    if (node_restriction(r, st, op, obj, old, o->subresource, reterr) != 0) return -1;
+    return creates ? mutate_new(r, st, obj, reterr) : 0;
+}
+
 int admission_validate(struct api_request *r, const struct strategy *st, enum admission_operation op, const void *obj, const void *old, const struct write_options *o, struct status *reterr) {
     if (st->type == &certificatesv1_CertificateSigningRequest_desc && certificates_admission(r, op, obj, old, o->subresource, reterr) != 0) return -1;
-    if (op != ADMIT_DELETE) return 0;
-    return namespace_lifecycle(r, st, op, old, reterr) != 0 ? -1 : node_restriction(r, st, op, NULL, old, o->subresource, reterr);
+    if (op == ADMIT_DELETE) return namespace_lifecycle(r, st, op, old, reterr) != 0 ? -1 : node_restriction(r, st, op, NULL, old, o->subresource, reterr);
+    if (limit_range_validate(r, st, op, obj, old, o, reterr) != 0) return -1;
+    if (st->type == &corev1_PersistentVolumeClaim_desc && op == ADMIT_UPDATE && !o->subresource && claim_resize(r, obj, old, reterr) != 0) return -1;
+    return quota_admit(r, st, op, obj, old, o, reterr); /* last: it writes down what it allows */
 }

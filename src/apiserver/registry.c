@@ -93,39 +93,31 @@ static int validate_create(struct api_request *r, const struct strategy *st, str
     return errs.len ? invalid(st, &errs, name_for_errors(obj), reterr) : 0;
 }
 
-static int before_create(struct api_request *r, const struct strategy *st, struct object *obj, struct status *reterr) {
+/* What admission sees: the object in its namespace, without what only the server sets. */
+static int begin_create(struct api_request *r, struct object *obj, struct status *reterr) {
     struct metav1_ObjectMeta *m = &obj->metadata;
     if (!str_empty(m->resourceVersion) && !str_eq(m->resourceVersion, "0"))
         return status_set(reterr, 500, NULL, "resourceVersion should not be set on objects to be created");
     m->resourceVersion = m->uid = NULL;
     m->deletionTimestamp.set = false;
     m->deletionGracePeriodSeconds.has = false;
-    if (r->rd && r->rd->namespaced) m->namespace = r->namespace;
-    else m->namespace = NULL;
-    if (st->flags & HAS_GENERATION) m->generation = 1;
-    fill_system_fields(r, obj);
-    if (str_empty(m->name) && !str_empty(m->generateName)) generate_name(r, obj);
-    if (st->prepare_create) st->prepare_create(r, obj);
+    m->namespace = r->rd && r->rd->namespaced ? r->namespace : NULL;
     return 0;
 }
 
-int registry_create(struct api_request *r, const struct strategy *st, void *object, const struct write_options *o, struct status *reterr) {
-    struct object *obj = object;
-    bool generated = str_empty(obj->metadata.name) && !str_empty(obj->metadata.generateName);
-    if (st->guard && st->guard(r, obj, NULL, reterr) != 0) return -1;
-    if (before_create(r, st, obj, reterr) != 0) return -1;
-    if (admission_mutate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0) return -1;
-    if (validate_create(r, st, obj, reterr) != 0) return -1;
-    if (st->warnings) st->warnings(r, obj, NULL);
-    if (admission_validate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0) return -1;
-    if (st->allocate && st->allocate(r, obj, NULL, reterr) != 0) return -1;
+static void complete_create(struct api_request *r, const struct strategy *st, struct object *obj) {
+    if (st->flags & HAS_GENERATION) obj->metadata.generation = 1;
+    fill_system_fields(r, obj);
+    if (str_empty(obj->metadata.name) && !str_empty(obj->metadata.generateName)) generate_name(r, obj);
+}
+
+static int store_new(struct api_request *r, const struct strategy *st, struct object *obj, bool generated, const struct write_options *o, struct status *reterr) {
     for (int tries = 0;; tries++) {
         struct store_result res;
         void *there;
         if (o->dry_run) {
             if (registry_get(r, st, obj->metadata.namespace, obj->metadata.name, &there, NULL, NULL) == 0)
                 return status_already_exists(reterr, st->group, st->resource, obj->metadata.name);
-            if (st->release) st->release(r, obj);
             return 0;
         }
         store_put(r, st, obj, 0, &res);
@@ -134,19 +126,40 @@ int registry_create(struct api_request *r, const struct strategy *st, void *obje
             generate_name(r, obj);
             continue;
         }
-        if (st->release) st->release(r, obj);
         if (res.outcome == STORE_FAILED) return failed(&res, reterr);
         if (generated) return status_set(reterr, 409, REASON_ALREADY_EXISTS, "%s \"%s\" already exists, the server was not able to generate a unique name for the object", st->resource, obj->metadata.name);
         return status_already_exists(reterr, st->group, st->resource, obj->metadata.name);
     }
 }
 
+/* From the completed object to the stored one. */
+static int check_and_store(struct api_request *r, const struct strategy *st, struct object *obj, bool generated, const struct write_options *o, struct status *reterr) {
+    if (st->prepare_create) st->prepare_create(r, obj);
+    if (validate_create(r, st, obj, reterr) != 0) return -1;
+    if (st->warnings) st->warnings(r, obj, NULL);
+    if (admission_validate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0) return -1;
+    return store_new(r, st, obj, generated, o, reterr);
+}
+
+int registry_create(struct api_request *r, const struct strategy *st, void *object, const struct write_options *o, struct status *reterr) {
+    struct object *obj = object;
+    bool generated = str_empty(obj->metadata.name) && !str_empty(obj->metadata.generateName);
+    void *token = NULL;
+    if (st->guard && st->guard(r, obj, NULL, reterr) != 0) return -1;
+    if (begin_create(r, obj, reterr) != 0 || admission_mutate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0) return -1;
+    complete_create(r, st, obj);
+    if (st->begin && !(token = st->begin(r, obj, NULL, reterr))) return -1;
+    int result = check_and_store(r, st, obj, generated, o, reterr);
+    if (token) st->finish(r, token, result == 0 && !o->dry_run);
+    return result;
+}
+
 /* What a client cannot change, whatever it sends. */
 static void keep_system_fields(struct object *obj, const struct object *old) {
     struct metav1_ObjectMeta *m = &obj->metadata;
     m->creationTimestamp = old->metadata.creationTimestamp;
-    m->deletionTimestamp = old->metadata.deletionTimestamp;
-    m->deletionGracePeriodSeconds = old->metadata.deletionGracePeriodSeconds;
+    if (old->metadata.deletionTimestamp.set) m->deletionTimestamp = old->metadata.deletionTimestamp;
+    if (old->metadata.deletionGracePeriodSeconds.has && !m->deletionGracePeriodSeconds.has) m->deletionGracePeriodSeconds = old->metadata.deletionGracePeriodSeconds;
     m->selfLink = NULL;
     if (str_empty(m->uid)) m->uid = old->metadata.uid;
     m->generation = old->metadata.generation;
@@ -178,6 +191,16 @@ static bool spec_changed(const struct strategy *st, const void *a, const void *b
     return false;
 }
 
+/* Metadata is looked at by the generic code and by the kinds' own again: the causes of a refusal show it. */
+static void validate_meta_update(struct api_request *r, const struct strategy *st, const struct object *obj, const struct object *old, struct field_errors *errs) {
+    const struct field_path *at = FIELD(NULL, "metadata");
+    bool namespaced = r->rd ? r->rd->namespaced : true;
+    validate_object_meta(&obj->metadata, namespaced, object_name_path_segment, at, errs);
+    validate_object_meta_update(&obj->metadata, &old->metadata, at, errs);
+    validate_object_meta_update(&obj->metadata, &old->metadata, at, errs);
+    if (st->flags & META_TWICE) validate_object_meta(&obj->metadata, namespaced, object_name_path_segment, at, errs);
+}
+
 static int before_update(struct api_request *r, const struct strategy *st, struct object *obj, struct object *old, const struct write_options *o, struct status *reterr) {
     struct field_errors errs = field_errors_in(r->arena);
     bool status = str_eq(o->subresource, "status");
@@ -191,8 +214,7 @@ static int before_update(struct api_request *r, const struct strategy *st, struc
         bool annotations = st->type == &appsv1_Deployment_desc && !string_map_equal(&obj->metadata.annotations, &old->metadata.annotations);
         if ((st->flags & HAS_GENERATION) && (annotations || spec_changed(st, obj, old))) obj->metadata.generation = old->metadata.generation + 1;
     }
-    if (admission_mutate(r, st, ADMIT_UPDATE, obj, old, o, reterr) != 0) return -1;
-    validate_object_meta_update(&obj->metadata, &old->metadata, FIELD(NULL, "metadata"), &errs);
+    validate_meta_update(r, st, obj, old, &errs);
     if (status && st->validate_status_update) st->validate_status_update(obj, old, &errs);
     else if (!status && st->validate_update) st->validate_update(obj, old, &errs);
     if (errs.len) return invalid(st, &errs, obj->metadata.name, reterr);
@@ -227,6 +249,29 @@ static int create_by_update(struct api_request *r, const struct strategy *st, co
     return 0;
 }
 
+enum { UPDATE_AGAIN = 1 };
+
+static int check_and_update(struct api_request *r, const struct strategy *st, struct object *obj, struct object *old, uint64_t revision, const struct write_options *o, struct status *reterr) {
+    struct store_result res;
+    if (before_update(r, st, obj, old, o, reterr) != 0) return -1;
+    obj->metadata.resourceVersion = old->metadata.resourceVersion;
+    if (o->dry_run || (object_equal(st->type, obj, old) && !completes_deletion(st, obj))) return 0;
+    if (completes_deletion(st, obj)) delete_now(r, st, obj, (int64_t)revision, &res);
+    else store_put(r, st, obj, (int64_t)revision, &res);
+    if (res.outcome == STORE_FAILED) return failed(&res, reterr);
+    return res.outcome == STORE_OK ? 0 : UPDATE_AGAIN;
+}
+
+/* One try. What is taken from the cluster's pools for it goes back when it does not succeed. */
+static int update_once(struct api_request *r, const struct strategy *st, struct object *obj, struct object *old, uint64_t revision, const struct write_options *o, struct status *reterr) {
+    void *token = NULL;
+    if (admission_mutate(r, st, ADMIT_UPDATE, obj, old, o, reterr) != 0) return -1;
+    if (st->begin && !o->subresource && !(token = st->begin(r, obj, old, reterr))) return -1;
+    int result = check_and_update(r, st, obj, old, revision, o, reterr);
+    if (token) st->finish(r, token, result == 0 && !o->dry_run);
+    return result;
+}
+
 int registry_update(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, registry_transform transform, void *arg,
                     const struct write_options *o, void **ret, bool *ret_created, struct status *reterr) {
     *ret_created = false;
@@ -252,16 +297,10 @@ int registry_update(struct api_request *r, const struct strategy *st, const char
             field_errors_status(&errs, st->group, st->resource, name, reterr);
             return -1;
         }
-        if (check_revision(st, obj, revision, reterr) != 0 || before_update(r, st, obj, old, o, reterr) != 0) return -1;
-        obj->metadata.resourceVersion = old->metadata.resourceVersion;
+        if (check_revision(st, obj, revision, reterr) != 0) return -1;
         *ret = obj;
-        if (st->allocate && !o->subresource && st->allocate(r, obj, old, reterr) != 0) return -1;
-        if (o->dry_run || (object_equal(st->type, obj, old) && !completes_deletion(st, obj))) return 0;
-        struct store_result res;
-        if (completes_deletion(st, obj)) delete_now(r, st, obj, (int64_t)revision, &res);
-        else store_put(r, st, obj, (int64_t)revision, &res);
-        if (res.outcome == STORE_OK) return 0;
-        if (res.outcome == STORE_FAILED) return failed(&res, reterr);
+        int result = update_once(r, st, obj, old, revision, o, reterr);
+        if (result != UPDATE_AGAIN) return result;
         /* It changed meanwhile: once more from what is there now. A PUT with a resourceVersion fails then; a patch is applied anew. */
     }
     return status_conflict(reterr, st->group, st->resource, name, "the object has been modified; please apply your changes to the latest version and try again");

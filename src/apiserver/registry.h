@@ -20,6 +20,7 @@ enum strategy_flags {
     NO_UNCONDITIONAL_UPDATE = 2, /* a PUT needs a resourceVersion */
     RETURN_DELETED_OBJECT = 4,   /* DELETE answers with the object */
     HAS_GENERATION = 8,          /* metadata.generation is 1 at creation and grows when the spec changes */
+    META_TWICE = 32,             /* its update validation looks at the whole metadata once more */
     ORPHAN_BY_DEFAULT = 16,      /* DELETE without a propagation policy leaves dependents (Job) */
 };
 
@@ -42,8 +43,10 @@ struct strategy {
     /* Fields for field selectors besides metadata.name and metadata.namespace; NULL-terminated. */
     const char *const *selectable_fields;
     const char *(*field)(struct arena *a, const void *obj, const char *name);
-    /* Called inside the write's preparation when something must be allocated (cluster IPs); -1 refuses. `old` NULL at creation, `obj` NULL at deletion. */
-    int (*allocate)(struct api_request *r, void *obj, const void *old, struct status *reterr);
+    /* What must be taken from the cluster's pools (cluster IPs, ports), before anything is validated. `old` is NULL at creation. Returns a token for
+     * finish, or NULL when it refuses; finish says whether the write happened. release gives back what a deleted object held. */
+    void *(*begin)(struct api_request *r, void *obj, const void *old, struct status *reterr);
+    void (*finish)(struct api_request *r, void *token, bool stored);
     void (*release)(struct api_request *r, const void *obj);
     /* Graceful deletion: returns whether the object stays for a while; sets deletionGracePeriodSeconds through *grace. */
     bool (*check_graceful_delete)(struct api_request *r, const void *obj, int64_t *grace);

@@ -26,4 +26,14 @@ void validate_persistent_volume_claim_update(const void *obj, const void *old, s
 void validate_persistent_volume_claim_status_update(const void *obj, const void *old, struct field_errors *errs);
 /* A claim's spec wherever it stands: in claims, in templates of StatefulSets and of ephemeral volumes. */
 void validate_claim_spec(const struct corev1_PersistentVolumeClaimSpec *s, const struct field_path *at, struct field_errors *errs);
+void validate_service_status_update(const void *obj, const void *old, struct field_errors *errs);
+/* A Service's addresses and families against each other: the allocator asks before it gives any out. */
+void validate_service_cluster_ips(const struct corev1_Service *s, const struct corev1_Service *old, struct field_errors *errs);
+/* An address that Endpoints may have: none of the machine's own. */
+void validate_endpoint_ip(const char *ip, const struct field_path *at, struct field_errors *errs);
+void validate_resource_quota(const void *obj, struct field_errors *errs);
+void validate_resource_quota_update(const void *obj, const void *old, struct field_errors *errs);
+void validate_resource_quota_status_update(const void *obj, const void *old, struct field_errors *errs);
+void validate_limit_range(const void *obj, struct field_errors *errs);
+void validate_limit_range_update(const void *obj, const void *old, struct field_errors *errs);
 #endif

@@ -1,4 +1,5 @@
 #include "api/validation/meta.h"
+#include <arpa/inet.h>
 #include <string.h>
 #include "api/names.h"
 #include "base/str.h"
@@ -93,6 +94,25 @@ void validate_ip(const char *value, const struct field_path *at, struct field_er
     if (!valid && !sloppy) field_invalid(errs, at, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
     else if (sloppy) field_invalid(errs, at, value, "must not have leading 0s");
     else if (str_has_prefix(ip, "::ffff:") && strchr(ip, '.')) field_invalid(errs, at, value, "must not be an IPv4-mapped IPv6 address");
+}
+
+/* Bits beyond the prefix are strict validation's to refuse. */
+static void validate_cidr_host_bits(const char *ip, unsigned prefix, const char *value, const struct field_path *at, struct field_errors *errs) {
+    struct in_addr four;
+    if (inet_pton(AF_INET, ip, &four) != 1) return;
+    uint32_t address = ntohl(four.s_addr), mask = prefix ? UINT32_MAX << (32 - prefix) : 0;
+    if ((address & mask) != address) field_invalid(errs, at, value, "must not have bits set beyond the prefix length");
+}
+
+void validate_cidr(const char *value, const struct field_path *at, struct field_errors *errs) {
+    const char *slash = strchr(str_or(value, ""), '/');
+    const char *ip = slash ? arena_strndup(errs->arena, value, (size_t)(slash - value)) : "";
+    uint64_t bits = 0;
+    bool valid = slash && str_to_u64(slash + 1, &bits) && (name_is_ip(ip) || has_leading_zeros(errs->arena, ip)) && bits <= (strchr(ip, ':') ? 128u : 32u);
+    if (!valid) field_invalid(errs, at, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+    else if (!name_is_ip(ip) || (slash[1] == '0' && slash[2])) field_invalid(errs, at, value, "must not have leading 0s in IP or prefix length");
+    else if (str_has_prefix(ip, "::ffff:") && strchr(ip, '.')) field_invalid(errs, at, value, "must not have an IPv4-mapped IPv6 address");
+    else if (!strchr(ip, ':')) validate_cidr_host_bits(ip, (unsigned)bits, value, at, errs);
 }
 
 void validate_domain_prefixed_path(const char *value, const struct field_path *at, struct field_errors *errs) {
@@ -236,9 +256,14 @@ void validate_object_meta_update(const struct metav1_ObjectMeta *m, const struct
     validate_immutable(str_eq(m->name, old->name), go_quote(a, m->name), FIELD(at, "name"), errs);
     validate_immutable(str_eq(m->namespace, old->namespace), go_quote(a, m->namespace), FIELD(at, "namespace"), errs);
     validate_immutable(str_eq(m->uid, old->uid), go_quote(a, m->uid), FIELD(at, "uid"), errs);
-    if (m->uid && !str_eq(m->uid, old->uid)) field_invalid(errs, FIELD(at, "uid"), m->uid, "field is immutable"); /* upstream finds it twice */
     validate_immutable(m->creationTimestamp.sec == old->creationTimestamp.sec, api_time_json_text(a, &m->creationTimestamp), FIELD(at, "creationTimestamp"), errs);
-    validate_common(m, at, errs);
+    validate_immutable(m->deletionTimestamp.set == old->deletionTimestamp.set && m->deletionTimestamp.sec == old->deletionTimestamp.sec, api_time_json_text(a, &m->deletionTimestamp), FIELD(at, "deletionTimestamp"), errs);
+    const struct opt_int64 *now = &m->deletionGracePeriodSeconds, *before = &old->deletionGracePeriodSeconds;
+    validate_immutable(now->has == before->has && (!now->has || now->value == before->value), now->has ? arena_printf(a, "%lld", (long long)now->value) : "null", FIELD(at, "deletionGracePeriodSeconds"), errs);
+    validate_non_negative(m->generation, FIELD(at, "generation"), errs);
+    validate_labels(&m->labels, FIELD(at, "labels"), errs);
+    validate_annotations(&m->annotations, FIELD(at, "annotations"), errs);
+    validate_owner_references(&m->ownerReferences, FIELD(at, "ownerReferences"), errs);
 }
 
 void validate_label_selector(const struct metav1_LabelSelector *s, const struct field_path *at, struct field_errors *errs) {

@@ -11,7 +11,7 @@
 
 /* ---- ConfigMap, Secret ---- */
 
-const struct strategy configmap_strategy = {.group = "", .version = "v1", .resource = "configmaps", .type = &corev1_ConfigMap_desc, .validate = validate_configmap, .validate_update = validate_configmap_update};
+const struct strategy configmap_strategy = {.group = "", .version = "v1", .resource = "configmaps", .type = &corev1_ConfigMap_desc, .flags = META_TWICE, .validate = validate_configmap, .validate_update = validate_configmap_update};
 
 static const char *secret_field(struct arena *a UNUSED, const void *obj, const char *name) { return strcmp(name, "type") == 0 ? ((const struct corev1_Secret *)obj)->type : NULL; }
 
@@ -125,7 +125,8 @@ const struct strategy serviceaccount_strategy = {.group = "", .version = "v1", .
 
 SPLIT_STATUS(quota, corev1_ResourceQuota)
 const struct strategy resourcequota_strategy = {.group = "", .version = "v1", .resource = "resourcequotas", .type = &corev1_ResourceQuota_desc, .flags = RETURN_DELETED_OBJECT, .prepare_create = quota_prepare_create,
-    .prepare_update = quota_prepare_update, .prepare_status_update = quota_prepare_status};
+    .prepare_update = quota_prepare_update, .prepare_status_update = quota_prepare_status, .validate = validate_resource_quota, .validate_update = validate_resource_quota_update,
+    .validate_status_update = validate_resource_quota_status_update};
 
 SPLIT_STATUS(pvc, corev1_PersistentVolumeClaim)
 /* A source of another namespace is behind a gate that is off; of old sources only claims and snapshots are kept, and each of the two fields fills the other. */
@@ -184,5 +185,5 @@ const struct strategy persistentvolume_strategy = {.group = "", .version = "v1",
     .prepare_update = pv_prepare_update, .prepare_status_update = pv_status, .validate = validate_persistent_volume, .validate_update = validate_persistent_volume_update, .warnings = pv_warnings,
     .selectable_fields = name_fields, .field = name_field};
 
-const struct strategy limitrange_strategy = {.group = "", .version = "v1", .resource = "limitranges", .type = &corev1_LimitRange_desc};
+const struct strategy limitrange_strategy = {.group = "", .version = "v1", .resource = "limitranges", .type = &corev1_LimitRange_desc, .validate = validate_limit_range, .validate_update = validate_limit_range_update};
 const struct strategy podtemplate_strategy = {.group = "", .version = "v1", .resource = "podtemplates", .type = &corev1_PodTemplate_desc, .flags = RETURN_DELETED_OBJECT};

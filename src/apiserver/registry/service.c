@@ -1,172 +1,353 @@
-/* The Service strategy and its allocations. Upstream: pkg/registry/core/service. */
+/* The Service strategy and its allocations. Upstream: pkg/registry/core/service.
+ *
+ * Addresses and ports are taken before anything is validated, as upstream does it, and noted in a transaction: what was taken goes back when the write
+ * does not happen, and what the old object held and the new one does not goes when it has. So nothing leaks and nothing is given twice, however many write
+ * at once. The server has one family, IPv4. */
 #include <string.h>
 #include "api/names.h"
 #include "api/validation/core.h"
+#include "api/validation/meta.h"
+#include "api/warnings.h"
 #include "apiserver/allocators.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/registry/strategies.h"
 #include "base/str.h"
 
-static bool needs_cluster_ip(const struct corev1_Service *s) { return !str_eq(s->spec.type, "ExternalName"); }
-static bool headless(const struct corev1_Service *s) { return str_eq(s->spec.clusterIP, "None"); }
-static bool needs_node_ports(const struct corev1_Service *s) {
-    return str_eq(s->spec.type, "NodePort") || (str_eq(s->spec.type, "LoadBalancer") && (!s->spec.allocateLoadBalancerNodePorts.has || s->spec.allocateLoadBalancerNodePorts.value));
+static bool is_type(const struct corev1_Service *s, const char *type) { return str_eq(s->spec.type, type); }
+static bool needs_cluster_ip(const struct corev1_Service *s) { return !is_type(s, "ExternalName"); }
+static bool needs_node_port(const struct corev1_Service *s) { return is_type(s, "NodePort") || is_type(s, "LoadBalancer"); }
+static bool needs_health_port(const struct corev1_Service *s) { return is_type(s, "LoadBalancer") && str_eq(s->spec.externalTrafficPolicy, "Local"); }
+static bool allocates_node_ports(const struct corev1_Service *s) {
+    return is_type(s, "NodePort") || (is_type(s, "LoadBalancer") && (!s->spec.allocateLoadBalancerNodePorts.has || s->spec.allocateLoadBalancerNodePorts.value));
 }
-static bool needs_health_port(const struct corev1_Service *s) { return str_eq(s->spec.type, "LoadBalancer") && str_eq(s->spec.externalTrafficPolicy, "Local"); }
+static bool externally_accessible(const struct corev1_Service *s) { return needs_node_port(s) || (is_type(s, "ClusterIP") && s->spec.externalIPs.len); }
+static bool headless(const struct corev1_Service *s) { return s->spec.clusterIPs.len > 0 && str_eq(s->spec.clusterIPs.items[0], "None"); }
 
-/* clusterIP and clusterIPs say the same; whichever was given fills the other. */
-static void align_ips(struct api_request *r, struct corev1_Service *s) {
-    if (str_empty(s->spec.clusterIP) && s->spec.clusterIPs.len) s->spec.clusterIP = s->spec.clusterIPs.items[0];
-    else if (!str_empty(s->spec.clusterIP) && !s->spec.clusterIPs.len) string_list_push(r->arena, &s->spec.clusterIPs, s->spec.clusterIP);
-}
-
-static void default_families(struct api_request *r, struct corev1_Service *s) {
-    if (!needs_cluster_ip(s)) return;
-    if (!s->spec.ipFamilyPolicy) s->spec.ipFamilyPolicy = headless(s) && !s->spec.selector.len ? "RequireDualStack" : "SingleStack";
-    if (!s->spec.ipFamilies.len) {
-        string_list_push(r->arena, &s->spec.ipFamilies, "IPv4");
-        if (headless(s) && !s->spec.selector.len) string_list_push(r->arena, &s->spec.ipFamilies, "IPv6");
-    }
+static bool same_list(const struct string_list *a, const struct string_list *b) {
+    if (a->len != b->len) return false;
+    for (size_t i = 0; i < a->len; i++)
+        if (!str_eq(a->items[i], b->items[i])) return false;
+    return true;
 }
 
-static void service_prepare_create(struct api_request *r, void *obj) {
-    struct corev1_Service *s = obj;
-    s->status = (struct corev1_ServiceStatus){0};
-    align_ips(r, s);
-    default_families(r, s);
-}
+/* ---- transactions ---- */
 
-/* What the new type has no use for goes, unless the client asked for it. */
-static void drop_unused(struct corev1_Service *s, const struct corev1_Service *old) {
-    bool had_ip = needs_cluster_ip(old), has_ip = needs_cluster_ip(s);
-    if (had_ip && !has_ip && str_eq(s->spec.clusterIP, old->spec.clusterIP)) {
-        s->spec.clusterIP = NULL;
-        s->spec.clusterIPs = (struct string_list){0};
-        s->spec.ipFamilies = (struct string_list){0};
-        s->spec.ipFamilyPolicy = NULL;
-        s->spec.internalTrafficPolicy = NULL;
-    }
-    if (needs_node_ports(old) && !needs_node_ports(s) && !str_eq(s->spec.type, "LoadBalancer"))
-        for (size_t i = 0; i < s->spec.ports.len && i < old->spec.ports.len; i++)
-            if (s->spec.ports.items[i].nodePort == old->spec.ports.items[i].nodePort) s->spec.ports.items[i].nodePort = 0;
-    if (needs_health_port(old) && !needs_health_port(s) && s->spec.healthCheckNodePort == old->spec.healthCheckNodePort) s->spec.healthCheckNodePort = 0;
-    if (str_eq(old->spec.type, "LoadBalancer") && !str_eq(s->spec.type, "LoadBalancer")) {
-        s->spec.allocateLoadBalancerNodePorts.has = false;
-        s->spec.loadBalancerClass = NULL;
-    }
-}
+struct service_txn {
+    struct string_list taken_ips, old_ips; /* old: to be released when the write has happened */
+    struct int32_list taken_ports, old_ports;
+};
 
-static void service_prepare_update(struct api_request *r, void *obj, const void *old_obj) {
-    struct corev1_Service *s = obj;
-    const struct corev1_Service *old = old_obj;
-    s->status = old->status;
-    /* A client that leaves out what was allocated keeps it. */
-    if (needs_cluster_ip(s) && needs_cluster_ip(old)) {
-        if (str_empty(s->spec.clusterIP) && !s->spec.clusterIPs.len) {
-            s->spec.clusterIP = old->spec.clusterIP;
-            s->spec.clusterIPs = old->spec.clusterIPs;
-        }
-        if (!s->spec.ipFamilies.len) s->spec.ipFamilies = old->spec.ipFamilies;
-        if (!s->spec.ipFamilyPolicy) s->spec.ipFamilyPolicy = old->spec.ipFamilyPolicy;
-    }
-    if (needs_node_ports(s) && needs_node_ports(old))
-        LIST_FOREACH(p, &s->spec.ports)
-            LIST_FOREACH(o, &old->spec.ports)
-                if (p->nodePort == 0 && p->port == o->port && str_eq(p->protocol, o->protocol)) p->nodePort = o->nodePort;
-    if (needs_health_port(s) && needs_health_port(old) && !s->spec.healthCheckNodePort) s->spec.healthCheckNodePort = old->spec.healthCheckNodePort;
-    align_ips(r, s);
-    drop_unused(s, old);
-    default_families(r, s);
-}
-
-static void service_prepare_status(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_Service *)obj)->spec = ((const struct corev1_Service *)old)->spec; }
-
-/* ---- allocation ---- */
-
-static int invalid(struct api_request *r, const struct corev1_Service *s, const struct field_errors *errs, struct status *reterr) {
-    (void)r;
-    return field_errors_status(errs, "", "Service", s->metadata.name, reterr);
-}
-
-static int allocate_ip(struct api_request *r, struct corev1_Service *s, const struct corev1_Service *old, struct status *reterr) {
-    struct ip_allocator *ips = apiserver_cluster_ips(r->server);
-    struct field_errors errs = field_errors_in(r->arena);
-    const struct field_path *at = FIELD(FIELD(NULL, "spec"), "clusterIPs");
-    if (!needs_cluster_ip(s) || headless(s) || (old && str_eq(old->spec.clusterIP, s->spec.clusterIP))) return 0;
-    if (str_empty(s->spec.clusterIP)) {
-        s->spec.clusterIP = ip_allocator_next(ips, r->arena, apiserver_env(r->server));
-        if (!s->spec.clusterIP) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "Internal error occurred: failed to allocate a serviceIP: range is full");
-        s->spec.clusterIPs = (struct string_list){0};
-        string_list_push(r->arena, &s->spec.clusterIPs, s->spec.clusterIP);
-        return 0;
-    }
-    switch (ip_allocator_take(ips, s->spec.clusterIP)) {
-        case IP_OK: return 0;
-        case IP_TAKEN: field_invalid_raw(&errs, at, arena_printf(r->arena, "[\"%s\"]", s->spec.clusterIP), "failed to allocate IP %s: provided IP is already allocated", s->spec.clusterIP); break;
-        case IP_OUTSIDE:
-            field_invalid_raw(&errs, at, arena_printf(r->arena, "[\"%s\"]", s->spec.clusterIP), "failed to allocate IP %s: the provided network does not match the current range", s->spec.clusterIP);
-            break;
-    }
-    return invalid(r, s, &errs, reterr);
-}
-
-/* Two ports of one Service may share a node port when their protocols differ, and keep it over an update. */
-static bool own_port(const struct corev1_Service *s, const struct corev1_Service *old, size_t at) {
-    const struct corev1_ServicePort *p = &s->spec.ports.items[at];
-    for (size_t i = 0; i < at; i++)
-        if (s->spec.ports.items[i].nodePort == p->nodePort && !str_eq(s->spec.ports.items[i].protocol, p->protocol)) return true;
-    if (old)
-        LIST_FOREACH(o, &old->spec.ports)
-            if (o->nodePort == p->nodePort) return true;
+static void push_port(struct arena *a, struct int32_list *list, int32_t port) { *LIST_PUSH(a, list) = port; }
+static bool has_port(const struct int32_list *list, int32_t port) {
+    for (size_t i = 0; i < list->len; i++)
+        if (list->items[i] == port) return true;
     return false;
 }
 
-static int allocate_ports(struct api_request *r, struct corev1_Service *s, const struct corev1_Service *old, struct status *reterr) {
+static void service_finish(struct api_request *r, void *token, bool stored) {
+    struct service_txn *t = token;
+    const struct string_list *ips = stored ? &t->old_ips : &t->taken_ips;
+    const struct int32_list *ports = stored ? &t->old_ports : &t->taken_ports;
+    for (size_t i = 0; i < ips->len; i++) ip_allocator_release(apiserver_cluster_ips(r->server), ips->items[i]);
+    for (size_t i = 0; i < ports->len; i++) port_allocator_release(apiserver_node_ports(r->server), ports->items[i]);
+}
+
+static int invalid(const struct corev1_Service *s, const struct field_errors *errs, struct status *reterr) { return field_errors_status(errs, "", "Service", s->metadata.name, reterr); }
+
+/* ---- values that a client left out ---- */
+
+/* clusterIP and clusterIPs say the same; whichever the client changed is the one that counts. */
+static void normalize_cluster_ips(struct arena *a, struct corev1_Service *s, const struct corev1_Service *old) {
+    struct corev1_ServiceSpec *p = &s->spec;
+    if (!old) {
+        if (!str_empty(p->clusterIP) && !p->clusterIPs.len) string_list_push(a, &p->clusterIPs, p->clusterIP);
+        return;
+    }
+    bool same_ip = str_eq(p->clusterIP, old->spec.clusterIP);
+    if (old->spec.clusterIPs.len && !p->clusterIPs.len && same_ip) p->clusterIPs = old->spec.clusterIPs;
+    if (same_ip || !same_list(&p->clusterIPs, &old->spec.clusterIPs)) return;
+    p->clusterIPs = (struct string_list){0};
+    if (!str_empty(p->clusterIP)) string_list_push(a, &p->clusterIPs, p->clusterIP);
+}
+
+static void patch_node_ports(struct corev1_Service *s, const struct corev1_Service *old, struct arena *a) {
+    struct int32_list used = {0};
+    LIST_FOREACH(o, &old->spec.ports)
+        LIST_FOREACH(p, &s->spec.ports)
+            if (o->nodePort && o->nodePort == p->nodePort) push_port(a, &used, o->nodePort);
+    LIST_FOREACH(p, &s->spec.ports) {
+        int32_t before = 0;
+        if (p->nodePort) continue;
+        LIST_FOREACH(o, &old->spec.ports)
+            if (str_eq(o->name, p->name)) before = o->nodePort;
+        if (!has_port(&used, before)) p->nodePort = before;
+    }
+}
+
+static void patch_allocated(struct arena *a, struct corev1_Service *s, const struct corev1_Service *old) {
+    if (needs_cluster_ip(old) && needs_cluster_ip(s)) {
+        if (str_empty(s->spec.clusterIP)) s->spec.clusterIP = old->spec.clusterIP;
+        if (!s->spec.clusterIPs.len && old->spec.clusterIPs.len) s->spec.clusterIPs = old->spec.clusterIPs;
+    }
+    if (needs_node_port(old) && needs_node_port(s)) patch_node_ports(s, old, a);
+    if (needs_health_port(old) && needs_health_port(s) && !s->spec.healthCheckNodePort) s->spec.healthCheckNodePort = old->spec.healthCheckNodePort;
+}
+
+/* ---- IP families ---- */
+
+/* PreferDualStack as it was before stays as it was, whatever the cluster has become. */
+static bool same_prefer_dual_stack(const struct corev1_Service *s, const struct corev1_Service *old) {
+    return old && str_eq(s->spec.ipFamilyPolicy, "PreferDualStack") && str_eq(old->spec.ipFamilyPolicy, "PreferDualStack") && str_eq(s->spec.clusterIP, old->spec.clusterIP) &&
+           same_list(&s->spec.clusterIPs, &old->spec.clusterIPs) && same_list(&s->spec.ipFamilies, &old->spec.ipFamilies);
+}
+
+static void fewer_than_before(struct corev1_Service *s, const struct corev1_Service *old, struct field_errors *errs) {
+    const struct field_path *policy = FIELD(FIELD(NULL, "spec"), "ipFamilyPolicy");
+    struct string_list *ips = &s->spec.clusterIPs, *families = &s->spec.ipFamilies;
+    if (str_eq(s->spec.ipFamilyPolicy, "SingleStack")) {
+        if (same_list(ips, &old->spec.clusterIPs) && ips->len > 1) ips->len = 1;
+        if (same_list(families, &old->spec.ipFamilies) && families->len > 1) families->len = 1;
+        return;
+    }
+    if (ips->len && ips->len < old->spec.clusterIPs.len) field_invalid(errs, policy, s->spec.ipFamilyPolicy, "must be 'SingleStack' to release the secondary cluster IP");
+    if (families->len && families->len < old->spec.ipFamilies.len) field_invalid(errs, policy, s->spec.ipFamilyPolicy, "must be 'SingleStack' to release the secondary IP family");
+}
+
+static void families_of_ips(struct arena *a, struct corev1_Service *s, struct field_errors *errs) {
+    for (size_t i = s->spec.ipFamilies.len; i < s->spec.clusterIPs.len && !headless(s); i++) {
+        bool six = strchr(s->spec.clusterIPs.items[i], ':') != NULL;
+        if (!six) {
+            string_list_push(a, &s->spec.ipFamilies, "IPv4");
+        } else field_invalid_raw(errs, FIELD_INDEX(FIELD(FIELD(NULL, "spec"), "clusterIPs"), i), string_list_json_text(a, &s->spec.clusterIPs), "IPv6 is not configured on this cluster");
+    }
+}
+
+static void default_families(struct arena *a, struct corev1_Service *s, struct field_errors *errs) {
+    struct string_list *families = &s->spec.ipFamilies;
+    const struct field_path *at = FIELD(NULL, "spec");
+    bool without_selector = str_eq(s->spec.clusterIP, "None") && !s->spec.selector.len;
+    if (!without_selector) {
+        if (str_eq(s->spec.ipFamilyPolicy, "RequireDualStack")) field_invalid(errs, FIELD(at, "ipFamilyPolicy"), s->spec.ipFamilyPolicy, "this cluster is not configured for dual-stack services");
+        for (size_t i = 0; i < families->len; i++)
+            if (!str_eq(families->items[i], "IPv4")) field_invalid(errs, FIELD_INDEX(FIELD(at, "ipFamilies"), i), families->items[i], "not configured on this cluster");
+        if (errs->len) return;
+    }
+    if (!families->len) string_list_push(a, families, "IPv4");
+    if (without_selector && families->len < 2 && !str_eq(s->spec.ipFamilyPolicy, "SingleStack")) {
+        string_list_push(a, families, str_eq(families->items[0], "IPv4") ? "IPv6" : "IPv4");
+    }
+}
+
+static int init_families(struct api_request *r, struct corev1_Service *s, const struct corev1_Service *old, struct status *reterr) {
+    struct field_errors errs = field_errors_in(r->arena);
+    const struct field_path *policy = FIELD(FIELD(NULL, "spec"), "ipFamilyPolicy");
+    if (!needs_cluster_ip(s) || same_prefer_dual_stack(s, old)) return 0;
+    if (!s->spec.ipFamilyPolicy) {
+        if (old && old->spec.ipFamilyPolicy) s->spec.ipFamilyPolicy = old->spec.ipFamilyPolicy;
+        else s->spec.ipFamilyPolicy = str_eq(s->spec.clusterIP, "None") && !s->spec.selector.len ? "RequireDualStack" : "SingleStack";
+    }
+    validate_service_cluster_ips(s, old, &errs);
+    if (errs.len) return invalid(s, &errs, reterr);
+    if (old) fewer_than_before(s, old, &errs);
+    if (str_eq(s->spec.ipFamilyPolicy, "SingleStack")) {
+        if (s->spec.clusterIPs.len == 2) field_invalid(&errs, policy, "SingleStack", "must be 'RequireDualStack' or 'PreferDualStack' when multiple cluster IPs are specified");
+        if (s->spec.ipFamilies.len == 2) field_invalid(&errs, policy, "SingleStack", "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified");
+    }
+    families_of_ips(r->arena, s, &errs);
+    if (!errs.len) default_families(r->arena, s, &errs);
+    return errs.len ? invalid(s, &errs, reterr) : 0;
+}
+
+/* ---- cluster IPs ---- */
+
+static int take_ip(struct api_request *r, struct corev1_Service *s, struct service_txn *t, struct status *reterr) {
+    struct ip_allocator *ips = apiserver_cluster_ips(r->server);
+    struct field_errors errs = field_errors_in(r->arena);
+    const char *ip = s->spec.clusterIPs.len ? s->spec.clusterIPs.items[0] : NULL;
+    if (headless(s)) return 0;
+    if (str_empty(ip)) {
+        ip = ip_allocator_next(ips, r->arena, apiserver_env(r->server));
+        if (!ip) return status_internal(reterr, "failed to allocate a serviceIP for Service \"%s\": range is full", str_or(s->metadata.name, ""));
+        s->spec.clusterIPs = (struct string_list){0};
+        string_list_push(r->arena, &s->spec.clusterIPs, ip);
+        s->spec.clusterIP = ip;
+    } else {
+        enum ip_taken got = ip_allocator_take(ips, ip);
+        const char *why = got == IP_TAKEN ? "provided IP is already allocated" : arena_printf(r->arena, "the provided network does not match the current range");
+        if (got != IP_OK) {
+            field_invalid_raw(&errs, FIELD(FIELD(NULL, "spec"), "clusterIPs"), string_list_json_text(r->arena, &s->spec.clusterIPs), "failed to allocate IP %s: %s", ip, why);
+            return invalid(s, &errs, reterr);
+        }
+    }
+    string_list_push(r->arena, &t->taken_ips, ip);
+    return 0;
+}
+
+static void old_ips(struct api_request *r, const struct corev1_Service *old, struct service_txn *t) {
+    if (!needs_cluster_ip(old) || headless(old)) return;
+    for (size_t i = 0; i < old->spec.clusterIPs.len; i++) string_list_push(r->arena, &t->old_ips, old->spec.clusterIPs.items[i]);
+}
+
+static int update_ips(struct api_request *r, struct corev1_Service *s, const struct corev1_Service *old, struct service_txn *t, struct status *reterr) {
+    if (same_prefer_dual_stack(s, old)) return 0;
+    if (needs_cluster_ip(old) && !needs_cluster_ip(s)) old_ips(r, old, t);
+    return !needs_cluster_ip(old) && needs_cluster_ip(s) ? take_ip(r, s, t, reterr) : 0;
+}
+
+/* ---- node ports ---- */
+
+static int take_port(struct api_request *r, const struct corev1_Service *s, int32_t port, const struct field_path *at, struct service_txn *t, struct status *reterr) {
     struct port_allocator *ports = apiserver_node_ports(r->server);
     struct field_errors errs = field_errors_in(r->arena);
     int min, max;
+    enum ip_taken got = has_port(&t->taken_ports, port) ? IP_TAKEN : port_allocator_take(ports, port);
+    if (got == IP_OK) {
+        push_port(r->arena, &t->taken_ports, port);
+        return 0;
+    }
     port_allocator_range(ports, &min, &max);
+    if (got == IP_TAKEN) field_invalid_int(&errs, at, port, "provided port is already allocated");
+    else field_invalid_int(&errs, at, port, "provided port is not in the valid range. The range of valid ports is %d-%d", min, max);
+    return invalid(s, &errs, reterr);
+}
+
+static int next_port(struct api_request *r, struct service_txn *t, int32_t *ret, struct status *reterr) {
+    int port = port_allocator_next(apiserver_node_ports(r->server), apiserver_env(r->server));
+    if (!port) return status_internal(reterr, "failed to allocate a nodePort: range is full");
+    push_port(r->arena, &t->taken_ports, port);
+    *ret = port;
+    return 0;
+}
+
+/* Ports of one number share a node port, whatever their protocols. */
+static int init_node_ports(struct api_request *r, struct corev1_Service *s, struct service_txn *t, struct status *reterr) {
     for (size_t i = 0; i < s->spec.ports.len; i++) {
         struct corev1_ServicePort *p = &s->spec.ports.items[i];
         const struct field_path *at = FIELD(FIELD_INDEX(FIELD(FIELD(NULL, "spec"), "ports"), i), "nodePort");
-        if (!p->nodePort && needs_node_ports(s)) p->nodePort = port_allocator_next(ports, apiserver_env(r->server));
-        else if (p->nodePort && !own_port(s, old, i)) {
-            enum ip_taken t = port_allocator_take(ports, p->nodePort);
-            if (t == IP_TAKEN) field_invalid_int(&errs, at, p->nodePort, "provided port is already allocated");
-            else if (t == IP_OUTSIDE) field_invalid_int(&errs, at, p->nodePort, "provided port is not in the valid range. The range of valid ports is %d-%d", min, max);
-        }
+        int32_t shared = 0, requested = p->nodePort;
+        if (!p->nodePort && !allocates_node_ports(s)) continue;
+        for (size_t j = 0; j < i; j++)
+            if (s->spec.ports.items[j].port == p->port && s->spec.ports.items[j].nodePort) shared = s->spec.ports.items[j].nodePort;
+        for (size_t j = i; j < s->spec.ports.len && !shared && !requested; j++)
+            if (s->spec.ports.items[j].port == p->port) requested = s->spec.ports.items[j].nodePort;
+        if (shared && (!p->nodePort || p->nodePort == shared)) p->nodePort = shared;
+        else if (requested) {
+            if (take_port(r, s, requested, at, t, reterr) != 0) return -1;
+            p->nodePort = requested;
+        } else if (next_port(r, t, &p->nodePort, reterr) != 0) return -1;
     }
-    if (errs.len) return invalid(r, s, &errs, reterr);
-    if (needs_health_port(s) && !s->spec.healthCheckNodePort) s->spec.healthCheckNodePort = port_allocator_next(ports, apiserver_env(r->server));
-    else if (s->spec.healthCheckNodePort && !(old && old->spec.healthCheckNodePort == s->spec.healthCheckNodePort)) port_allocator_take(ports, s->spec.healthCheckNodePort);
     return 0;
 }
 
-/* What the old object held and the new one does not (all, when there is no new one). */
-static void release_difference(struct api_request *r, const struct corev1_Service *old, const struct corev1_Service *now) {
-    if (needs_cluster_ip(old) && !headless(old) && !(now && str_eq(now->spec.clusterIP, old->spec.clusterIP))) ip_allocator_release(apiserver_cluster_ips(r->server), str_or(old->spec.clusterIP, ""));
-    LIST_FOREACH(o, &old->spec.ports) {
-        bool kept = false;
-        if (now)
-            LIST_FOREACH(p, &now->spec.ports) kept |= p->nodePort == o->nodePort;
-        if (!kept && o->nodePort) port_allocator_release(apiserver_node_ports(r->server), o->nodePort);
-    }
-    if (old->spec.healthCheckNodePort && !(now && now->spec.healthCheckNodePort == old->spec.healthCheckNodePort)) port_allocator_release(apiserver_node_ports(r->server), old->spec.healthCheckNodePort);
+static bool had_port(const struct corev1_Service *s, int32_t port) {
+    LIST_FOREACH(p, &s->spec.ports)
+        if (p->nodePort == port) return true;
+    return false;
 }
 
-static int service_allocate(struct api_request *r, void *obj, const void *old_obj, struct status *reterr) {
+static int update_node_ports(struct api_request *r, struct corev1_Service *s, const struct corev1_Service *old, struct service_txn *t, struct status *reterr) {
+    for (size_t i = 0; needs_node_port(s) && i < s->spec.ports.len; i++) {
+        struct corev1_ServicePort *p = &s->spec.ports.items[i];
+        if (!p->nodePort && !allocates_node_ports(s)) continue;
+        if (!p->nodePort) {
+            if (next_port(r, t, &p->nodePort, reterr) != 0) return -1;
+        } else if (!had_port(old, p->nodePort) && !has_port(&t->taken_ports, p->nodePort) &&
+                   take_port(r, s, p->nodePort, FIELD(FIELD_INDEX(FIELD(FIELD(NULL, "spec"), "ports"), i), "nodePort"), t, reterr) != 0) return -1;
+        for (size_t j = 0; j < i; j++)
+            if (s->spec.ports.items[j].nodePort == p->nodePort && str_eq(s->spec.ports.items[j].protocol, p->protocol))
+                return status_set(reterr, 500, NULL, "duplicate nodePort: {%s %d}", p->protocol, p->nodePort);
+    }
+    bool stay = needs_node_port(s);
+    LIST_FOREACH(o, &old->spec.ports)
+        if (o->nodePort && !(stay && had_port(s, o->nodePort)) && !has_port(&t->old_ports, o->nodePort)) push_port(r->arena, &t->old_ports, o->nodePort);
+    return 0;
+}
+
+static int take_health_port(struct api_request *r, struct corev1_Service *s, struct service_txn *t, struct status *reterr) {
+    int32_t *port = &s->spec.healthCheckNodePort;
+    if (!*port) return next_port(r, t, port, reterr);
+    struct status why = STATUS_INIT;
+    if (take_port(r, s, *port, FIELD(FIELD(NULL, "spec"), "healthCheckNodePort"), t, &why) == 0) return 0;
+    const char *text = strstr(status_message(&why), "provided port");
+    status_set(reterr, 500, REASON_INTERNAL_ERROR, "Internal error occurred: failed to allocate requested HealthCheck NodePort %d: %s", *port, text ? text : "");
+    status_release(&why);
+    return -1;
+}
+
+/* ---- the hooks ---- */
+
+static int allocate_new(struct api_request *r, struct corev1_Service *s, struct service_txn *t, struct status *reterr) {
+    if (init_families(r, s, NULL, reterr) != 0) return -1;
+    if (needs_cluster_ip(s) && take_ip(r, s, t, reterr) != 0) return -1;
+    if (needs_node_port(s) && init_node_ports(r, s, t, reterr) != 0) return -1;
+    return needs_health_port(s) ? take_health_port(r, s, t, reterr) : 0;
+}
+
+static int allocate_update(struct api_request *r, struct corev1_Service *s, const struct corev1_Service *old, struct service_txn *t, struct status *reterr) {
+    if (init_families(r, s, old, reterr) != 0 || update_ips(r, s, old, t, reterr) != 0 || update_node_ports(r, s, old, t, reterr) != 0) return -1;
+    if (!needs_health_port(old) && needs_health_port(s)) return take_health_port(r, s, t, reterr);
+    if (needs_health_port(old) && !needs_health_port(s) && old->spec.healthCheckNodePort) push_port(r->arena, &t->old_ports, old->spec.healthCheckNodePort);
+    return 0;
+}
+
+static void *service_begin(struct api_request *r, void *obj, const void *old_obj, struct status *reterr) {
     struct corev1_Service *s = obj;
     const struct corev1_Service *old = old_obj;
-    if (allocate_ip(r, s, old, reterr) != 0) return -1;
-    if (allocate_ports(r, s, old, reterr) != 0) {
-        if (!old) release_difference(r, s, NULL);
-        return -1;
-    }
-    if (old) release_difference(r, old, s);
-    return 0;
+    struct service_txn *t = ARENA_NEW(r->arena, struct service_txn);
+    if (old) patch_allocated(r->arena, s, old);
+    normalize_cluster_ips(r->arena, s, old);
+    if ((old ? allocate_update(r, s, old, t, reterr) : allocate_new(r, s, t, reterr)) == 0) return t;
+    service_finish(r, t, false);
+    return NULL;
 }
 
-static void service_release(struct api_request *r, const void *obj) { release_difference(r, obj, NULL); }
+static void service_release(struct api_request *r, const void *obj) {
+    const struct corev1_Service *s = obj;
+    struct service_txn t = {0};
+    old_ips(r, s, &t);
+    LIST_FOREACH(p, &s->spec.ports)
+        if (p->nodePort && !has_port(&t.old_ports, p->nodePort)) push_port(r->arena, &t.old_ports, p->nodePort);
+    if (s->spec.healthCheckNodePort) push_port(r->arena, &t.old_ports, s->spec.healthCheckNodePort);
+    service_finish(r, &t, true);
+}
+
+static void service_prepare_create(struct api_request *r UNUSED, void *obj) { ((struct corev1_Service *)obj)->status = (struct corev1_ServiceStatus){0}; }
+
+/* What the new type has no use for goes, unless the client asked for it. */
+static void drop_unused(struct corev1_Service *s, const struct corev1_Service *old) {
+    struct corev1_ServiceSpec *p = &s->spec;
+    const struct corev1_ServiceSpec *o = &old->spec;
+    if (needs_cluster_ip(old) && !needs_cluster_ip(s)) {
+        if (str_eq(p->clusterIP, o->clusterIP) && same_list(&p->clusterIPs, &o->clusterIPs)) {
+            p->clusterIP = NULL;
+            p->clusterIPs = (struct string_list){0};
+        }
+        if (same_list(&p->ipFamilies, &o->ipFamilies)) p->ipFamilies = (struct string_list){0};
+        if (str_eq(p->ipFamilyPolicy, o->ipFamilyPolicy)) p->ipFamilyPolicy = NULL;
+    }
+    if (needs_node_port(old) && !needs_node_port(s)) {
+        bool same = true;
+        LIST_FOREACH(port, &p->ports) same &= !port->nodePort || had_port(old, port->nodePort);
+        if (same) LIST_FOREACH(port, &p->ports) port->nodePort = 0;
+    }
+    if (needs_health_port(old) && !needs_health_port(s) && p->healthCheckNodePort == o->healthCheckNodePort) p->healthCheckNodePort = 0;
+    if (is_type(old, "LoadBalancer") && !is_type(s, "LoadBalancer")) {
+        const struct opt_bool *a = &p->allocateLoadBalancerNodePorts, *b = &o->allocateLoadBalancerNodePorts;
+        if (a->has && b->has && a->value == b->value) p->allocateLoadBalancerNodePorts.has = false;
+        if (!p->loadBalancerClass == !o->loadBalancerClass && str_eq(p->loadBalancerClass, o->loadBalancerClass)) p->loadBalancerClass = NULL;
+    }
+    if (externally_accessible(old) && !externally_accessible(s) && str_eq(p->externalTrafficPolicy, o->externalTrafficPolicy)) p->externalTrafficPolicy = NULL;
+    if (is_type(s, "ExternalName")) p->internalTrafficPolicy = NULL;
+    if (!is_type(s, "LoadBalancer")) s->status.loadBalancer = (struct corev1_LoadBalancerStatus){0};
+}
+
+static void service_prepare_update(struct api_request *r UNUSED, void *obj, const void *old_obj) {
+    ((struct corev1_Service *)obj)->status = ((const struct corev1_Service *)old_obj)->status;
+    drop_unused(obj, old_obj);
+}
+
+static void service_prepare_status(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_Service *)obj)->spec = ((const struct corev1_Service *)old)->spec; }
+static void service_warn(struct api_request *r, const void *obj, const void *old UNUSED) { service_warnings(r->arena, obj, &r->warnings); }
 
 static const char *service_field(struct arena *a UNUSED, const void *obj, const char *name) {
     const struct corev1_Service *s = obj;
@@ -175,4 +356,5 @@ static const char *service_field(struct arena *a UNUSED, const void *obj, const 
 static const char *const service_fields[] = {"spec.clusterIP", "spec.type", NULL};
 const struct strategy service_strategy = {.group = "", .version = "v1", .resource = "services", .type = &corev1_Service_desc, .storage_prefix = "/registry/services/specs", .flags = RETURN_DELETED_OBJECT | CREATE_ON_UPDATE,
     .validate_name = object_name_dns_label, .prepare_create = service_prepare_create, .prepare_update = service_prepare_update, .prepare_status_update = service_prepare_status, .validate = validate_service,
-    .validate_update = validate_service_update, .selectable_fields = service_fields, .field = service_field, .allocate = service_allocate, .release = service_release};
+    .validate_update = validate_service_update, .validate_status_update = validate_service_status_update, .warnings = service_warn, .selectable_fields = service_fields, .field = service_field,
+    .begin = service_begin, .finish = service_finish, .release = service_release};
