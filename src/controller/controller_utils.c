@@ -65,6 +65,14 @@ void expectations_expect_deletions(struct expectations *e, const char *key, cons
     pthread_mutex_unlock(&e->mutex);
 }
 
+void expectations_expect(struct expectations *e, const char *key, int creations, const struct string_list *deletion_pod_keys) {
+    pthread_mutex_lock(&e->mutex);
+    struct expectation *x = expect(e, key);
+    x->creations = creations;
+    LIST_FOREACH(k, deletion_pod_keys) map_put(x->deletions, *k, x);
+    pthread_mutex_unlock(&e->mutex);
+}
+
 void expectations_creation_observed(struct expectations *e, const char *key) {
     pthread_mutex_lock(&e->mutex);
     struct expectation *x = map_get(e->items, key);
@@ -252,6 +260,11 @@ static void claimed(struct cached_list *ret, struct cached *c) {
     ret->items[ret->len++] = cached_ref(c);
 }
 
+void cached_list_take(struct cached_list *to, struct cached_list *from) {
+    for (size_t i = 0; i < from->len; i++) claimed(to, from->items[i]);
+    cached_list_release(from);
+}
+
 /* 1: it is ours. */
 static int claim_one(struct claim *cl, const struct selector *selector, const struct object *o, struct status *reterr) {
     const struct metav1_OwnerReference *ref = controller_of(o);
@@ -388,14 +401,18 @@ int pod_deletion_order(const struct corev1_Pod *a, int rank_a, const struct core
 
 /* ---- hashes ---- */
 
-char *template_hash(struct arena *a, const struct corev1_PodTemplateSpec *template, int64_t collision_count) {
+char *safe_encode_number(struct arena *a, uint32_t number) {
     static const char safe[] = "bcdfghjklmnpqrstvwxz2456789";
+    char *text = arena_printf(a, "%u", number);
+    for (char *p = text; *p; p++) *p = safe[(unsigned char)*p % (sizeof(safe) - 1)];
+    return text;
+}
+
+char *template_hash(struct arena *a, const struct corev1_PodTemplateSpec *template, int64_t collision_count) {
     _cleanup_buf_ struct buf b = BUF_INIT;
     object_encode_json(&corev1_PodTemplateSpec_desc, template, &b);
     if (collision_count >= 0) buf_printf(&b, "%lld", (long long)collision_count);
     uint32_t h = 2166136261u;
     for (size_t i = 0; i < b.len; i++) h = (h ^ (unsigned char)b.data[i]) * 16777619u;
-    char *text = arena_printf(a, "%u", h);
-    for (char *p = text; *p; p++) *p = safe[(unsigned char)*p % (sizeof(safe) - 1)];
-    return text;
+    return safe_encode_number(a, h);
 }

@@ -14,6 +14,8 @@ void expectations_free(struct expectations *e);
 void expectations_expect_creations(struct expectations *e, const char *key, int n);
 /* pod_keys: the "namespace/name"s that will go; each counts once, however often its deletion is seen. */
 void expectations_expect_deletions(struct expectations *e, const char *key, const struct string_list *pod_keys);
+/* Both at once. */
+void expectations_expect(struct expectations *e, const char *key, int creations, const struct string_list *deletion_pod_keys);
 void expectations_creation_observed(struct expectations *e, const char *key);
 void expectations_deletion_observed(struct expectations *e, const char *key, const char *pod_key);
 bool expectations_satisfied(struct expectations *e, const char *key);
@@ -29,6 +31,9 @@ bool expectations_settle(struct expectations *e, const char *key, struct control
 
 /* Upstream: apierrors.HasStatusCause. */
 bool status_has_cause(const struct status *s, const char *type);
+
+/* Moves what `from` holds to the end of `to`; from is empty then. */
+void cached_list_take(struct cached_list *to, struct cached_list *from);
 
 /* ---- owners ---- */
 const struct metav1_OwnerReference *controller_of(const void *obj);            /* the owner that controls it, or NULL */
@@ -59,6 +64,8 @@ int pod_control_delete(struct controller *c, const struct type_desc *owner_type,
 /* Which of two Pods of one owner goes first when there are too many: <0: a. Upstream: ActivePodsWithRanks. ranks: Pods of the same owner on its node. */
 int pod_deletion_order(const struct corev1_Pod *a, int rank_a, const struct corev1_Pod *b, int rank_b, int64_t now_s);
 
+/* Upstream: rand.SafeEncodeString of the number's digits. */
+char *safe_encode_number(struct arena *a, uint32_t number);
 /* The short hash of a template: upstream's form (eight to ten safe characters of FNV-32a), over our own encoding. collision_count < 0: none. */
 char *template_hash(struct arena *a, const struct corev1_PodTemplateSpec *template, int64_t collision_count);
 #endif

@@ -13,6 +13,7 @@
     CONTROLLER(replicaset) \
     CONTROLLER(replication) \
     CONTROLLER(deployment) \
+    CONTROLLER(daemon_set) \
     CONTROLLER(garbage_collector)
 
 #define CONTROLLER(id) extern const struct controller_desc controller_##id;
