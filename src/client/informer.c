@@ -6,7 +6,7 @@
 #include "base/map.h"
 #include "base/str.h"
 
-enum { INDEXES_MAX = 6, HANDLERS_MAX = 24 };
+enum { INDEXES_MAX = 16, HANDLERS_MAX = 64 };
 
 struct index {
     const char *name;

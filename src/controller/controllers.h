@@ -10,6 +10,9 @@
     CONTROLLER(node_ipam) \
     CONTROLLER(node_lifecycle) \
     CONTROLLER(taint_eviction) \
+    CONTROLLER(endpoint_slice) \
+    CONTROLLER(endpoints) \
+    CONTROLLER(endpoint_slice_mirroring) \
     CONTROLLER(replicaset) \
     CONTROLLER(replication) \
     CONTROLLER(deployment) \
