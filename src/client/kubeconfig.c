@@ -53,13 +53,14 @@ static yyjson_val *kubeconfig_load(struct arena *a, const char *path, struct sta
     return doc ? yyjson_doc_get_root(doc) : NULL;
 }
 
-struct transport *transport_from_kubeconfig(const char *path, struct status *reterr) {
+/* cert_file: another identity than the file's. */
+static struct transport *from_kubeconfig(const char *path, const char *cert_file, const char *key_file, struct status *reterr) {
     _cleanup_arena_ struct arena *a = arena_new();
     yyjson_val *root = kubeconfig_load(a, path, reterr);
     if (!root) return NULL;
     yyjson_val *context = named(root, "contexts", yyjson_get_str(yyjson_obj_get(root, "current-context")), "context");
     yyjson_val *cluster = named(root, "clusters", yyjson_get_str(yyjson_obj_get(context, "cluster")), "cluster");
-    yyjson_val *user = named(root, "users", yyjson_get_str(yyjson_obj_get(context, "user")), "user");
+    yyjson_val *user = cert_file ? NULL : named(root, "users", yyjson_get_str(yyjson_obj_get(context, "user")), "user");
     const char *server = yyjson_get_str(yyjson_obj_get(cluster, "server"));
     if (!server || !strstr(server, "://")) return status_bad_request(reterr, "%s names no server", path), NULL;
     struct http_client_options o = {
@@ -68,10 +69,16 @@ struct transport *transport_from_kubeconfig(const char *path, struct status *ret
         .insecure = yyjson_get_bool(yyjson_obj_get(cluster, "insecure-skip-tls-verify")),
         .server_name = yyjson_get_str(yyjson_obj_get(cluster, "tls-server-name")),
         .cert_pem = pem(a, user, "client-certificate-data"),
-        .cert_file = yyjson_get_str(yyjson_obj_get(user, "client-certificate")),
+        .cert_file = cert_file ? cert_file : yyjson_get_str(yyjson_obj_get(user, "client-certificate")),
         .key_pem = pem(a, user, "client-key-data"),
-        .key_file = yyjson_get_str(yyjson_obj_get(user, "client-key")),
+        .key_file = cert_file ? key_file : yyjson_get_str(yyjson_obj_get(user, "client-key")),
     };
     server_split(a, server, &o);
     return transport_https_new(&o, yyjson_get_str(yyjson_obj_get(user, "token")), yyjson_get_str(yyjson_obj_get(user, "tokenFile")), reterr);
+}
+
+struct transport *transport_from_kubeconfig(const char *path, struct status *reterr) { return from_kubeconfig(path, NULL, NULL, reterr); }
+
+struct transport *transport_from_kubeconfig_as(const char *path, const char *cert_file, const char *key_file, struct status *reterr) {
+    return from_kubeconfig(path, cert_file, key_file, reterr);
 }

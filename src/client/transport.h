@@ -38,4 +38,6 @@ struct http_client_options;
 struct transport *transport_https_new(const struct http_client_options *options, const char *token, const char *token_file, struct status *reterr);
 /* Server and credentials of a kubeconfig's current context. Upstream: clientcmd. */
 struct transport *transport_from_kubeconfig(const char *path, struct status *reterr);
+/* The same server, but another client certificate. */
+struct transport *transport_from_kubeconfig_as(const char *path, const char *cert_file, const char *key_file, struct status *reterr);
 #endif

@@ -7,6 +7,7 @@
 #include <sys/utsname.h>
 #include "base/arena.h"
 #include "base/str.h"
+#include "client/client.h"
 #include "cmd/runtime.h"
 #include "wire/x509.h"
 
@@ -14,6 +15,7 @@ struct node {
     struct arena *arena;
     struct runtime *runtime;
     struct kubelet *kubelet;
+    struct client *client; /* if it is ours */
 };
 
 static bool exists(const char *path) {
@@ -47,17 +49,21 @@ static int serving_certificate(struct arena *a, const char *data_dir, struct kub
     return x509_make_leaf(o->tls_cert_file, o->tls_key_file, ca, ca_key, &req, reterr);
 }
 
-/* Who the kubelet is to the API server: the node authorizer lets it do what its own Pods need. */
-static int client_certificate(struct arena *a, const char *data_dir, struct kubelet_options *o, struct status *reterr) {
-    const char *ca = arena_printf(a, "%s/tls/client-ca.crt", data_dir), *ca_key = arena_printf(a, "%s/tls/client-ca.key", data_dir);
-    const char *server_ca = arena_printf(a, "%s/tls/server-ca.crt", data_dir);
-    if (!o->api_ca_file && !o->api_ca_pem && exists(server_ca)) o->api_ca_file = server_ca;
-    if (o->api_cert_file || o->api_cert_pem || o->api_token || !exists(ca_key)) return 0;
-    static const char *const groups[] = {"system:nodes", NULL};
-    struct x509_request req = {.common_name = arena_printf(a, "system:node:%s", o->node_name), .organizations = groups, .client = true};
-    o->api_cert_file = arena_printf(a, "%s/agent/node-client.crt", data_dir);
-    o->api_key_file = arena_printf(a, "%s/agent/node-client.key", data_dir);
-    return x509_make_leaf(o->api_cert_file, o->api_key_file, ca, ca_key, &req, reterr);
+/* Who the kubelet is to the API server: what a kubeconfig says, or, where the cluster's client authority is at hand, a certificate of our own for this node. */
+static struct client *node_client(struct arena *a, const struct node_options *options, const struct kubelet_options *o, struct status *reterr) {
+    const char *dir = options->data_dir, *ca = arena_printf(a, "%s/tls/client-ca.crt", dir), *ca_key = arena_printf(a, "%s/tls/client-ca.key", dir);
+    const char *admin = arena_printf(a, "%s/admin.kubeconfig", dir), *own = arena_printf(a, "%s/agent/kubelet.kubeconfig", dir);
+    const char *path = options->kubeconfig ? options->kubeconfig : exists(own) ? own : admin;
+    struct transport *t;
+    if (options->kubeconfig || !exists(ca_key)) t = transport_from_kubeconfig(path, reterr);
+    else {
+        static const char *const groups[] = {"system:nodes", NULL};
+        struct x509_request req = {.common_name = arena_printf(a, "system:node:%s", o->node_name), .organizations = groups, .client = true};
+        const char *cert = arena_printf(a, "%s/agent/node-client.crt", dir), *key = arena_printf(a, "%s/agent/node-client.key", dir);
+        if (x509_make_leaf(cert, key, ca, ca_key, &req, reterr) != 0) return NULL;
+        t = transport_from_kubeconfig_as(admin, cert, key, reterr);
+    }
+    return t ? client_new(t) : NULL;
 }
 
 struct node *node_start(const struct node_options *options, struct status *reterr) {
@@ -71,7 +77,8 @@ struct node *node_start(const struct node_options *options, struct status *reter
         const char *dir = arena_printf(a, "%s/agent/pod-manifests", options->data_dir);
         if (exists(dir)) o.static_pod_dir = dir;
     }
-    if ((n->runtime = runtime_start(&ro, reterr)) && serving_certificate(a, options->data_dir, &o, reterr) == 0 && client_certificate(a, options->data_dir, &o, reterr) == 0) {
+    if (!o.client) o.client = n->client = node_client(a, options, &o, reterr);
+    if (o.client && (n->runtime = runtime_start(&ro, reterr)) && serving_certificate(a, options->data_dir, &o, reterr) == 0) {
         o.runtime_endpoint = runtime_endpoint(n->runtime);
         /* A runtime that others run has a network that others configure. */
         if (!o.cni_conf_dir && !options->runtime_endpoint) o.cni_conf_dir = runtime_cni_conf_dir(n->runtime);
@@ -86,6 +93,7 @@ void node_stop(struct node *n) {
     if (!n) return;
     kubelet_stop(n->kubelet);
     runtime_stop(n->runtime);
+    client_free(n->client);
     arena_free(n->arena);
     free(n);
 }

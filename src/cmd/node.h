@@ -8,8 +8,9 @@ struct node;
 struct node_options {
     const char *data_dir;
     const char *runtime_endpoint; /* of a runtime that runs already; NULL: our own containerd */
-    /* The rest. What is NULL is filled in: volumes and logs in their usual places, a serving certificate and, where DATA_DIR/tls has the cluster's client
-     * authority (all on one machine), a client certificate; static Pods from DATA_DIR/agent/pod-manifests if that is there. */
+    const char *kubeconfig;       /* unless kubelet.client is given: server and credentials. NULL: DATA_DIR/agent/kubelet.kubeconfig or, all on one machine,
+                                   * the server of DATA_DIR/admin.kubeconfig with a certificate that is made here */
+    /* The rest. What is NULL is filled in: volumes and logs in their usual places, a serving certificate, the client; static Pods from DATA_DIR/agent/pod-manifests if that is there. */
     struct kubelet_options kubelet;
 };
 /* NULL with a status on failure. Starts at once, also before the API server answers. */

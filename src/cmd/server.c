@@ -3,6 +3,7 @@
  * The controllers and the scheduler reach the apiserver by direct calls under upstream's user names, each acting only while it holds its Lease, so that
  * components of other processes may stand in for them. The identity in the Lease is this data folder's: after a crash the next process on it, which has the
  * store's lock, goes on at once. Stops in the opposite order on SIGTERM and SIGINT; Pods run on and are adopted by the next start. */
+#include <ctype.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,7 +49,7 @@ struct server {
     struct scheduler_server *scheduler;
     struct leader_election *scheduler_election;
     /* the node */
-    struct client *proxy_client;
+    struct client *proxy_client, *node_client;
     struct node *node;
     struct proxy_server *proxy;
 };
@@ -126,15 +127,14 @@ static void start_scheduler(struct server *s) {
 /* ---- the node ---- */
 
 static int start_agent(struct server *s, struct status *reterr) {
-    const struct apiserver_options *o = &s->command.options;
-    const char *bind = o->bind_address;
-    struct node_options no = {.data_dir = o->data_dir, .runtime_endpoint = s->flags.runtime_endpoint,
-        .kubelet = {.api_host = str_eq(bind, "0.0.0.0") || str_eq(bind, "::") ? "127.0.0.1" : bind, .api_port = apiserver_port(s->apiserver), .node_name = s->flags.node_name,
-                    .node_ip = s->flags.node_ip, .cluster_dns = s->flags.cluster_dns}};
+    static const char *const groups[] = {"system:nodes", NULL};
+    const char *name = s->flags.node_name ? s->flags.node_name : s->host;
+    s->node_client = local_client(s, arena_printf(s->arena, "system:node:%s", name), groups, "kubelet");
+    struct node_options no = {.data_dir = s->command.options.data_dir, .runtime_endpoint = s->flags.runtime_endpoint,
+        .kubelet = {.client = s->node_client, .node_name = name, .node_ip = s->flags.node_ip, .cluster_dns = s->flags.cluster_dns}};
     if (!(s->node = node_start(&no, reterr))) return -1;
     s->proxy_client = local_client(s, "system:kube-proxy", NULL, "kube-proxy");
-    struct proxier_config pc = {.node_name = s->flags.node_name ? s->flags.node_name : s->host,
-        .rules = {.ipv4 = true, .ipv6 = true, .cluster_cidr = {s->flags.cluster_cidr}, .masquerade_pods = true}};
+    struct proxier_config pc = {.node_name = name, .rules = {.ipv4 = true, .ipv6 = true, .cluster_cidr = {s->flags.cluster_cidr}, .masquerade_pods = true}};
     s->proxy = proxy_server_start(s->proxy_client, env_real(), &pc, reterr);
     return s->proxy ? 0 : -1;
 }
@@ -149,6 +149,7 @@ static void stop(struct server *s) {
     apiserver_free(s->apiserver);
     /* Transports are named in requests until the server has gone. */
     client_free(s->proxy_client);
+    client_free(s->node_client);
     client_free(s->scheduler_client);
     client_free(s->controller_client);
     for (size_t i = 0; i < s->clients_len; i++) client_free(s->clients[i].client);
@@ -159,6 +160,7 @@ static int run(struct server *s) {
     command_block_signals();
     mallopt(M_ARENA_MAX, 2); /* many threads that each do little: an arena each would be most of the memory */
     gethostname(s->host, sizeof(s->host) - 1);
+    for (char *p = s->host; *p; p++) *p = (char)tolower((unsigned char)*p); /* it becomes the Node's name */
     snprintf(s->identity, sizeof(s->identity), "%s_%s", s->host, s->command.options.data_dir);
     s->apiserver = apiserver_command_start(&s->command, s->arena, &err);
     if (!s->apiserver) {

@@ -123,7 +123,7 @@ void mirror_pod_sync(struct kubelet *k, const struct pod *p) {
         *o = (struct metav1_OwnerReference){.apiVersion = "v1", .kind = "Node", .name = k->o.node_name, .uid = arena_strdup(a, k->node->metadata.uid), .controller = OPT(true)};
     }
     pthread_mutex_unlock(&k->mutex);
-    if (api_create(k, a, &corev1_Pod_desc, m->metadata.namespace, m, NULL, &err) != 0) log_warning("mirror of %s: %s", m->metadata.name, status_message(&err));
+    if (api_create(k, a, &corev1_Pod_desc, m, NULL, &err) != 0) log_warning("mirror of %s: %s", m->metadata.name, status_message(&err));
 }
 
 void mirror_pod_delete(struct kubelet *k, const char *ns, const char *name) {

@@ -152,10 +152,10 @@ static void service_env(struct arena *a, struct env_list *l, const struct corev1
 
 static void services_env(struct kubelet *k, struct arena *a, const struct corev1_Pod *p, struct env_list *l) {
     bool links = !p->spec.enableServiceLinks.has || p->spec.enableServiceLinks.value;
-    struct corev1_ServiceList list = {0};
-    if (api_list_services(k, a, &list, NULL) != 0) return;
+    _cleanup_cached_list_ struct cached_list list = {0};
+    api_services_list(k, &list);
     for (int own = 0; own < 2; own++) /* the namespace's own win over `kubernetes` of default */
-        LIST_FOREACH(s, &list.items) {
+        CACHED_FOREACH(s, corev1_Service, &list) {
             bool master = str_eq(s->metadata.namespace, "default") && str_eq(s->metadata.name, "kubernetes");
             bool same = str_eq(s->metadata.namespace, p->metadata.namespace);
             if (own ? same && (links || master) : master && !same) service_env(a, l, s);

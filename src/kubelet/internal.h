@@ -11,6 +11,8 @@
 #include "api/time.h"
 #include "base/env.h"
 #include "base/map.h"
+#include "client/event_recorder.h"
+#include "client/informer.h"
 #include "kubelet/kubelet.h"
 #include "wire/http_client.h"
 
@@ -75,14 +77,14 @@ struct kubelet {
     struct arena *arena; /* options and other strings */
     struct kubelet_options o;
     struct http_client *api;
-    struct http_cancel watch_cancel[2]; /* of the Pod and the Node watch */
+    struct api_watches *watches;
     struct env *env;
     struct cri *cri;
     struct cgroups cgroups;
     struct pod_workers *workers;
     struct status_manager *statuses;
     struct prober *prober;
-    struct events *events;
+    struct event_recorder *events;
     struct http_server *server;
     int64_t memory_capacity, cpu_milli;
     int64_t started_ns;
@@ -124,23 +126,21 @@ void kubelet_admit(struct kubelet *k, struct arena *a, const struct corev1_Pod *
 int api_get(struct kubelet *k, struct arena *a, const struct type_desc *type, const char *ns, const char *name, void *ret_obj, struct status *reterr);
 /* The same, a missing one being told in the kubelet's words: configmap "x" not found. reterr is not NULL. */
 int api_get_named(struct kubelet *k, struct arena *a, const struct type_desc *type, const char *singular, const char *ns, const char *name, void *ret_obj, struct status *reterr);
-int api_create(struct kubelet *k, struct arena *a, const struct type_desc *type, const char *ns, const void *obj, void *ret_obj, struct status *reterr);
+int api_create(struct kubelet *k, struct arena *a, const struct type_desc *type, const void *obj, void *ret_obj, struct status *reterr);
 int api_update(struct kubelet *k, struct arena *a, const struct type_desc *type, const void *obj, void *ret_obj, struct status *reterr);
 /* Strategic merge patch of the status subresource. */
 int api_patch_status(struct kubelet *k, struct arena *a, const struct type_desc *type, const char *ns, const char *name, const char *patch, void *ret_obj, struct status *reterr);
 int api_pod_delete(struct kubelet *k, const char *ns, const char *name, const char *uid, int64_t grace_seconds, struct status *reterr);
 int api_token_request(struct kubelet *k, struct arena *a, const char *ns, const char *service_account, struct authenticationv1_TokenRequest *req, struct status *reterr);
-int api_list_services(struct kubelet *k, struct arena *a, struct corev1_ServiceList *ret, struct status *reterr);
-void *api_watch_pods_thread(void *kubelet); /* lists and watches the Pods of this node until stopped */
-void *api_watch_node_thread(void *kubelet);
+enum { SERVICES_WAIT_MS = 10000 };
+void api_services_list(struct kubelet *k, struct cached_list *ret); /* all Services; waits, but not for ever, until they are known */
+void api_watches_start(struct kubelet *k);
+void api_watches_stop(struct kubelet *k);                           /* nothing comes any more; Services can still be listed */
+void api_watches_free(struct kubelet *k);
 void node_seen(struct kubelet *k, const struct corev1_Node *n); /* node_status.c: a new version of our Node: its Pod CIDR goes to the network */
 
 /* ---- events (events.c) ---- */
 
-#define EVENT_NORMAL "Normal"
-#define EVENT_WARNING "Warning"
-struct events *events_new(struct kubelet *k);
-void events_free(struct events *e); /* sends what is queued, for a short while */
 /* container NULL: the Pod's own. */
 void event_pod(struct kubelet *k, const struct corev1_Pod *p, const char *container, const char *type, const char *reason, const char *format, ...) PRINTF_LIKE(6, 7);
 void event_node(struct kubelet *k, const char *type, const char *reason, const char *format, ...) PRINTF_LIKE(4, 5);

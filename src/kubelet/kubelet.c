@@ -219,25 +219,8 @@ static void options_fill(struct kubelet *k, const struct kubelet_options *o) {
     if (k->o.port == 0) k->o.port = 10250;
     if (k->o.max_pods == 0) k->o.max_pods = MAX_PODS;
     const char **copied[] = {&k->o.runtime_endpoint, &k->o.cni_conf_dir, &k->o.cgroup_root, &k->o.cluster_dns, &k->o.static_pod_dir, &k->o.node_labels, &k->o.register_taints,
-        &k->o.tls_cert_file, &k->o.tls_key_file, &k->o.client_ca_file, &k->o.pod_cidr, &k->o.api_host, &k->o.api_ca_file, &k->o.api_cert_file, &k->o.api_key_file, &k->o.api_token,
-        &k->o.api_ca_pem, &k->o.api_cert_pem, &k->o.api_key_pem};
+        &k->o.tls_cert_file, &k->o.tls_key_file, &k->o.client_ca_file, &k->o.pod_cidr};
     for (size_t i = 0; i < ARRAY_LEN(copied); i++) *copied[i] = arena_strdup(a, *copied[i]);
-}
-
-static int give_token(void *ctx, struct buf *ret, struct status *reterr UNUSED) {
-    buf_append_str(ret, ((struct kubelet *)ctx)->o.api_token);
-    return 0;
-}
-
-static int connect_api(struct kubelet *k, struct status *reterr) {
-    struct http_client_options o = {.host = k->o.api_host, .port = k->o.api_port, .tls = !k->o.api_plain, .ca_file = k->o.api_ca_file, .cert_file = k->o.api_cert_file,
-        .key_file = k->o.api_key_file, .ca_pem = k->o.api_ca_pem, .cert_pem = k->o.api_cert_pem, .key_pem = k->o.api_key_pem, .user_agent = "kubelet/ckube-" CKUBE_VERSION};
-    if (k->o.api_token) {
-        o.bearer_token = give_token;
-        o.bearer_token_ctx = k;
-    }
-    k->api = http_client_new(&o, reterr);
-    return k->api ? 0 : -1;
 }
 
 struct kubelet *kubelet_start(const struct kubelet_options *options, struct status *reterr) {
@@ -249,8 +232,6 @@ struct kubelet *kubelet_start(const struct kubelet_options *options, struct stat
     k->node_arena = arena_new();
     pthread_mutex_init(&k->mutex, NULL);
     env_cond_init(&k->cond);
-    http_cancel_init(&k->watch_cancel[0]);
-    http_cancel_init(&k->watch_cancel[1]);
     options_fill(k, options);
     snprintf(k->runtime_error, sizeof(k->runtime_error), "container runtime is down");
     snprintf(k->network_error, sizeof(k->network_error), "container runtime status check may not have completed yet");
@@ -260,14 +241,14 @@ struct kubelet *kubelet_start(const struct kubelet_options *options, struct stat
     k->started_ns = env_now_ns(k->env);
     cgroups_init(&k->cgroups, k->arena, k->o.cgroup_root);
     k->cri = cri_new(str_or(k->o.runtime_endpoint, "unix:///run/containerd/containerd.sock"));
-    if (connect_api(k, reterr) != 0 || make_dirs(arena_printf(k->arena, "%s/pods", k->o.root_dir), 0750, reterr) != 0 || make_dirs(k->o.pod_logs_dir, 0755, reterr) != 0
+    if (make_dirs(arena_printf(k->arena, "%s/pods", k->o.root_dir), 0750, reterr) != 0 || make_dirs(k->o.pod_logs_dir, 0755, reterr) != 0
         || cgroups_make_base(&k->cgroups, reterr) != 0) {
         kubelet_stop(k);
         return NULL;
     }
     _cleanup_status_ struct status err = STATUS_INIT;
     if (k->o.cni_conf_dir && cni_sysctls_apply(&err) != 0) log_warning("%s", status_message(&err));
-    k->events = events_new(k);
+    k->events = event_recorder_new(k->o.client, k->env, "kubelet", k->o.node_name);
     k->statuses = status_manager_new(k);
     k->prober = prober_new(k);
     k->workers = pod_workers_new(k);
@@ -278,8 +259,7 @@ struct kubelet *kubelet_start(const struct kubelet_options *options, struct stat
     kubelet_thread_start(k, pleg_thread);
     kubelet_thread_start(k, node_status_thread);
     kubelet_thread_start(k, node_lease_thread);
-    kubelet_thread_start(k, api_watch_node_thread);
-    kubelet_thread_start(k, api_watch_pods_thread);
+    api_watches_start(k);
     kubelet_thread_start(k, housekeeping_thread);
     if (k->o.static_pod_dir) kubelet_thread_start(k, static_pods_thread);
     event_node(k, EVENT_NORMAL, "Starting", "Starting kubelet.");
@@ -292,21 +272,18 @@ void kubelet_stop(struct kubelet *k) {
     atomic_store(&k->stopping, true);
     pthread_cond_broadcast(&k->cond);
     pthread_mutex_unlock(&k->mutex);
-    http_cancel_fire(&k->watch_cancel[0]);
-    http_cancel_fire(&k->watch_cancel[1]);
+    api_watches_stop(k);
     if (k->server) kubelet_server_stop(k);
     for (int i = 0; i < k->threads_len; i++) pthread_join(k->threads[i], NULL);
     if (k->workers) pod_workers_free(k->workers);
     if (k->prober) prober_free(k->prober);
     if (k->statuses) status_manager_free(k->statuses);
-    if (k->events) events_free(k->events);
+    event_recorder_free(k->events);
+    api_watches_free(k);
     void *value;
     for (size_t i = 0; map_next(k->pods, &i, NULL, &value);) pod_unref(value);
     map_free(k->pods);
     cri_free(k->cri);
-    http_client_free(k->api);
-    http_cancel_release(&k->watch_cancel[0]);
-    http_cancel_release(&k->watch_cancel[1]);
     arena_free(k->node_arena);
     arena_free(k->arena);
     pthread_cond_destroy(&k->cond);

@@ -8,15 +8,11 @@
 #include <stddef.h>
 #include "base/status.h"
 
+struct client;
 struct kubelet;
 
 struct kubelet_options {
-    /* The API server, and who we are there: a client certificate (system:node:NAME in system:nodes), or a token. */
-    const char *api_host;
-    int api_port;
-    const char *api_ca_file, *api_cert_file, *api_key_file, *api_token;
-    const char *api_ca_pem, *api_cert_pem, *api_key_pem; /* instead of files */
-    bool api_plain;                 /* plain HTTP (tests) */
+    struct client *client;          /* to the API server, as system:node:NAME of system:nodes; outlives the kubelet */
     const char *node_name;          /* NULL: the host's name in lower case */
     const char *node_ip;            /* NULL: the address of the default route's interface */
     const char *root_dir;           /* NULL: /var/lib/kubelet; Pod volumes live below it */

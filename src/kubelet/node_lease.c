@@ -31,7 +31,7 @@ static int renew(struct kubelet *k, struct status *reterr) {
     if (!status_is(reterr, 404)) return -1;
     l = (struct coordinationv1_Lease){0};
     fill(k, a, &l);
-    return api_create(k, a, &coordinationv1_Lease_desc, LEASE_NAMESPACE, &l, NULL, reterr);
+    return api_create(k, a, &coordinationv1_Lease_desc, &l, NULL, reterr);
 }
 
 void *node_lease_thread(void *arg) {

@@ -187,7 +187,7 @@ static int register_node(struct kubelet *k, struct status *reterr) {
     struct corev1_NodeStatus none = {0};
     status_fill(k, a, &none, &n.status);
     struct corev1_Node made;
-    if (api_create(k, a, &corev1_Node_desc, NULL, &n, &made, reterr) != 0) return -1;
+    if (api_create(k, a, &corev1_Node_desc, &n, &made, reterr) != 0) return -1;
     log_info("registered node %s", k->o.node_name);
     node_seen(k, &made);
     return 0;
