@@ -79,11 +79,18 @@ static int update_existing(struct rollout *ro, struct status *reterr) {
 
 /* ---- a new set ---- */
 
+/* What the old sets hold: also Pods that a set was told to give up and has not yet. Upstream counts what they were told alone, and so may exceed the surge for a while. */
+static int32_t old_replicas(const struct rollout *ro) {
+    int32_t n = 0;
+    SETS_FOREACH(s, &ro->old) n += MAX(s->spec.replicas.value, s->status.replicas);
+    return n;
+}
+
 /* How large the new set may be: all sets together stay within the surge. */
 static int32_t new_replicas(const struct rollout *ro, replica_set *s) {
     int32_t want = ro->d->spec.replicas.value, have = s->spec.replicas.value;
     if (!deployment_is_rolling(ro->d)) return want;
-    int32_t max = want + deployment_max_surge(ro->d), now = sets_replicas(&ro->old) + have;
+    int32_t max = want + deployment_max_surge(ro->d), now = old_replicas(ro) + have;
     return now >= max ? have : have + MIN(max - now, want - have);
 }
 
