@@ -2,6 +2,7 @@
 #include <string.h>
 #include "api/field_error.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/audit.h"
 #include "apiserver/node_authorizer.h"
 #include "apiserver/rbac/rbac.h"
 #include "base/str.h"
@@ -153,8 +154,10 @@ int authz_forbidden(struct arena *a, const struct authz_attributes *at, const ch
 int authorize(struct api_request *r, struct status *reterr) {
     struct authorizer *z = apiserver_authorizer(r->server);
     struct authz_attributes at = request_attributes(r);
-    const char *reason;
-    if (authorizer_decide(z, r->arena, &at, NULL) == AUTHZ_ALLOW) return 0; /* the common case builds no words */
+    const char *reason = "";
+    bool allowed = authorizer_decide(z, r->arena, &at, r->audit ? &reason : NULL) == AUTHZ_ALLOW; /* the common case builds no words */
+    if (allowed || r->audit) audit_decided(r, allowed, reason);
+    if (allowed) return 0;
     authorizer_decide(z, r->arena, &at, &reason);
     return authz_forbidden(r->arena, &at, reason, reterr);
 }

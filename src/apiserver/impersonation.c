@@ -3,6 +3,7 @@
 #include <strings.h>
 #include "api/names.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/audit.h"
 #include "apiserver/authorization.h"
 #include "base/str.h"
 
@@ -108,5 +109,6 @@ int impersonate(struct api_request *r, struct status *reterr) {
     if (namespace && !w.groups.len) service_account_groups(r->arena, namespace, &w.groups);
     complete_groups(r->arena, w.user, &w.groups);
     r->user = (struct user_info){.name = w.user, .uid = w.uid, .groups = w.groups, .extra = w.extra};
+    audit_impersonated(r, &r->user);
     return 0;
 }

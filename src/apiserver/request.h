@@ -34,6 +34,7 @@ struct api_request {
     struct url_query query;
     struct user_info user;
     struct string_list warnings;
+    struct audit_event *audit;          /* NULL: this request is not logged */
     struct negotiated out;
 
     /* Upstream's RequestInfo. verb is the API's: get, list, watch, create, update, patch, delete, deletecollection; for other paths the method in lower case. */

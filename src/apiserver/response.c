@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 #include "api/printers.h"
+#include "apiserver/audit.h"
 #include "apiserver/request.h"
 #include "apiserver/versions.h"
 #include "base/env.h"
@@ -118,7 +119,7 @@ struct http_header *response_headers(struct api_request *r, const char *content_
     struct { struct http_header *items; size_t len; } h = {0};
     char uuid[37];
     env_uuid(env_real(), uuid);
-    *LIST_PUSH(r->arena, &h) = (struct http_header){"Audit-Id", arena_strdup(r->arena, uuid)};
+    *LIST_PUSH(r->arena, &h) = (struct http_header){"Audit-Id", audit_id(r) ? audit_id(r) : arena_strdup(r->arena, uuid)};
     *LIST_PUSH(r->arena, &h) = (struct http_header){"Cache-Control", "no-cache, private"};
     if (content_type) *LIST_PUSH(r->arena, &h) = (struct http_header){"Content-Type", content_type};
     for (size_t i = 0; i < r->warnings.len && i < 30; i++) {

@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include "apiserver/allocators.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/audit.h"
+#include "apiserver/auth_config.h"
 #include "apiserver/authentication.h"
 #include "apiserver/authorization.h"
 #include "apiserver/bootstrap.h"
@@ -30,6 +32,7 @@ struct apiserver {
     struct authenticator *authenticator;
     struct openapi *openapi;
     struct authorizer *authorizer;
+    struct audit *audit; /* NULL: none */
     struct upstream_tls *kubelet_tls, *insecure_tls;
 };
 
@@ -129,14 +132,12 @@ static void handle(struct http_request *http, void *ctx) {
     _cleanup_status_ struct status err = STATUS_INIT;
     *r = (struct api_request){.server = ctx, .arena = http->arena, .http = http, .method = http->method, .path = http->path, .query = url_parse_query(http->arena, http->query)};
     http->user = r;
-    if (http->local_identity) r->user = *(const struct user_info *)http->local_identity;
-    else if (authenticate(((struct apiserver *)ctx)->authenticator, r, &err) != 0 || impersonate(r, &err) != 0) {
-        respond_status(r, &err);
-        return;
-    }
-    bool resource = request_info(r);
+    bool resource = request_info(r), known = true;
     if (resource && str_eq(r->verb, "watch") && strcmp(r->path, "") == 0) resource = false;
-    if (authorize(r, &err) != 0) {
+    if (http->local_identity) r->user = *(const struct user_info *)http->local_identity;
+    else known = authenticate(r->server->authenticator, r, &err) == 0;
+    if (r->server->audit) audit_begin(r->server->audit, r);
+    if (!known || (!http->local_identity && impersonate(r, &err) != 0) || authorize(r, &err) != 0) {
         respond_status(r, &err);
         return;
     }
@@ -150,6 +151,7 @@ static void destroy(struct apiserver *s) {
     if (s->http) http_server_free(s->http, 500);
     watch_hub_free(s->hub);
     authorizer_free(s->authorizer);
+    audit_free(s->audit);
     store_close(s->store);
     ip_allocator_free(s->cluster_ips);
     port_allocator_free(s->node_ports);
@@ -176,12 +178,13 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     s->kubelet_tls = upstream_tls_new(&kubelets, reterr);
     s->insecure_tls = upstream_tls_new(&(struct upstream_tls_options){.insecure = true}, reterr);
     if (!s->kubelet_tls || !s->insecure_tls || !s->cluster_ips || !s->authenticator || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0 ||
-        policy_reconcile(s, reterr) != 0 || !(s->authorizer = authorizer_new(options->authorization_mode, s->store, reterr))) {
+        policy_reconcile(s, reterr) != 0 || auth_config_publish(s, reterr) != 0 || (options->audit_policy_file && !(s->audit = audit_new(options->audit_policy_file, str_or(options->audit_log_path, "-"), options->audit_log_max_size_mb, reterr))) ||
+        !(s->authorizer = authorizer_new(options->authorization_mode, s->store, reterr))) {
         destroy(s);
         return NULL;
     }
     struct http_server_options ho = {.bind_address = options->bind_address, .port = options->secure_port, .cert_file = options->cert_file, .key_file = options->key_file,
-                                     .client_ca_file = options->client_ca_file, .more_client_ca_names_file = options->requestheader_client_ca_file, .body_bytes_max = BODY_BYTES_MAX, .handler = handle, .ctx = s};
+                                     .client_ca_file = options->client_ca_file, .more_client_ca_names_file = options->requestheader_client_ca_file, .body_bytes_max = BODY_BYTES_MAX, .handler = handle, .on_answer = s->audit ? audit_answered : NULL, .ctx = s};
     s->http = http_server_new(&ho, reterr);
     if (s->http) return s;
     destroy(s);

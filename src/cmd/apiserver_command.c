@@ -11,7 +11,7 @@
 
 void apiserver_command_init(struct apiserver_command *c) {
     *c = (struct apiserver_command){.node_ports = "30000-32767", .anonymous = true, .bootstrap_tokens = true, .extend_tokens = true,
-        .options = {.data_dir = "/var/lib/ckube", .bind_address = "0.0.0.0", .secure_port = 6443, .service_cluster_ip_range = "10.43.0.0/16"}};
+        .options = {.data_dir = "/var/lib/ckube", .bind_address = "0.0.0.0", .secure_port = 6443, .audit_log_max_size_mb = 100, .service_cluster_ip_range = "10.43.0.0/16"}};
 }
 
 size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
@@ -47,6 +47,11 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "requestheader-uid-headers", .text = &o->requestheader_uid_headers, .help = "headers with the user's uid (default: X-Remote-Uid)"},
         {.name = "requestheader-group-headers", .text = &o->requestheader_group_headers, .help = "headers with the user's groups (default: X-Remote-Group)"},
         {.name = "requestheader-extra-headers-prefix", .text = &o->requestheader_extra_headers_prefix, .help = "how headers with more about the user begin (default: X-Remote-Extra-)"},
+        {.name = "proxy-client-cert-file", .text = &o->proxy_client_cert_file, .help = "certificate by which other API servers know us as their front proxy (default: our own)"},
+        {.name = "proxy-client-key-file", .text = &o->proxy_client_key_file, .help = "its key"},
+        {.name = "audit-policy-file", .text = &o->audit_policy_file, .help = "which requests are logged, audit.k8s.io/v1 Policy (default: none)"},
+        {.name = "audit-log-path", .text = &o->audit_log_path, .help = "where they are logged; - is standard output (default: -)"},
+        {.name = "audit-log-maxsize", .number = &o->audit_log_max_size_mb, .help = "megabytes after which the audit log is begun anew, the old one set aside (default 100; 0: never)"},
         {.name = "v", .number = &c->verbosity, .help = "log verbosity"},
     };
     static_assert(ARRAY_LEN(flags) <= APISERVER_FLAGS_MAX, "room for all flags");
@@ -106,6 +111,14 @@ static void default_files(struct apiserver_options *o, struct arena *a) {
         o->kubelet_client_key_file = arena_printf(a, "%s/tls/apiserver-kubelet-client.key", o->data_dir);
     }
     if (!o->service_account_signing_key_file) o->service_account_signing_key_file = arena_printf(a, "%s/tls/service-account.key", o->data_dir);
+    if (!o->requestheader_client_ca_file) {
+        o->requestheader_client_ca_file = arena_printf(a, "%s/tls/request-header-ca.crt", o->data_dir);
+        if (!o->requestheader_allowed_names) o->requestheader_allowed_names = "front-proxy-client";
+    }
+    if (!o->proxy_client_cert_file) {
+        o->proxy_client_cert_file = arena_printf(a, "%s/tls/front-proxy-client.crt", o->data_dir);
+        o->proxy_client_key_file = arena_printf(a, "%s/tls/front-proxy-client.key", o->data_dir);
+    }
     if (!o->client_ca_file) o->client_ca_file = arena_printf(a, "%s/tls/client-ca.crt", o->data_dir);
 }
 

@@ -26,6 +26,9 @@ int pki_ensure(const char *dir, const char *advertise, const char *service_ip, s
     if (x509_make_leaf(path_in(a, dir, "admin.crt"), path_in(a, dir, "admin.key"), client_ca, client_ca_key, &admin, reterr) != 0) return -1;
     struct x509_request kubelets = {.common_name = "kube-apiserver-kubelet-client", .organizations = masters, .client = true};
     if (x509_make_leaf(path_in(a, dir, "apiserver-kubelet-client.crt"), path_in(a, dir, "apiserver-kubelet-client.key"), client_ca, client_ca_key, &kubelets, reterr) != 0) return -1;
+    const char *proxy_ca = path_in(a, dir, "request-header-ca.crt"), *proxy_ca_key = path_in(a, dir, "request-header-ca.key");
+    struct x509_request proxy = {.common_name = "front-proxy-client", .client = true};
+    if (x509_make_ca(proxy_ca, proxy_ca_key, "ckube-request-header-ca", reterr) != 0 || x509_make_leaf(path_in(a, dir, "front-proxy-client.crt"), path_in(a, dir, "front-proxy-client.key"), proxy_ca, proxy_ca_key, &proxy, reterr) != 0) return -1;
     return x509_make_key(path_in(a, dir, "service-account.key"), reterr);
 }
 

@@ -88,6 +88,7 @@ struct request_ext {
     struct http_request pub; /* must be first */
     struct conn *conn;       /* NULL once the connection has let go of it */
     struct conn *home;       /* the same, until the handler has returned */
+    struct http_server *server; /* once it is dispatched */
     int refs;
     struct buf body;
     struct { struct http_header *items; size_t len; } headers;

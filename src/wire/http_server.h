@@ -33,6 +33,8 @@ struct http_server_options {
     int idle_timeout_ms;           /* between requests; 0: 90 s */
     int stall_timeout_ms;          /* a client that takes nothing of what waits for it is cut; 0: 60 s */
     void (*handler)(struct http_request *req, void *ctx);
+    /* NULL, or called on the loop before each answer goes out, also when the client has gone meanwhile; `stream`: the body comes later and is not shown. */
+    void (*on_answer)(struct http_request *req, int code, const struct http_header *headers, size_t headers_len, const struct http_slice *body, size_t body_len, bool stream);
     void *ctx;
 };
 

@@ -121,7 +121,8 @@ void request_dispatch(struct request_ext *r) {
         *query = 0;
         r->pub.query = query + 1;
     }
-    atomic_fetch_add(&(c ? c->hl : r->local_loop)->server->handlers, 1);
+    r->server = (c ? c->hl : r->local_loop)->server;
+    atomic_fetch_add(&r->server->handlers, 1);
     http_request_ref(&r->pub);
     fiber_spawn(run_handler, r);
 }
@@ -136,6 +137,7 @@ static void answer(struct http_request *req, int code, const struct http_header 
     CHECK(!r->responded);
     r->responded = true;
     r->streaming = stream;
+    if (r->server && r->server->options.on_answer) r->server->options.on_answer(req, code, headers, headers_len, body, body_len, stream);
     if (http_request_closed(req)) return;
     if (r->local) local_answer(r, code, body, body_len, stream);
     else if (r->conn->mode == CONN_HTTP2) http2_respond(r, code, headers, headers_len, body, body_len, stream);

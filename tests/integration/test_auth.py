@@ -3,6 +3,15 @@ import base64, hashlib, hmac, json, os, shutil, ssl, subprocess, tempfile, time,
 from harness import Server, contains, same
 
 server = None
+AUDIT = """apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: None, nonResourceURLs: ["*"]}
+- {level: RequestResponse, namespaces: [audit], resources: [{group: "", resources: [configmaps]}]}
+- {level: Metadata, namespaces: [audit]}
+- {level: Metadata, verbs: [list], resources: [{group: "", resources: [nodes]}]}
+"""
 
 
 def s():
@@ -13,7 +22,8 @@ def s():
         make_cert(d, 'proxy', 'proxy-ca', '/CN=front-proxy')
         make_cert(d, 'wrong-proxy', 'proxy-ca', '/CN=somebody')
         with open(f'{d}/tokens.csv', 'w') as f: f.write('static-secret-1,tom,42,"devs,testers"\n')
-        server = Server(flags=['--requestheader-client-ca-file', f'{d}/proxy-ca.crt', '--requestheader-allowed-names', 'front-proxy', '--token-auth-file', f'{d}/tokens.csv'])
+        with open(f'{d}/audit.yaml', 'w') as f: f.write(AUDIT)
+        server = Server(flags=['--audit-policy-file', f'{d}/audit.yaml', '--audit-log-path', f'{d}/audit.log', '--requestheader-client-ca-file', f'{d}/proxy-ca.crt', '--requestheader-allowed-names', 'front-proxy', '--token-auth-file', f'{d}/tokens.csv'])
         server.certs = d
     return server
 
@@ -229,6 +239,38 @@ def test_bootstrap_tokens():
     same(ask('/api/v1/secrets', token='abcdef.0123456789abcdef')[0], 403)
     k('delete', 'secret', 'bootstrap-token-abcdef')
     same(whoami(token='abcdef.0123456789abcdef'), 401)
+
+
+def audited():
+    with open(f'{s().certs}/audit.log') as f: return [json.loads(line) for line in f]
+
+
+def test_what_is_asked_is_audited():
+    ns = fresh('audit')
+    k = lambda *a, **kw: s().kubectl('-n', ns, *a, **kw)
+    k('create', 'configmap', 'a', '--from-literal=k=v')
+    k('get', 'configmap', 'a', '--as', 'nobody', check=False)
+    k('create', 'secret', 'generic', 'hidden', '--from-literal=k=not-for-the-log')
+    ask('/api/v1/nodes', token='forged')
+    events = audited()
+    created = [e for e in events if e['verb'] == 'create' and e.get('objectRef', {}).get('resource') == 'configmaps'][0]
+    same((created['level'], created['stage'], created['user']['username'], created['responseStatus']['code']), ('RequestResponse', 'ResponseComplete', 'kubernetes-admin', 201))
+    same((created['requestObject']['data'], created['responseObject']['data'], created['sourceIPs']), ({'k': 'v'}, {'k': 'v'}, ['127.0.0.1']))
+    same(created['annotations']['authorization.k8s.io/decision'], 'allow')
+    refused = [e for e in events if e.get('impersonatedUser', {}).get('username') == 'nobody'][0]
+    same((refused['responseStatus']['code'], refused['responseStatus']['reason'], refused['annotations']['authorization.k8s.io/decision'], refused['objectRef']['name']), (403, 'Forbidden', 'forbid', 'a'))
+    secret = [e for e in events if e.get('objectRef', {}).get('resource') == 'secrets'][0]
+    same((secret['level'], 'requestObject' in secret), ('Metadata', False))
+    forged = [e for e in events if e['verb'] == 'list' and e.get('objectRef', {}).get('resource') == 'nodes'][-1]
+    same((forged['user'], forged['responseStatus']['code']), ({}, 401))
+    assert 'bm90LWZvci10aGUtbG9n' not in json.dumps(events)
+
+
+def test_other_servers_learn_whom_to_believe():
+    data = s().json('-n', 'kube-system', 'get', 'configmap', 'extension-apiserver-authentication')['data']
+    with open(f'{s().dir}/tls/client-ca.crt') as f: same(data['client-ca-file'], f.read())
+    with open(f'{s().certs}/proxy-ca.crt') as f: same(data['requestheader-client-ca-file'], f.read())
+    same((data['requestheader-allowed-names'], data['requestheader-username-headers']), ('["front-proxy"]', '["X-Remote-User"]'))
 
 
 def test_default_policy_is_restored_at_start():

@@ -1,0 +1,67 @@
+/* Audit policies: which rule a request falls under, and which policies are refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "apiserver/audit.h"
+
+static const char *const policy =
+    "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nomitManagedFields: true\nrules:\n"
+    "- {level: None, users: [\"system:kube-proxy\"], verbs: [watch]}\n"
+    "- {level: None, nonResourceURLs: [\"/healthz*\", /version]}\n"
+    "- {level: Metadata, resources: [{group: \"\", resources: [secrets, configmaps]}], omitStages: [ResponseStarted], omitManagedFields: false}\n"
+    "- {level: RequestResponse, resources: [{group: \"\", resources: [pods]}]}\n"
+    "- {level: Request, resources: [{group: \"\", resources: [pods/*, \"*/scale\"]}, {group: apps}], namespaces: [a, b]}\n"
+    "- {level: Request, userGroups: [devs], resources: [{group: batch, resources: [jobs], resourceNames: [j]}]}\n"
+    "- {level: None, userGroups: [\"system:nodes\"]}\n"
+    "- {level: Metadata, namespaces: [\"\"]}\n";
+
+static void rules_are_tried_in_order(void **state UNUSED) {
+    static const struct { const char *user, *group, *verb, *ns, *api_group, *resource, *sub, *name, *path; enum audit_level level; } cases[] = {
+        {"system:kube-proxy", NULL, "watch", NULL, "", "services", NULL, NULL, NULL, AUDIT_NONE}, {"system:kube-proxy", NULL, "list", NULL, "", "services", NULL, NULL, NULL, AUDIT_METADATA},
+        {"a", NULL, "get", NULL, NULL, NULL, NULL, NULL, "/healthz/x", AUDIT_NONE},               {"a", NULL, "get", NULL, NULL, NULL, NULL, NULL, "/version", AUDIT_NONE},
+        {"a", NULL, "get", "n", "", "secrets", NULL, "s", NULL, AUDIT_METADATA},                  {"a", NULL, "get", "n", "x", "secrets", NULL, "s", NULL, AUDIT_NONE},
+        {"a", NULL, "get", "n", "", "pods", NULL, "p", NULL, AUDIT_REQUEST_RESPONSE},             {"a", NULL, "create", "a", "", "pods", "exec", "p", NULL, AUDIT_REQUEST},
+        {"a", NULL, "create", "n", "", "pods", "exec", "p", NULL, AUDIT_NONE},                    {"a", NULL, "update", "b", "", "replicationcontrollers", "scale", "r", NULL, AUDIT_REQUEST},
+        {"a", NULL, "get", "a", "apps", "deployments", "status", "d", NULL, AUDIT_REQUEST},       {"a", NULL, "get", "c", "apps", "deployments", NULL, "d", NULL, AUDIT_NONE},
+        {"a", "devs", "get", "n", "batch", "jobs", NULL, "j", NULL, AUDIT_REQUEST},               {"a", "devs", "get", "n", "batch", "jobs", NULL, "k", NULL, AUDIT_NONE},
+        {"a", NULL, "get", "n", "batch", "jobs", NULL, "j", NULL, AUDIT_NONE},                    {"n", "system:nodes", "get", NULL, "", "nodes", NULL, "n", NULL, AUDIT_NONE},
+        {"a", NULL, "get", NULL, "", "nodes", NULL, "n", NULL, AUDIT_METADATA},                   {"a", NULL, "get", NULL, NULL, NULL, NULL, NULL, "/metrics", AUDIT_NONE},
+    };
+    struct audit_policy *p = audit_policy_parse(policy, strlen(policy), NULL);
+    assert_non_null(p);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_arena_ struct arena *a = arena_new();
+        struct user_info u = {.name = cases[i].user};
+        if (cases[i].group) string_list_push(a, &u.groups, cases[i].group);
+        struct authz_attributes at = {.user = &u, .resource_request = cases[i].resource != NULL, .verb = cases[i].verb, .namespace = cases[i].ns, .group = cases[i].api_group, .resource = cases[i].resource,
+            .subresource = cases[i].sub, .name = cases[i].name, .path = cases[i].path};
+        struct audit_decision d = audit_policy_decide(p, &at);
+        if (d.level != cases[i].level) fail_msg("case %zu: level %d", i, (int)d.level);
+        if (d.level == AUDIT_NONE) continue;
+        assert_true(d.omit_stages & 1u << AUDIT_REQUEST_RECEIVED);
+        bool secrets = strcmp(cases[i].resource, "secrets") == 0;
+        assert_int_equal(d.omit_managed_fields, !secrets);
+        assert_int_equal((d.omit_stages & 1u << AUDIT_RESPONSE_STARTED) != 0, secrets);
+    }
+    audit_policy_free(p);
+}
+
+static void wrong_policies_are_refused(void **state UNUSED) {
+    static const char *const cases[] = {"", "{}", "apiVersion: v1\nkind: Policy\nrules: [{level: None}]", "apiVersion: audit.k8s.io/v1\nkind: Policy\n", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []",
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Everything}]", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{}]", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None, omitStages: [Later]}]",
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: None, nonResourceURLs: [/x], namespaces: [a]}]", "[", "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: 7"};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_status_ struct status err = STATUS_INIT;
+        struct audit_policy *p = audit_policy_parse(cases[i], strlen(cases[i]), &err);
+        if (p || !err.message) fail_msg("case %zu was taken", i);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(rules_are_tried_in_order), cmocka_unit_test(wrong_policies_are_refused)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
