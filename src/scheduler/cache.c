@@ -181,6 +181,7 @@ struct old_node cache_set_node(struct scheduler_cache *c, const struct corev1_No
     if (relabelled) index_remove_node(c->index, n);
     if (images) node_images_drop(c, n);
     n->arena = NULL;
+    n->version++;
     node_info_set_node(n, node);
     if (images) node_images_take(c, n);
     if (fresh) all_add(c, n);
@@ -244,7 +245,7 @@ void cache_node_add_pod(struct scheduler_cache *c, struct node_info *n, struct p
 
 void cache_node_remove_pod(struct scheduler_cache *c, struct node_info *n, struct pod_info *p) {
     if (n->slot >= 0) index_count_pod(c->index, n, p, -1);
-    CHECK(node_info_remove_pod(n, p->key));
+    node_info_remove_pod(n, p);
 }
 
 static struct pod_info *pod_remove(struct scheduler_cache *c, const char *key) {
@@ -252,6 +253,7 @@ static struct pod_info *pod_remove(struct scheduler_cache *c, const char *key) {
     if (!p) return NULL;
     struct pod_info *pod = p->pod;
     cache_node_remove_pod(c, p->node, pod);
+    p->node->version++;
     node_drop_if_empty(c, p->node);
     free(p);
     return pod;
@@ -265,6 +267,7 @@ static void pod_place(struct scheduler_cache *c, struct pod_info *pod, const cha
     p->assumed = assumed;
     map_put(c->pods, pod->key, p);
     cache_node_add_pod(c, p->node, pod);
+    p->node->version++;
 }
 
 struct pod_info *cache_set_pod(struct scheduler_cache *c, struct pod_info *pod) {
@@ -307,6 +310,7 @@ void cache_nominate_none(struct scheduler_cache *c, const char *key) {
         n->nominated[i] = n->nominated[--n->nominated_len];
         break;
     }
+    n->version++;
     node_drop_if_empty(c, n);
 }
 
@@ -319,6 +323,7 @@ void cache_nominate(struct scheduler_cache *c, struct pod_info *pod, const char 
         CHECK(n->nominated = realloc(n->nominated, n->nominated_cap * sizeof(*n->nominated)));
     }
     n->nominated[n->nominated_len++] = pod_info_ref(pod);
+    n->version++;
     map_put(c->nominated, pod->key, n);
 }
 
@@ -338,9 +343,14 @@ static struct lister *lister_of(struct scheduler_cache *c, const struct type_des
 }
 
 static struct object_entry *object_find(struct scheduler_cache *c, const struct type_desc *type, const char *namespace, const char *name) {
-    _cleanup_buf_ struct buf key = BUF_INIT;
-    buf_printf(&key, "%s/%s", str_or(namespace, ""), str_or(name, ""));
-    return map_get(lister_of(c, type)->objects, buf_cstr(&key));
+    char key[600]; /* names have at most 253 characters */
+    size_t n = namespace ? strlen(namespace) : 0, m = name ? strlen(name) : 0;
+    if (n + m + 2 > sizeof(key)) return NULL;
+    if (n) memcpy(key, namespace, n);
+    key[n] = '/';
+    if (m) memcpy(key + n + 1, name, m);
+    key[n + 1 + m] = '\0';
+    return map_get(lister_of(c, type)->objects, key);
 }
 
 const void *cache_get(struct scheduler_cache *c, const struct type_desc *type, const char *namespace, const char *name) {

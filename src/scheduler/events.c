@@ -3,8 +3,8 @@
 #include "base/str.h"
 
 static bool scaled_down(const struct pod_info *old, const struct pod_info *new) {
-    for (int i = 0; i < old->request_indexes_len; i++)
-        if (new->requests.v[old->request_indexes[i]] < old->requests.v[old->request_indexes[i]]) return true;
+    LIST_FOREACH(r, &old->amounts)
+        if (new->requests.v[r->index] < r->value) return true;
     return false;
 }
 

@@ -153,11 +153,11 @@ void cycle_node_remove_pod(struct cycle *cy, struct node_info *node, struct pod_
 /* Both with the nominated Pods that come first and without them: either may decide against it (anti-affinity, affinity to them). */
 enum code framework_filter_node(struct cycle *cy, struct node_info *node, struct reasons *why) {
     if (!node->nominated_len) return node_filter(cy, node, why);
-    struct pod_info **added = arena_calloc(cy->arena, node->nominated_len, sizeof(*added));
+    struct pod_info *few[8], **added = node->nominated_len <= ARRAY_LEN(few) ? few : arena_calloc(cy->arena, node->nominated_len, sizeof(*added));
     size_t n = 0;
     for (size_t i = 0; i < node->nominated_len; i++) {
         struct pod_info *p = node->nominated[i];
-        if (p->priority >= cy->pod->priority && !str_eq(p->key, cy->pod->key)) added[n++] = p;
+        if (p->priority >= cy->pod->priority && !pod_info_same(p, cy->pod)) added[n++] = p;
     }
     if (!n) return node_filter(cy, node, why);
     for (size_t i = 0; i < n; i++) cycle_node_add_pod(cy, node, added[i]);

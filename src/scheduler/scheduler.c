@@ -203,6 +203,7 @@ static struct binding *pod_choose(struct scheduler *s, const struct profile *pro
             cache_lock(s->cache);
         } else {
             cache_nominate_none(s->cache, pod->key);
+            queue_binds(s->queue, pod->key);
         }
         if (!ret->node) {
             binding_free(b);

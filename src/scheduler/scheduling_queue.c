@@ -5,7 +5,7 @@
 
 #define SECOND_NS INT64_C(1000000000)
 
-enum place { IN_ACTIVE, IN_BACKOFF, IN_UNSCHEDULABLE, IN_GATED, IN_FLIGHT, PLACES };
+enum place { IN_ACTIVE, IN_BACKOFF, IN_UNSCHEDULABLE, IN_GATED, IN_FLIGHT, IN_BINDING, PLACES };
 
 struct entry {
     struct pod_info *pod;
@@ -327,10 +327,20 @@ static int64_t backoff_ns(const struct scheduling_queue *q, const struct entry *
     return MIN(ms, q->options.backoff_max_ms) * 1000000;
 }
 
-void queue_put_back(struct scheduling_queue *q, const char *key, uint32_t rejectors, bool preempting) {
+void queue_binds(struct scheduling_queue *q, const char *key) {
     pthread_mutex_lock(&q->mutex);
     struct entry *e = map_get(q->entries, key);
     if (e && e->place == IN_FLIGHT) {
+        entry_leave(q, e);
+        entry_enter(q, e, IN_BINDING);
+    }
+    pthread_mutex_unlock(&q->mutex);
+}
+
+void queue_put_back(struct scheduling_queue *q, const char *key, uint32_t rejectors, bool preempting) {
+    pthread_mutex_lock(&q->mutex);
+    struct entry *e = map_get(q->entries, key);
+    if (e && (e->place == IN_FLIGHT || e->place == IN_BINDING)) {
         entry_leave(q, e);
         e->rejectors = rejectors;
         if (rejectors) e->unschedulable_count++, e->error_count = 0;
@@ -370,7 +380,7 @@ void queue_close(struct scheduling_queue *q) {
 
 struct queue_lengths queue_lengths(struct scheduling_queue *q) {
     pthread_mutex_lock(&q->mutex);
-    struct queue_lengths l = {q->lengths[IN_ACTIVE], q->lengths[IN_BACKOFF], q->lengths[IN_UNSCHEDULABLE], q->lengths[IN_GATED], q->lengths[IN_FLIGHT]};
+    struct queue_lengths l = {q->lengths[IN_ACTIVE], q->lengths[IN_BACKOFF], q->lengths[IN_UNSCHEDULABLE], q->lengths[IN_GATED], q->lengths[IN_FLIGHT] + q->lengths[IN_BINDING]};
     pthread_mutex_unlock(&q->mutex);
     return l;
 }

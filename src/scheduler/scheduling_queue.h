@@ -33,6 +33,8 @@ void queue_delete(struct scheduling_queue *q, const char *key, const char *uid);
 bool queue_has(struct scheduling_queue *q, const char *key);
 /* The next Pod, in flight now, with a reference for the caller; NULL after timeout_ms (< 0: none) or queue_close. *ret_profile may be NULL. */
 struct pod_info *queue_pop(struct scheduling_queue *q, int64_t timeout_ms, const struct profile **ret_profile);
+/* It has a node, and only binding can still fail: events do not matter to it any more. */
+void queue_binds(struct scheduling_queue *q, const char *key);
 /* It failed. rejectors: who said no; 0: nobody, so there is nothing to wait for but the back-off. preempting: it waits for queue_preempted too. */
 void queue_put_back(struct scheduling_queue *q, const char *key, uint32_t rejectors, bool preempting);
 /* The evictions for it have been asked for (failed: not all, so that it is to be tried again). */

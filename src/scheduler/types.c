@@ -2,6 +2,7 @@
 #include "scheduler/types.h"
 #include "api/quantity.h"
 #include "base/buf.h"
+#include "base/map.h"
 #include "base/str.h"
 
 /* ---- selections ---- */
@@ -112,6 +113,15 @@ static const char *class_key(struct pod_info *p) {
     return arena_strdup(p->arena, buf_cstr(&b));
 }
 
+static void pod_amounts(struct pod_info *p) {
+    int n = resource_count();
+    for (int i = 0; i < n; i++) p->amounts.len += p->requests.v[i] != 0;
+    p->amounts.items = p->amounts.len <= ARRAY_LEN(p->first_amounts) ? p->first_amounts : arena_calloc(p->arena, p->amounts.len, sizeof(struct amount));
+    struct amount *to = p->amounts.items;
+    for (int i = 0; i < n; i++)
+        if (p->requests.v[i]) *to++ = (struct amount){i, p->requests.v[i]};
+}
+
 struct pod_info *pod_info_new(const struct corev1_Pod *pod) {
     struct arena *a = arena_new();
     struct pod_info *p = ARENA_NEW(a, struct pod_info);
@@ -123,9 +133,9 @@ struct pod_info *pod_info_new(const struct corev1_Pod *pod) {
     p->class_key = class_key(p);
     p->unknown_resources = !pod_requests(p->pod, &p->requests);
     pod_requests_nonzero(p->pod, &p->requests, &p->nonzero_cpu, &p->nonzero_memory);
-    p->request_indexes = arena_calloc(a, (size_t)resource_count(), sizeof(int));
-    for (int i = 0, n = resource_count(); i < n; i++)
-        if (p->requests.v[i]) p->request_indexes[p->request_indexes_len++] = i;
+    pod_amounts(p);
+    p->key_hash = hash_bytes(p->key, strlen(p->key));
+    p->started = pod->status.startTime.set ? pod->status.startTime : (struct api_time){.set = true, .sec = INT64_MAX};
     p->priority = pod->spec.priority.has ? pod->spec.priority.value : 0;
     LIST_FOREACH(v, &p->pod->spec.volumes) p->has_claims |= v->persistentVolumeClaim || v->ephemeral;
     p->has_volumes = p->pod->spec.volumes.len > 0;
@@ -161,6 +171,7 @@ void node_info_free(struct node_info *n) {
     free(n->pods);
     free(n->nominated);
     free(n->topology);
+    free(n->memo);
     free(n->images.items);
     arena_free(n->arena);
     free(n->name);
@@ -187,7 +198,7 @@ void node_info_set_node(struct node_info *n, const struct corev1_Node *node) {
 }
 
 static void node_count_pod(struct node_info *n, const struct pod_info *p, int sign) {
-    for (int i = 0; i < p->request_indexes_len; i++) n->requested.v[p->request_indexes[i]] += sign * p->requests.v[p->request_indexes[i]];
+    LIST_FOREACH(r, &p->amounts) n->requested.v[r->index] += sign * r->value;
     n->nonzero_cpu += sign * p->nonzero_cpu;
     n->nonzero_memory += sign * p->nonzero_memory;
     if (sign > 0) n->ports += p->ports.len;
@@ -199,19 +210,17 @@ void node_info_add_pod(struct node_info *n, struct pod_info *p) {
         n->pods_cap = n->pods_cap ? n->pods_cap * 2 : 16;
         CHECK(n->pods = realloc(n->pods, n->pods_cap * sizeof(struct pod_info *)));
     }
+    p->position = n->pods_len;
     n->pods[n->pods_len++] = pod_info_ref(p);
     node_count_pod(n, p, 1);
 }
 
-bool node_info_remove_pod(struct node_info *n, const char *key) {
-    for (size_t i = 0; i < n->pods_len; i++) {
-        if (n->pods[i]->key != key && !str_eq(n->pods[i]->key, key)) continue;
-        node_count_pod(n, n->pods[i], -1);
-        pod_info_unref(n->pods[i]);
-        n->pods[i] = n->pods[--n->pods_len];
-        return true;
-    }
-    return false;
+void node_info_remove_pod(struct node_info *n, struct pod_info *p) {
+    CHECK(p->position < n->pods_len && n->pods[p->position] == p);
+    node_count_pod(n, p, -1);
+    n->pods[p->position] = n->pods[--n->pods_len];
+    n->pods[p->position]->position = p->position;
+    pod_info_unref(p);
 }
 
 /* ---- taints and node selectors ---- */

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include "api/object.h"
 #include "api/selector.h"
 
@@ -49,6 +50,10 @@ struct pod_term {
 };
 struct pod_term_list { struct pod_term *items; size_t len; };
 
+/* One attached volume: of a CSI driver, or of an in-tree plugin that a driver may have taken over. */
+struct volume_attach { const char *plugin, *driver, *handle; };
+struct volume_attach_list { struct volume_attach *items; size_t len; };
+
 /* What a Pod's topologySpreadConstraints, or the defaults, ask for. */
 struct spread_constraint {
     struct selection selection;
@@ -62,26 +67,38 @@ struct spread_constraint {
 };
 struct spread_constraint_list { struct spread_constraint *items; size_t len; };
 
+struct amount { int index; int64_t value; };
+struct amounts { struct amount *items; size_t len; };
+
+/* What counting a Pod on a node reads comes first, so that it lies in two or three cache lines. */
 struct pod_info {
     atomic_int refs;
+    int32_t priority;
+    uint64_t key_hash;
+    size_t position;              /* the cache's: in the list of the node that it is on */
+    struct pod_class *class;      /* the cache's, good while class_epoch is the index's */
+    uint64_t class_epoch;
+    struct amounts amounts;       /* of requests, those that are not 0 */
+    struct amount first_amounts[3];
+    int64_t nonzero_cpu, nonzero_memory; /* for scores: Pods without requests count as 100m and 200Mi a container */
+    struct host_port_list ports;
+    struct pod_term_list terms[TERM_KINDS];
+    struct api_time started;      /* status.startTime; not set: far in the future */
+    bool unknown_resources;       /* asked for a resource we have no number for */
+    bool terminating, has_claims, has_volumes; /* has_claims: volumes by PersistentVolumeClaim */
     struct arena *arena;          /* holds everything below, and this */
     const struct corev1_Pod *pod; /* a deep copy */
     const char *key;              /* namespace/name */
     const char *class_key;        /* namespace, labels, and whether it is being deleted: what selectors can see */
-    struct resources requests;
-    int *request_indexes, request_indexes_len; /* where requests is not 0 */
-    int64_t nonzero_cpu, nonzero_memory; /* for scores: Pods without requests count as 100m and 200Mi a container */
-    bool unknown_resources;       /* asked for a resource we have no number for */
-    bool terminating, has_claims, has_volumes; /* has_claims: volumes by PersistentVolumeClaim */
-    struct host_port_list ports;
-    int32_t priority;
-    struct pod_term_list terms[TERM_KINDS];
     struct selection_list affinity; /* of the required affinity terms, all of which count together */
     struct spread_constraint_list spread;
+    struct resources requests;
     /* The cache's. */
-    struct pod_class *class;
-    uint64_t class_epoch;
+    struct volume_attach_list attaches; /* plugins/node_volume_limits.c: once all its claims are bound */
+    bool attaches_known;
+    const char *signature;        /* plugins/default_preemption.c: Pods of one signature preempt alike */
 };
+static inline bool pod_info_same(const struct pod_info *a, const struct pod_info *b) { return a == b || (a->key_hash == b->key_hash && !strcmp(a->key, b->key)); } /* of one name */
 struct pod_info *pod_info_new(const struct corev1_Pod *pod); /* count 1 */
 struct pod_info *pod_info_ref(struct pod_info *p);
 void pod_info_unref(struct pod_info *p); /* NULL is fine */
@@ -110,6 +127,8 @@ struct node_info {
     size_t index_position, list_position; /* the index's and the cache's */
     int zone;                       /* the cache's number of its zone */
     uint16_t hard_taints, soft_taints;
+    uint64_t version;               /* moves when Pods come or go or the node changes, dry runs aside */
+    struct preemption_memo *memo;   /* plugins/default_preemption.c */
     struct pod_info **nominated;    /* Pods that wait for room here; counted references */
     size_t nominated_len, nominated_cap;
     struct resources allocatable, requested;
@@ -119,7 +138,7 @@ struct node_info *node_info_new(const char *name);
 void node_info_free(struct node_info *n);
 void node_info_set_node(struct node_info *n, const struct corev1_Node *node); /* copies; NULL forgets it */
 void node_info_add_pod(struct node_info *n, struct pod_info *p);
-bool node_info_remove_pod(struct node_info *n, const char *key); /* false: was not there */
+void node_info_remove_pod(struct node_info *n, struct pod_info *p); /* it is there */
 
 /* Upstream: component-helpers resource.PodRequests: containers, init containers, sidecars, Pod-level resources and overhead, and what a resize under way
  * still holds. */

@@ -3,6 +3,8 @@
  * On each node that might help, all Pods of lower priority are taken away (really: see cache.h), and if the Pod fits then, as many of them as possible come
  * back, those first whose eviction would violate a PodDisruptionBudget, the important before the others. Of the nodes tried the one is chosen that hurts
  * least. Who is to be evicted goes to the caller; everything here is put back. Tests: test_scheduler_preemption.c. */
+#include <stdio.h>
+#include "base/buf.h"
 #include "base/str.h"
 #include "scheduler/args.h"
 #include "scheduler/plugins/plugins.h"
@@ -13,7 +15,17 @@ struct candidate {
     struct victims victims; /* the most important first */
     int violations;
 };
-struct candidate_list { struct candidate *items; size_t len; };
+
+/* What is compared of a candidate. */
+struct harm { int violations; int32_t highest; int64_t sum; size_t victims; struct api_time start; };
+/* What came out for a node the last time, good while node and preemptor are alike and only the node itself decides. */
+struct preemption_memo {
+    uint64_t version, budgets;
+    char signature[40];
+    enum code code;
+    const char *reason; /* of failure; lives forever, or NULL: not kept */
+    struct harm harm;
+};
 
 struct budget { const struct policyv1_PodDisruptionBudget *pdb; struct selector selector; int32_t allowed; };
 struct budget_list { struct budget *items; size_t len; };
@@ -66,17 +78,11 @@ static int time_cmp(const struct api_time *a, const struct api_time *b) {
     return a->nsec == b->nsec ? 0 : a->nsec < b->nsec ? -1 : 1;
 }
 
-/* Pods that have not started count as started now, later than all. */
-static struct api_time started(const struct pod_info *p) {
-    return p->pod->status.startTime.set ? p->pod->status.startTime : (struct api_time){.set = true, .sec = INT64_MAX};
-}
-
 /* Higher priority, then earlier start, first. */
 static int importance_cmp(const void *x, const void *y) {
     const struct pod_info *a = *(struct pod_info *const *)x, *b = *(struct pod_info *const *)y;
     if (a->priority != b->priority) return a->priority > b->priority ? -1 : 1;
-    struct api_time s = started(a), t = started(b);
-    return time_cmp(&s, &t);
+    return time_cmp(&a->started, &b->started); /* not started is later than all */
 }
 
 static void victims_sort(struct victims *v) {
@@ -134,32 +140,23 @@ static enum code victims_select(struct cycle *cy, struct node_info *n, struct bu
 
 /* ---- the choice ---- */
 
-static int64_t priorities_sum(const struct victims *v) {
-    int64_t sum = 0;
-    for (size_t i = 0; i < v->len; i++) sum += (int64_t)v->items[i]->priority + INT32_MAX + 1;
-    return sum;
-}
-
-/* The earliest start among those of the highest priority. */
-static struct api_time earliest_start(const struct victims *v) {
-    struct api_time earliest = started(v->items[0]);
-    for (size_t i = 1; i < v->len && v->items[i]->priority == v->items[0]->priority; i++) {
-        struct api_time t = started(v->items[i]);
-        if (time_cmp(&t, &earliest) < 0) earliest = t;
+static struct harm harm_of(const struct candidate *c) {
+    const struct victims *v = &c->victims;
+    struct harm h = {.violations = c->violations, .highest = v->items[0]->priority, .victims = v->len, .start = v->items[0]->started};
+    for (size_t i = 0; i < v->len; i++) {
+        h.sum += (int64_t)v->items[i]->priority + INT32_MAX + 1;
+        if (v->items[i]->priority == h.highest && time_cmp(&v->items[i]->started, &h.start) < 0) h.start = v->items[i]->started; /* the earliest among those of the highest priority */
     }
-    return earliest;
+    return h;
 }
 
 /* < 0: a hurts less. Upstream: pickOneNodeForPreemption. */
-static int candidate_cmp(const struct candidate *a, const struct candidate *b) {
+static int harm_cmp(const struct harm *a, const struct harm *b) {
     if (a->violations != b->violations) return a->violations < b->violations ? -1 : 1;
-    int32_t p = a->victims.items[0]->priority, q = b->victims.items[0]->priority;
-    if (p != q) return p < q ? -1 : 1;
-    int64_t s = priorities_sum(&a->victims), t = priorities_sum(&b->victims);
-    if (s != t) return s < t ? -1 : 1;
-    if (a->victims.len != b->victims.len) return a->victims.len < b->victims.len ? -1 : 1;
-    struct api_time x = earliest_start(&a->victims), y = earliest_start(&b->victims);
-    return -time_cmp(&x, &y); /* the latest start is best */
+    if (a->highest != b->highest) return a->highest < b->highest ? -1 : 1;
+    if (a->sum != b->sum) return a->sum < b->sum ? -1 : 1;
+    if (a->victims != b->victims) return a->victims < b->victims ? -1 : 1;
+    return -time_cmp(&a->start, &b->start); /* the latest start is best */
 }
 
 static size_t candidates_wanted(const struct default_preemption_args *args, size_t nodes) {
@@ -167,26 +164,91 @@ static size_t candidates_wanted(const struct default_preemption_args *args, size
     return MIN(MAX(n, (size_t)args->min_candidate_nodes_absolute), nodes);
 }
 
-/* Tries the nodes from a random one on until there are enough candidates, one of them without violations. */
-static struct candidate_list candidates_find(struct cycle *cy, struct node_info **nodes, size_t len, struct reason_counts *counts, size_t *ret_refused) {
-    const struct default_preemption_args *args = cy->use->args;
-    const struct plugin_use *use = cy->use;
-    struct candidate_list list = {0};
-    struct budget_list budgets = budgets_of(cy);
-    size_t offset = framework_random(cy->framework, len), wanted = candidates_wanted(args, len), clean = 0;
-    for (size_t i = 0; i < len && !(clean && list.len >= wanted); i++) {
-        struct candidate c = {0};
-        struct reasons why = {0};
-        if (victims_select(cy, nodes[(offset + i) % len], &budgets, &c, &why) == CODE_SUCCESS) {
-            *LIST_PUSH(cy->arena, &list) = c;
-            clean += !c.violations;
+/* ---- what need not be tried again ---- */
+
+/* Only a Pod whose Filters look at nothing but the node may use what was found for its like. */
+static bool memo_usable(const struct cycle *cy) {
+    const uint32_t local = 1u << PLUGIN_NODE_UNSCHEDULABLE | 1u << PLUGIN_NODE_NAME | 1u << PLUGIN_TAINT_TOLERATION | 1u << PLUGIN_NODE_AFFINITY | 1u << PLUGIN_NODE_PORTS |
+                           1u << PLUGIN_NODE_RESOURCES_FIT | 1u << PLUGIN_NODE_DECLARED_FEATURES;
+    for (int i = 0; i < cy->filters_len; i++)
+        if (!(local >> cy->filters[i]->plugin->id & 1)) return false;
+    return true;
+}
+
+/* 128 bits of all that such Filters read of the Pod, and of the profile. */
+static const char *signature_of(struct cycle *cy) {
+    struct pod_info *p = cy->pod;
+    if (p->signature) return p->signature;
+    _cleanup_buf_ struct buf b = BUF_INIT;
+    object_encode_json(&corev1_PodSpec_desc, &p->pod->spec, &b);
+    buf_printf(&b, "%s", cy->profile->name);
+    uint64_t h = 14695981039346656037u, k = 1099511628211u * 31;
+    for (size_t i = 0; i < b.len; i++) {
+        h = (h ^ (unsigned char)b.data[i]) * 1099511628211u;
+        k = (k + (unsigned char)b.data[i]) * 6364136223846793005u + 1442695040888963407u;
+    }
+    return p->signature = arena_printf(p->arena, "%016lx%016lx", (unsigned long)h, (unsigned long)k);
+}
+
+static bool memo_holds(const struct preemption_memo *m, const struct node_info *n, const char *signature, uint64_t budgets) {
+    return m && m->version == n->version && m->budgets == budgets && str_eq(m->signature, signature) && (m->code == CODE_SUCCESS || m->reason);
+}
+
+static void memo_keep(struct node_info *n, const char *signature, uint64_t budgets, enum code code, const struct reasons *why, const struct harm *harm) {
+    if (!n->memo) CHECK(n->memo = calloc(1, sizeof(*n->memo)));
+    *n->memo = (struct preemption_memo){.version = n->version, .budgets = budgets, .code = code, .harm = *harm};
+    snprintf(n->memo->signature, sizeof(n->memo->signature), "%s", signature);
+    if ((code == CODE_UNSCHEDULABLE || code == CODE_UNSCHEDULABLE_AND_UNRESOLVABLE) && why->len == 1) n->memo->reason = why->items[0]; /* these plugins' reasons live forever */
+}
+
+/* ---- the search ---- */
+
+struct search {
+    struct cycle *cy;
+    struct budget_list budgets;
+    const char *signature; /* NULL: nothing is kept */
+    const char *own_node;  /* where it is nominated: for its like that is another matter */
+    uint64_t budgets_generation;
+    struct reason_counts *counts;
+    size_t refused;
+};
+
+static enum code node_try(struct search *s, struct node_info *n, struct harm *harm) {
+    bool kept = s->signature && !str_eq(s->own_node, n->name);
+    if (kept && memo_holds(n->memo, n, s->signature, s->budgets_generation)) {
+        *harm = n->memo->harm;
+        if (n->memo->code != CODE_SUCCESS) reason_counts_add(s->cy->arena, s->counts, n->memo->reason, 1);
+        return n->memo->code;
+    }
+    struct candidate c = {0};
+    struct reasons why = {0};
+    enum code code = victims_select(s->cy, n, &s->budgets, &c, &why);
+    if (code == CODE_SUCCESS) *harm = harm_of(&c);
+    else for (size_t w = 0; w < why.len; w++) reason_counts_add(s->cy->arena, s->counts, why.items[w], 1);
+    if (kept) memo_keep(n, s->signature, s->budgets_generation, code, &why, harm);
+    return code;
+}
+
+/* Tries the nodes from a random one on until there are enough candidates, one of them without violations: the best of them, or NULL. */
+static struct node_info *node_find(struct search *s, struct node_info **nodes, size_t len) {
+    const struct default_preemption_args *args = s->cy->use->args;
+    const struct plugin_use *use = s->cy->use;
+    struct node_info *best = NULL;
+    struct harm least = {0};
+    size_t offset = framework_random(s->cy->framework, len), wanted = candidates_wanted(args, len), found = 0, clean = 0;
+    for (size_t i = 0; i < len && !(clean && found >= wanted); i++) {
+        struct node_info *n = nodes[(offset + i) % len];
+        struct harm harm = {0};
+        if (node_try(s, n, &harm) != CODE_SUCCESS) {
+            s->refused++;
             continue;
         }
-        ++*ret_refused;
-        for (size_t w = 0; w < why.len; w++) reason_counts_add(cy->arena, counts, why.items[w], 1);
+        found++;
+        clean += !harm.violations;
+        if (!best || harm_cmp(&harm, &least) < 0) best = n, least = harm;
     }
-    cy->use = use;
-    return list;
+    s->cy->use = use;
+    return best;
 }
 
 static enum code post_filter(struct cycle *cy, const uint8_t *codes, struct schedule_result *ret, const char **ret_message) {
@@ -196,25 +258,34 @@ static enum code post_filter(struct cycle *cy, const uint8_t *codes, struct sche
         return CODE_UNSCHEDULABLE;
     }
     struct node_info **nodes = arena_calloc(cy->arena, cy->nodes_len, sizeof(*nodes));
-    size_t len = 0, refused = 0;
+    size_t len = 0;
     for (size_t i = 0; i < cy->nodes_len; i++)
         if (codes[cy->nodes[i]->list_position] == CODE_UNSCHEDULABLE) nodes[len++] = cy->nodes[i];
     struct reason_counts counts = {0};
-    struct candidate_list list = {0};
-    if (len) list = candidates_find(cy, nodes, len, &counts, &refused);
-    if (!list.len) {
-        if (refused < cy->nodes_len) reason_counts_add(cy->arena, &counts, "Preemption is not helpful for scheduling", cy->nodes_len - refused);
-        *ret_message = arena_printf(cy->arena, "preemption: %s", reason_counts_message(cy->arena, cy->nodes_len, &counts));
-        ret->nominated = "";
-        return CODE_UNSCHEDULABLE;
+    struct search search = {.cy = cy, .counts = &counts};
+    struct node_info *best = NULL;
+    if (len) {
+        search.budgets = budgets_of(cy);
+        search.budgets_generation = cache_generation(cy->cache, &policyv1_PodDisruptionBudget_desc);
+        if (memo_usable(cy)) search.signature = signature_of(cy);
+        search.own_node = cache_nominated_node(cy->cache, cy->pod->key);
+        best = node_find(&search, nodes, len);
     }
-    const struct candidate *best = &list.items[0];
-    LIST_FOREACH(c, &list)
-        if (candidate_cmp(c, best) < 0) best = c;
-    ret->nominated = best->node->name;
-    ret->victims = best->victims.items;
-    ret->victims_len = best->victims.len;
-    return CODE_SUCCESS;
+    struct candidate chosen = {0};
+    struct reasons why = {0};
+    if (best) {
+        const struct plugin_use *use = cy->use;
+        CHECK(victims_select(cy, best, &search.budgets, &chosen, &why) == CODE_SUCCESS); /* as it was a moment ago */
+        cy->use = use;
+        ret->nominated = best->name;
+        ret->victims = chosen.victims.items;
+        ret->victims_len = chosen.victims.len;
+        return CODE_SUCCESS;
+    }
+    if (search.refused < cy->nodes_len) reason_counts_add(cy->arena, &counts, "Preemption is not helpful for scheduling", cy->nodes_len - search.refused);
+    *ret_message = arena_printf(cy->arena, "preemption: %s", reason_counts_message(cy->arena, cy->nodes_len, &counts));
+    ret->nominated = "";
+    return CODE_UNSCHEDULABLE;
 }
 
 /* Its Pods wait for their victims' end, which other plugins' hints notice. */

@@ -20,35 +20,29 @@ static bool ignored(const struct node_resources_fit_args *args, int index) {
     return false;
 }
 
-/* What counts: indexes into the requests. */
-struct wants { int *items; size_t len; };
-
 static enum code pre_filter(struct cycle *cycle, struct reasons *why) {
     const struct node_resources_fit_args *args = cycle->use->args;
     const struct pod_info *p = cycle->pod;
     if (p->unknown_resources) return reasons_add(why, CODE_UNSCHEDULABLE_AND_UNRESOLVABLE, "Insufficient resources of a kind that the scheduler has no room to count");
-    struct wants *w = ARENA_NEW(cycle->arena, struct wants);
-    w->items = arena_calloc(cycle->arena, (size_t)p->request_indexes_len, sizeof(int));
-    for (int i = 0; i < p->request_indexes_len; i++) {
-        if (p->request_indexes[i] >= RESOURCE_FIRST_SCALAR && (args->ignored_resources.len || args->ignored_resource_groups.len) && ignored(args, p->request_indexes[i])) continue;
-        w->items[w->len++] = p->request_indexes[i];
+    struct amounts *wanted = ARENA_NEW(cycle->arena, struct amounts);
+    wanted->items = arena_calloc(cycle->arena, p->amounts.len, sizeof(struct amount));
+    LIST_FOREACH(r, &p->amounts) {
+        if (r->index >= RESOURCE_FIRST_SCALAR && (args->ignored_resources.len || args->ignored_resource_groups.len) && ignored(args, r->index)) continue;
+        wanted->items[wanted->len++] = *r;
     }
-    cycle->state[PLUGIN_NODE_RESOURCES_FIT] = w;
+    cycle->state[PLUGIN_NODE_RESOURCES_FIT] = wanted;
     return CODE_SUCCESS;
 }
 
 static enum code filter(struct cycle *cycle, struct node_info *node, struct reasons *why) {
-    const struct wants *w = cycle->state[PLUGIN_NODE_RESOURCES_FIT];
-    const struct pod_info *p = cycle->pod;
+    const struct amounts *wanted = cycle->state[PLUGIN_NODE_RESOURCES_FIT];
     enum code code = CODE_SUCCESS;
     if ((int64_t)node->pods_len + 1 > node->pods_max) code = reasons_add(why, CODE_UNSCHEDULABLE, "Too many pods");
     bool never = false;
-    for (size_t k = 0; k < w->len; k++) {
-        int i = w->items[k];
-        int64_t asked = p->requests.v[i];
-        if (asked <= 0 || asked <= node->allocatable.v[i] - node->requested.v[i]) continue;
-        code = reasons_add(why, CODE_UNSCHEDULABLE, resource_insufficient_reason(i));
-        never |= asked > node->allocatable.v[i]; /* not even on an empty node: preemption would not help */
+    LIST_FOREACH(r, wanted) {
+        if (r->value <= 0 || r->value <= node->allocatable.v[r->index] - node->requested.v[r->index]) continue;
+        code = reasons_add(why, CODE_UNSCHEDULABLE, resource_insufficient_reason(r->index));
+        never |= r->value > node->allocatable.v[r->index]; /* not even on an empty node: preemption would not help */
     }
     return never ? CODE_UNSCHEDULABLE_AND_UNRESOLVABLE : code;
 }
@@ -106,18 +100,16 @@ static int64_t score(struct cycle *cycle, struct node_info *node) {
 static bool empty_node_fits(const struct pod_info *pod, const struct corev1_Node *node) {
     struct resources allocatable = {0};
     resources_add_list(&allocatable, &node->status.allocatable);
-    for (int i = 0; i < pod->request_indexes_len; i++)
-        if (pod->requests.v[pod->request_indexes[i]] > allocatable.v[pod->request_indexes[i]]) return false;
+    LIST_FOREACH(r, &pod->amounts)
+        if (r->value > allocatable.v[r->index]) return false;
     return true;
 }
 
 /* As the node is now: what happens on a node helps only if the Pod fits there after it. */
 static bool node_fits(const struct pod_info *pod, const struct node_info *node) {
     if (!node || !node->node || (int64_t)node->pods_len + 1 > node->pods_max) return false;
-    for (int i = 0; i < pod->request_indexes_len; i++) {
-        int r = pod->request_indexes[i];
-        if (pod->requests.v[r] > node->allocatable.v[r] - node->requested.v[r]) return false;
-    }
+    LIST_FOREACH(r, &pod->amounts)
+        if (r->value > node->allocatable.v[r->index] - node->requested.v[r->index]) return false;
     return true;
 }
 
