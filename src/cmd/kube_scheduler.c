@@ -1,4 +1,5 @@
 /* `ckube kube-scheduler`: the scheduler alone, over HTTPS. Upstream: cmd/kube-scheduler. */
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 #include "base/env.h"
@@ -7,6 +8,7 @@
 #include "client/leader_election.h"
 #include "cmd/commands.h"
 #include "cmd/flags.h"
+#include "scheduler/config.h"
 #include "scheduler/server.h"
 
 enum { BINDERS = 8 };
@@ -29,9 +31,35 @@ static void lost(void *arg) {
     x->server = NULL;
 }
 
-static int scheduler_run(const char *kubeconfig, const char *name, bool elect) {
+/* A file's text; false and a message on stderr if it cannot be read. */
+static bool file_read(const char *path, struct buf *out) {
+    FILE *f = fopen(path, "re");
+    if (!f) {
+        fprintf(stderr, "kube-scheduler: open %s: %s\n", path, strerror(errno));
+        return false;
+    }
+    char room[4096];
+    for (size_t n; (n = fread(room, 1, sizeof(room), f)) > 0;) buf_append(out, room, n);
+    fclose(f);
+    return true;
+}
+
+/* --config; what it does not say, and all without it, is upstream's default. */
+static bool config_load(struct arena *a, const char *path, struct scheduler_configuration *ret) {
+    _cleanup_buf_ struct buf text = BUF_INIT;
     _cleanup_status_ struct status st = STATUS_INIT;
-    struct context x = {.config = {.name = name, .binders = BINDERS}};
+    scheduler_configuration_default(a, ret);
+    if (!path) return true;
+    if (!file_read(path, &text)) return false;
+    if (!scheduler_configuration_load(a, buf_cstr(&text), text.len, ret, &st)) return true;
+    fprintf(stderr, "kube-scheduler: %s\n", status_message(&st));
+    return false;
+}
+
+static int scheduler_run(const char *kubeconfig, const struct scheduler_configuration *config, bool elect) {
+    _cleanup_status_ struct status st = STATUS_INIT;
+    struct context x = {.config = {.profiles = config->profiles, .profiles_len = config->profiles_len, .extenders = &config->extenders, .binders = BINDERS,
+        .backoff_initial_ms = config->backoff_initial_seconds * 1000, .backoff_max_ms = config->backoff_max_seconds * 1000}};
     command_block_signals();
     struct transport *t = transport_from_kubeconfig(kubeconfig, &st);
     if (!t) {
@@ -44,7 +72,9 @@ static int scheduler_run(const char *kubeconfig, const char *name, bool elect) {
     env_uuid(env_real(), uuid);
     snprintf(identity, sizeof(identity), "%s_%s", x.host, uuid);
     struct leader_election *e = NULL;
-    if (elect) e = leader_election_start(x.client, env_real(), &(struct leader_election_config){.name = "kube-scheduler", .identity = identity, .on_leading = lead, .on_lost = lost, .arg = &x});
+    if (elect) e = leader_election_start(x.client, env_real(), &(struct leader_election_config){.ns = config->resource_namespace, .name = config->resource_name,
+        .identity = identity, .lease_duration_ms = (int)config->lease_duration_ms, .renew_deadline_ms = (int)config->renew_deadline_ms,
+        .retry_period_ms = (int)config->retry_period_ms, .on_leading = lead, .on_lost = lost, .arg = &x});
     else lead(&x);
     log_info("stopping on signal %d", command_wait_signal());
     if (elect) leader_election_stop(e);
@@ -62,18 +92,18 @@ int cmd_kube_scheduler(int argc, char **argv) {
         {.name = "data-dir", .text = &data_dir, .help = "where admin.kubeconfig is"},
         {.name = "scheduler-name", .text = &name, .help = "spec.schedulerName to serve (default: default-scheduler)"},
         {.name = "leader-elect", .on = &elect, .help = "act only while holding the Lease kube-system/kube-scheduler (default: true)"},
-        {.name = "config", .text = &config, .help = "not available yet"},
+        {.name = "config", .text = &config, .help = "file with a KubeSchedulerConfiguration: profiles, plugins' arguments, extenders"},
         {.name = "v", .number = &verbosity, .help = "log verbosity"},
         {0},
     };
     int parsed = flags_parse("kube-scheduler", flags, argc, argv);
     if (parsed) return parsed < 0 ? 2 : 0;
     log_set_verbosity(verbosity);
-    if (config) {
-        fprintf(stderr, "kube-scheduler: --config is not available yet\n");
-        return 2;
-    }
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct scheduler_configuration c;
+    if (!config_load(a, config, &c)) return 1;
+    if (name && !config) c.profiles[0].name = name;
     char path[4096];
     snprintf(path, sizeof(path), "%s/admin.kubeconfig", data_dir);
-    return scheduler_run(kubeconfig ? kubeconfig : path, name, elect);
+    return scheduler_run(kubeconfig ? kubeconfig : str_or(c.kubeconfig, path), &c, elect && c.leader_elect);
 }
