@@ -301,6 +301,16 @@ bool cache_assume(struct scheduler_cache *c, struct pod_info *pod, const char *n
 
 /* ---- nominated Pods ---- */
 
+static void nominated_count(struct node_info *n) {
+    n->nominated_sum = (struct resources){0};
+    n->nominated_priority_min = INT32_MAX;
+    for (size_t i = 0; i < n->nominated_len; i++) {
+        n->nominated_priority_min = MIN(n->nominated_priority_min, n->nominated[i]->priority);
+        LIST_FOREACH(r, &n->nominated[i]->amounts) n->nominated_sum.v[r->index] += r->value;
+    }
+    n->version++;
+}
+
 void cache_nominate_none(struct scheduler_cache *c, const char *key) {
     struct node_info *n = map_del(c->nominated, key);
     if (!n) return;
@@ -310,7 +320,7 @@ void cache_nominate_none(struct scheduler_cache *c, const char *key) {
         n->nominated[i] = n->nominated[--n->nominated_len];
         break;
     }
-    n->version++;
+    nominated_count(n);
     node_drop_if_empty(c, n);
 }
 
@@ -323,7 +333,7 @@ void cache_nominate(struct scheduler_cache *c, struct pod_info *pod, const char 
         CHECK(n->nominated = realloc(n->nominated, n->nominated_cap * sizeof(*n->nominated)));
     }
     n->nominated[n->nominated_len++] = pod_info_ref(pod);
-    n->version++;
+    nominated_count(n);
     map_put(c->nominated, pod->key, n);
 }
 

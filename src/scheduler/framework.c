@@ -114,9 +114,17 @@ static bool pre_filter_run(struct cycle *cy, struct schedule_result *ret, const 
 }
 
 static void filters_select(struct cycle *cy) {
+    const uint32_t local = BIT(PLUGIN_NODE_UNSCHEDULABLE) | BIT(PLUGIN_NODE_NAME) | BIT(PLUGIN_TAINT_TOLERATION) | BIT(PLUGIN_NODE_AFFINITY);
     const struct plugin_uses *uses = &cy->profile->points[POINT_FILTER];
-    for (int i = 0; i < uses->len; i++)
-        if (!(cy->skip_filter & BIT(uses->items[i].plugin->id))) cy->filters[cy->filters_len++] = &uses->items[i];
+    bool all_local = true;
+    for (int i = 0; i < uses->len; i++) {
+        enum plugin_id id = uses->items[i].plugin->id;
+        if (cy->skip_filter & BIT(id)) continue;
+        cy->filters[cy->filters_len++] = &uses->items[i];
+        if (id == PLUGIN_NODE_RESOURCES_FIT) cy->fit_decides = all_local;
+        all_local &= (local & BIT(id)) != 0;
+    }
+    cy->own = cache_node(cy->cache, cache_nominated_node(cy->cache, cy->pod->key));
 }
 
 /* ---- Filter ---- */
@@ -150,9 +158,28 @@ void cycle_node_remove_pod(struct cycle *cy, struct node_info *node, struct pod_
     cache_node_remove_pod(cy->cache, node, pod);
 }
 
+/* The Filters up to NodeResourcesFit, with the requests of the nominated Pods counted: most nodes that wait for others fail here, without a dry run. */
+static enum code filter_until_fit(struct cycle *cy, struct node_info *node, struct reasons *why) {
+    enum code code = CODE_SUCCESS;
+    cy->extra = &node->nominated_sum;
+    cy->extra_pods = node->nominated_len;
+    for (int i = 0; i < cy->filters_len && code == CODE_SUCCESS; i++) {
+        cy->use = cy->filters[i];
+        code = cy->use->plugin->filter(cy, node, why);
+        if (cy->use->plugin->id == PLUGIN_NODE_RESOURCES_FIT) break;
+    }
+    cy->extra = NULL;
+    cy->extra_pods = 0;
+    return code;
+}
+
 /* Both with the nominated Pods that come first and without them: either may decide against it (anti-affinity, affinity to them). */
 enum code framework_filter_node(struct cycle *cy, struct node_info *node, struct reasons *why) {
     if (!node->nominated_len) return node_filter(cy, node, why);
+    if (cy->fit_decides && node->nominated_priority_min >= cy->pod->priority && node != cy->own) {
+        enum code code = filter_until_fit(cy, node, why);
+        if (code != CODE_SUCCESS) return code;
+    }
     struct pod_info *few[8], **added = node->nominated_len <= ARRAY_LEN(few) ? few : arena_calloc(cy->arena, node->nominated_len, sizeof(*added));
     size_t n = 0;
     for (size_t i = 0; i < node->nominated_len; i++) {

@@ -75,6 +75,10 @@ struct cycle {
     uint32_t skip_filter, skip_score; /* masks of those whose Pre point said CODE_SKIP */
     const struct plugin_use *filters[PLUGINS_LEN]; /* those left */
     int filters_len;
+    bool fit_decides;               /* the Filters up to NodeResourcesFit look at nothing but the node and its sums */
+    const struct node_info *own;    /* where the Pod is nominated */
+    const struct resources *extra;  /* for NodeResourcesFit: requests beside those on the node, of extra_pods Pods; NULL: none */
+    size_t extra_pods;
     /* PreFilter may leave only some nodes. */
     bool restricted;
     struct { struct node_info **items; size_t len; } only;

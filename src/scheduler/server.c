@@ -44,13 +44,15 @@ static void member(struct buf *b, const char *name, const char *value) {
 static int pod_unscheduled(void *data, const struct corev1_Pod *pod, const char *reason, const char *message, struct status *reterr) {
     struct scheduler_server *s = data;
     LIST_FOREACH(c, &pod->status.conditions)
-        if (str_eq(c->type, "PodScheduled") && str_eq(c->status, "False") && str_eq(c->reason, reason) && str_eq(c->message, message)) return 0;
+        if (str_eq(c->type, "PodScheduled") && str_eq(c->status, "False") && str_eq(c->reason, reason) && str_eq(c->message, message) &&
+            c->observedGeneration == pod->metadata.generation) return 0;
     _cleanup_arena_ struct arena *a = arena_new();
     _cleanup_buf_ struct buf b = BUF_INIT;
     struct api_time now = time_from_s(env_now_s(s->env));
     buf_append_str(&b, "{\"metadata\":{\"uid\":");
     json_write_string(&b, str_or(pod->metadata.uid, ""));
     buf_append_str(&b, "},\"status\":{\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\"");
+    if (pod->metadata.generation) buf_printf(&b, ",\"observedGeneration\":%" PRId64, pod->metadata.generation);
     member(&b, "reason", reason);
     member(&b, "message", message);
     buf_append_str(&b, ",\"lastProbeTime\":null,\"lastTransitionTime\":\"");
@@ -80,6 +82,7 @@ static int pod_evict(void *data, const struct corev1_Pod *victim, const char *me
     buf_append_str(&b, "{\"metadata\":{\"uid\":");
     json_write_string(&b, str_or(victim->metadata.uid, ""));
     buf_append_str(&b, "},\"status\":{\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\",\"reason\":\"PreemptionByScheduler\"");
+    if (victim->metadata.generation) buf_printf(&b, ",\"observedGeneration\":%" PRId64, victim->metadata.generation);
     member(&b, "message", message);
     buf_append_str(&b, ",\"lastProbeTime\":null,\"lastTransitionTime\":\"");
     time_format(&now, &b);

@@ -185,6 +185,7 @@ void node_info_set_node(struct node_info *n, const struct corev1_Node *node) {
     n->allocatable = (struct resources){0};
     n->pods_max = 0;
     n->hard_taints = n->soft_taints = 0;
+    n->unschedulable = node && node->spec.unschedulable;
     if (!node) return;
     n->arena = arena_new();
     n->node = object_copy(n->arena, &corev1_Node_desc, node);

@@ -96,7 +96,7 @@ struct pod_info {
     /* The cache's. */
     struct volume_attach_list attaches; /* plugins/node_volume_limits.c: once all its claims are bound */
     bool attaches_known;
-    const char *signature;        /* plugins/default_preemption.c: Pods of one signature preempt alike */
+    uint64_t signature[2];        /* plugins/default_preemption.c: Pods of one signature preempt alike; 0: not made yet */
 };
 static inline bool pod_info_same(const struct pod_info *a, const struct pod_info *b) { return a == b || (a->key_hash == b->key_hash && !strcmp(a->key, b->key)); } /* of one name */
 struct pod_info *pod_info_new(const struct corev1_Pod *pod); /* count 1 */
@@ -126,11 +126,14 @@ struct node_info {
     int32_t slot;                   /* a small number of its own while it has a node; else -1 */
     size_t index_position, list_position; /* the index's and the cache's */
     int zone;                       /* the cache's number of its zone */
+    bool unschedulable;             /* spec.unschedulable */
     uint16_t hard_taints, soft_taints;
     uint64_t version;               /* moves when Pods come or go or the node changes, dry runs aside */
     struct preemption_memo *memo;   /* plugins/default_preemption.c */
     struct pod_info **nominated;    /* Pods that wait for room here; counted references */
     size_t nominated_len, nominated_cap;
+    int32_t nominated_priority_min;
+    struct resources nominated_sum; /* their requests */
     struct resources allocatable, requested;
     struct node_image_list images;
 };

@@ -3,8 +3,8 @@
  * On each node that might help, all Pods of lower priority are taken away (really: see cache.h), and if the Pod fits then, as many of them as possible come
  * back, those first whose eviction would violate a PodDisruptionBudget, the important before the others. Of the nodes tried the one is chosen that hurts
  * least. Who is to be evicted goes to the caller; everything here is put back. Tests: test_scheduler_preemption.c. */
-#include <stdio.h>
 #include "base/buf.h"
+#include "base/map.h"
 #include "base/str.h"
 #include "scheduler/args.h"
 #include "scheduler/plugins/plugins.h"
@@ -20,8 +20,7 @@ struct candidate {
 struct harm { int violations; int32_t highest; int64_t sum; size_t victims; struct api_time start; };
 /* What came out for a node the last time, good while node and preemptor are alike and only the node itself decides. */
 struct preemption_memo {
-    uint64_t version, budgets;
-    char signature[40];
+    uint64_t version, budgets, signature[2];
     enum code code;
     const char *reason; /* of failure; lives forever, or NULL: not kept */
     struct harm harm;
@@ -176,28 +175,25 @@ static bool memo_usable(const struct cycle *cy) {
 }
 
 /* 128 bits of all that such Filters read of the Pod, and of the profile. */
-static const char *signature_of(struct cycle *cy) {
+static const uint64_t *signature_of(struct cycle *cy) {
     struct pod_info *p = cy->pod;
-    if (p->signature) return p->signature;
+    if (p->signature[0]) return p->signature;
     _cleanup_buf_ struct buf b = BUF_INIT;
+    buf_printf(&b, ".%s", cy->profile->name);
     object_encode_json(&corev1_PodSpec_desc, &p->pod->spec, &b);
-    buf_printf(&b, "%s", cy->profile->name);
-    uint64_t h = 14695981039346656037u, k = 1099511628211u * 31;
-    for (size_t i = 0; i < b.len; i++) {
-        h = (h ^ (unsigned char)b.data[i]) * 1099511628211u;
-        k = (k + (unsigned char)b.data[i]) * 6364136223846793005u + 1442695040888963407u;
-    }
-    return p->signature = arena_printf(p->arena, "%016lx%016lx", (unsigned long)h, (unsigned long)k);
+    p->signature[0] = hash_bytes(b.data, b.len) | 1;
+    p->signature[1] = hash_bytes(b.data + 1, b.len - 1);
+    return p->signature;
 }
 
-static bool memo_holds(const struct preemption_memo *m, const struct node_info *n, const char *signature, uint64_t budgets) {
-    return m && m->version == n->version && m->budgets == budgets && str_eq(m->signature, signature) && (m->code == CODE_SUCCESS || m->reason);
+static bool memo_holds(const struct preemption_memo *m, const struct node_info *n, const uint64_t *signature, uint64_t budgets) {
+    return m && m->version == n->version && m->budgets == budgets && m->signature[0] == signature[0] && m->signature[1] == signature[1] &&
+           (m->code == CODE_SUCCESS || m->reason);
 }
 
-static void memo_keep(struct node_info *n, const char *signature, uint64_t budgets, enum code code, const struct reasons *why, const struct harm *harm) {
+static void memo_keep(struct node_info *n, const uint64_t *signature, uint64_t budgets, enum code code, const struct reasons *why, const struct harm *harm) {
     if (!n->memo) CHECK(n->memo = calloc(1, sizeof(*n->memo)));
-    *n->memo = (struct preemption_memo){.version = n->version, .budgets = budgets, .code = code, .harm = *harm};
-    snprintf(n->memo->signature, sizeof(n->memo->signature), "%s", signature);
+    *n->memo = (struct preemption_memo){.version = n->version, .budgets = budgets, .signature = {signature[0], signature[1]}, .code = code, .harm = *harm};
     if ((code == CODE_UNSCHEDULABLE || code == CODE_UNSCHEDULABLE_AND_UNRESOLVABLE) && why->len == 1) n->memo->reason = why->items[0]; /* these plugins' reasons live forever */
 }
 
@@ -206,7 +202,7 @@ static void memo_keep(struct node_info *n, const char *signature, uint64_t budge
 struct search {
     struct cycle *cy;
     struct budget_list budgets;
-    const char *signature; /* NULL: nothing is kept */
+    const uint64_t *signature; /* NULL: nothing is kept */
     const char *own_node;  /* where it is nominated: for its like that is another matter */
     uint64_t budgets_generation;
     struct reason_counts *counts;

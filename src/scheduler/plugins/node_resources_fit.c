@@ -37,10 +37,11 @@ static enum code pre_filter(struct cycle *cycle, struct reasons *why) {
 static enum code filter(struct cycle *cycle, struct node_info *node, struct reasons *why) {
     const struct amounts *wanted = cycle->state[PLUGIN_NODE_RESOURCES_FIT];
     enum code code = CODE_SUCCESS;
-    if ((int64_t)node->pods_len + 1 > node->pods_max) code = reasons_add(why, CODE_UNSCHEDULABLE, "Too many pods");
+    if ((int64_t)(node->pods_len + cycle->extra_pods) + 1 > node->pods_max) code = reasons_add(why, CODE_UNSCHEDULABLE, "Too many pods");
     bool never = false;
     LIST_FOREACH(r, wanted) {
-        if (r->value <= 0 || r->value <= node->allocatable.v[r->index] - node->requested.v[r->index]) continue;
+        int64_t used = node->requested.v[r->index] + (cycle->extra ? cycle->extra->v[r->index] : 0);
+        if (r->value <= 0 || r->value <= node->allocatable.v[r->index] - used) continue;
         code = reasons_add(why, CODE_UNSCHEDULABLE, resource_insufficient_reason(r->index));
         never |= r->value > node->allocatable.v[r->index]; /* not even on an empty node: preemption would not help */
     }

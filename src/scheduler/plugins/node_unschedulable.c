@@ -8,7 +8,7 @@ static bool takes(const struct pod_info *pod, const struct corev1_Node *node) {
 }
 
 static enum code filter(struct cycle *cycle, struct node_info *node, struct reasons *why) {
-    if (takes(cycle->pod, node->node)) return CODE_SUCCESS;
+    if (!node->unschedulable || takes(cycle->pod, node->node)) return CODE_SUCCESS;
     return reasons_add(why, CODE_UNSCHEDULABLE_AND_UNRESOLVABLE, "node(s) were unschedulable");
 }
 
