@@ -24,6 +24,8 @@ enum { BINDERS = 8, CONTROLLER_CLIENTS_MAX = 80 };
 
 struct server_flags {
     const char *cluster_cidr, *controllers, *runtime_endpoint, *node_name, *node_ip, *cluster_dns;
+    const char *root_dir, *pod_logs_dir, *cgroup_root, *cni_bridge;
+    int kubelet_port;
     bool disable_agent, allocate_node_cidrs;
 };
 
@@ -131,7 +133,8 @@ static int start_agent(struct server *s, struct status *reterr) {
     const char *name = s->flags.node_name ? s->flags.node_name : s->host;
     s->node_client = local_client(s, arena_printf(s->arena, "system:node:%s", name), groups, "kubelet");
     struct node_options no = {.data_dir = s->command.options.data_dir, .runtime_endpoint = s->flags.runtime_endpoint,
-        .kubelet = {.client = s->node_client, .node_name = name, .node_ip = s->flags.node_ip, .cluster_dns = s->flags.cluster_dns}};
+        .kubelet = {.client = s->node_client, .node_name = name, .node_ip = s->flags.node_ip, .cluster_dns = s->flags.cluster_dns, .root_dir = s->flags.root_dir,
+                    .pod_logs_dir = s->flags.pod_logs_dir, .cgroup_root = s->flags.cgroup_root, .cni_bridge = s->flags.cni_bridge, .port = s->flags.kubelet_port}};
     if (!(s->node = node_start(&no, reterr))) return -1;
     s->proxy_client = local_client(s, "system:kube-proxy", NULL, "kube-proxy");
     struct proxier_config pc = {.node_name = name, .rules = {.ipv4 = true, .ipv6 = true, .cluster_cidr = {s->flags.cluster_cidr}, .masquerade_pods = true}};
@@ -193,6 +196,11 @@ int cmd_server(int argc, char **argv) {
         {.name = "node-name", .text = &s->flags.node_name, .help = "name of this node (default: the host's)"},
         {.name = "node-ip", .text = &s->flags.node_ip, .help = "address of this node (default: of the default route)"},
         {.name = "cluster-dns", .text = &s->flags.cluster_dns, .help = "address of the cluster's DNS"},
+        {.name = "kubelet-port", .number = &s->flags.kubelet_port, .help = "port of the kubelet here (default: 10250)"},
+        {.name = "root-dir", .text = &s->flags.root_dir, .help = "where volumes live (default: /var/lib/kubelet)"},
+        {.name = "pod-logs-dir", .text = &s->flags.pod_logs_dir, .help = "where logs live (default: /var/log/pods)"},
+        {.name = "cgroup-root", .text = &s->flags.cgroup_root, .help = "cgroup to make kubepods in"},
+        {.name = "cni-bridge", .text = &s->flags.cni_bridge, .help = "name of the Pods' bridge (default: cni0)"},
     };
     struct flag flags[APISERVER_FLAGS_MAX + ARRAY_LEN(own) + 1] = {0};
     size_t n = apiserver_command_flags(&s->command, flags);

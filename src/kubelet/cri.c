@@ -8,7 +8,10 @@
 /* Upstream: 2 minutes for most calls, 4 for the ones that make and remove sandboxes; a pull has no deadline of its own. */
 enum { TIMEOUT_MS = 120 * 1000, SANDBOX_TIMEOUT_MS = 240 * 1000 };
 
-struct cri { struct grpc_client *grpc; };
+struct cri {
+    struct grpc_client *grpc;
+    atomic_bool closing;
+};
 
 struct cri *cri_new(const char *endpoint) {
     struct cri *c = calloc(1, sizeof(*c));
@@ -16,6 +19,8 @@ struct cri *cri_new(const char *endpoint) {
     c->grpc = grpc_client_new(endpoint);
     return c;
 }
+
+void cri_cancel(struct cri *c) { atomic_store(&c->closing, true); }
 
 void cri_free(struct cri *c) {
     if (!c) return;
@@ -33,7 +38,7 @@ void *cri_call(struct cri *c, struct arena *a, const char *method, const void *r
     CHECK(packed);
     protobuf_c_message_pack(request, packed);
     _cleanup_buf_ struct buf answer = BUF_INIT;
-    if (grpc_call(c->grpc, method, packed, len, timeout_ms, cancel, &answer, reterr) != 0) return NULL;
+    if (grpc_call(c->grpc, method, packed, len, timeout_ms, cancel ? cancel : &c->closing, &answer, reterr) != 0) return NULL;
     ProtobufCAllocator alloc = {arena_pb_alloc, arena_pb_free, a};
     void *message = protobuf_c_message_unpack(response, &alloc, answer.len, (const uint8_t *)buf_cstr(&answer));
     if (!message) status_set(reterr, 500, REASON_INTERNAL_ERROR, "malformed answer of %s", method);

@@ -13,6 +13,7 @@
 
 struct cri;
 struct cri *cri_new(const char *endpoint); /* "unix:///run/containerd/containerd.sock" */
+void cri_cancel(struct cri *c); /* from any thread: ends calls under way that have no cancel of their own, and all that come after */
 void cri_free(struct cri *c);
 
 /* CRI_NEW(arena, PodSandboxConfig, pod_sandbox_config): a message with its defaults. */

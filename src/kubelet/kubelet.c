@@ -273,6 +273,7 @@ void kubelet_stop(struct kubelet *k) {
     pthread_cond_broadcast(&k->cond);
     pthread_mutex_unlock(&k->mutex);
     api_watches_stop(k);
+    if (k->cri) cri_cancel(k->cri); /* the end of a container may take its whole grace period; the next start sees to it */
     if (k->server) kubelet_server_stop(k);
     for (int i = 0; i < k->threads_len; i++) pthread_join(k->threads[i], NULL);
     if (k->workers) pod_workers_free(k->workers);

@@ -16,25 +16,30 @@ def free_port():
 
 
 class Server:
-    """`ckube kube-apiserver` on a data folder that outlives restarts."""
+    """`ckube kube-apiserver` (or `ckube server`) on a data folder that outlives restarts."""
 
-    def __init__(self, binary='build-asan/ckube', flags=()):
+    def __init__(self, binary='build-asan/ckube', flags=(), command='kube-apiserver', prepare=None):
         self.dir = tempfile.mkdtemp(prefix='ckube-test-')
-        self.port, self.binary, self.flags, self.process = free_port(), binary, list(flags), None
+        self.port, self.binary, self.flags, self.command, self.process = free_port(), binary, list(flags), command, None
         self.kubeconfig = f'{self.dir}/admin.kubeconfig'
         atexit.register(self.remove)
+        if prepare: prepare(self)
         self.start()
 
     def start(self):
         self.log = open(f'{self.dir}.log', 'ab')
-        self.process = subprocess.Popen([str(TOP / self.binary), 'kube-apiserver', '--data-dir', self.dir, '--secure-port', str(self.port), '--bind-address', '127.0.0.1',
-                                         '--service-cluster-ip-range', '10.96.0.0/16', *self.flags], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(self.command_line([str(TOP / self.binary), self.command, '--data-dir', self.dir, '--secure-port', str(self.port), '--bind-address', '127.0.0.1',
+                                         '--service-cluster-ip-range', '10.96.0.0/16', *self.flags]), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         deadline = time.time() + 30
         while time.time() < deadline:
             if self.process.poll() is not None: raise RuntimeError('the server ended: ' + self.log_text())
             if os.path.exists(self.kubeconfig) and self.kubectl('get', '--raw', '/readyz', check=False).returncode == 0: return
             time.sleep(0.05)
         raise RuntimeError('the server is not ready: ' + self.log_text())
+
+    def command_line(self, argv):
+        """How to run something where the server can be reached."""
+        return argv
 
     def log_text(self):
         return pathlib.Path(f'{self.dir}.log').read_text(errors='replace')[-3000:]
@@ -54,7 +59,7 @@ class Server:
         except OSError: pass
 
     def kubectl(self, *args, check=True, stdin=None, kubectl='kubectl', timeout=60):
-        r = subprocess.run([kubectl, '--kubeconfig', self.kubeconfig, *args], input=stdin, capture_output=True, text=True, timeout=timeout,
+        r = subprocess.run(self.command_line([kubectl, '--kubeconfig', self.kubeconfig, *args]), input=stdin, capture_output=True, text=True, timeout=timeout,
                            env={**os.environ, 'HOME': self.dir, 'KUBECACHEDIR': f'{self.dir}/cache'})
         if check and r.returncode: raise AssertionError(f'kubectl {" ".join(args)}: exit {r.returncode}\n{r.stdout}{r.stderr}')
         return r
