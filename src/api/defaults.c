@@ -52,7 +52,31 @@ static void replication_controller(struct arena *a, void *obj) {
     DEFAULT_OPT(rc->spec.replicas, 1);
 }
 
-static void secret(struct arena *a UNUSED, void *obj) { DEFAULT_STR(((struct corev1_Secret *)obj)->type, "Opaque"); }
+/* stringData is write-only: it lands in data. Upstream does it when it converts to the internal type, so before anybody sees the object. */
+static void take_string_data(struct arena *a, struct corev1_Secret *s) {
+    LIST_FOREACH(e, &s->stringData) {
+        struct bytes value = {(const unsigned char *)str_or(e->value, ""), strlen(str_or(e->value, ""))};
+        size_t i = 0;
+        while (i < s->data.len && strcmp(s->data.items[i].key, e->key) < 0) i++;
+        if (i < s->data.len && strcmp(s->data.items[i].key, e->key) == 0) {
+            s->data.items[i].value = value;
+            continue;
+        }
+        struct bytes_map_entry *grown = arena_calloc(a, s->data.len + 1, sizeof(*grown));
+        if (i) memcpy(grown, s->data.items, i * sizeof(*grown));
+        grown[i] = (struct bytes_map_entry){e->key, value};
+        if (i < s->data.len) memcpy(grown + i + 1, s->data.items + i, (s->data.len - i) * sizeof(*grown));
+        s->data.items = grown;
+        s->data.len++;
+    }
+    s->stringData = (struct string_map){0};
+}
+
+static void secret(struct arena *a, void *obj) {
+    struct corev1_Secret *s = obj;
+    DEFAULT_STR(s->type, "Opaque");
+    take_string_data(a, s);
+}
 
 static void namespace_(struct arena *a, void *obj) {
     struct corev1_Namespace *ns = obj;

@@ -108,7 +108,7 @@ static void put_pointer(struct encoder *e, const struct field_desc *f, const cha
     }
 }
 
-static bool field_pointer_is_nil(const struct field_desc *f, const void *at) {
+bool object_field_is_nil(const struct field_desc *f, const void *at) {
     switch ((enum field_kind)f->kind) {
         case FK_BOOL: return !((const struct opt_bool *)at)->has;
         case FK_INT32: return !((const struct opt_int32 *)at)->has;
@@ -154,7 +154,7 @@ static bool plain_is_zero(const struct field_desc *f, const void *at) {
 static bool field_is_nil(const struct field_desc *f, const void *at) {
     switch ((enum field_shape)f->shape) {
         case SHAPE_PLAIN: return plain_is_zero(f, at);
-        case SHAPE_POINTER: return field_pointer_is_nil(f, at);
+        case SHAPE_POINTER: return object_field_is_nil(f, at);
         case SHAPE_LIST: case SHAPE_MAP: return ((const struct any_list *)at)->len == 0;
     }
     return true;
@@ -166,7 +166,7 @@ bool object_is_zero(const struct type_desc *type, const void *obj) {
     return true;
 }
 
-static bool field_left_out(const struct field_desc *f, const void *at) {
+bool object_field_left_out(const struct field_desc *f, const void *at) {
     if ((f->flags & FIELD_OMITZERO) && f->shape == SHAPE_PLAIN && plain_is_zero(f, at)) return true;
     if (!(f->flags & FIELD_OMITEMPTY)) return false;
     return f->shape == SHAPE_PLAIN ? plain_is_empty(f, at) : field_is_nil(f, at);
@@ -205,7 +205,7 @@ static void put_value(struct encoder *e, const struct field_desc *f, const void 
     switch ((enum field_shape)f->shape) {
         case SHAPE_PLAIN: put_plain(e, f, at); break;
         case SHAPE_POINTER:
-            if (field_pointer_is_nil(f, at)) buf_append_str(e->out, "null");
+            if (object_field_is_nil(f, at)) buf_append_str(e->out, "null");
             else put_pointer(e, f, at);
             break;
         case SHAPE_LIST: put_list(e, f, at); break;
@@ -220,7 +220,7 @@ static void put_struct(struct encoder *e, const struct type_desc *type, const vo
         const struct field_desc *f = &type->fields[i];
         const void *at = (const char *)obj + f->offset;
         bool rv = e->rv_offset && type == &metav1_ObjectMeta_desc && f->offset == offsetof(struct metav1_ObjectMeta, resourceVersion) && !*e->rv_offset;
-        if (!go && !rv && field_left_out(f, at)) continue;
+        if (!go && !rv && object_field_left_out(f, at)) continue;
         go ? put_go_name(e->out, f, first) : put_name(e->out, f, first);
         first = false;
         if (rv) {

@@ -1,327 +1,315 @@
-/* Field sets are kept as trees: a path element ("f:name", `k:{"name":"c"}`, `v:"x"`) with children; `self` marks the element itself as a member (written
- * "." when it has children too). Elements are sorted, as FieldsV1 has them. */
+/* Managers' entries and what updates do to them: see managedfields.h. Applying: managed_apply.c. Any thread; touches nothing but its arguments.
+ * Between versions of one kind fields are taken to have the same paths. Tests: tests/unit/test_managedfields.c. */
 #include "api/managedfields.h"
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include "api/managed_entries.h"
 #include "api/time.h"
 #include "base/str.h"
 #include "wire/json.h"
 
-struct node;
-struct nodes { struct node *items; size_t len; };
-struct node {
-    const char *key;
-    bool self;
-    struct nodes children;
-};
-
-/* The child of that key, made if missing, in sorted order. */
-static struct node *child(struct arena *a, struct node *n, const char *key) {
-    size_t i = 0;
-    while (i < n->children.len && strcmp(n->children.items[i].key, key) < 0) i++;
-    if (i < n->children.len && strcmp(n->children.items[i].key, key) == 0) return &n->children.items[i];
-    LIST_PUSH(a, &n->children);
-    memmove(&n->children.items[i + 1], &n->children.items[i], (n->children.len - 1 - i) * sizeof(struct node));
-    n->children.items[i] = (struct node){.key = key};
-    return &n->children.items[i];
-}
-
-static const struct node *find(const struct node *n, const char *key) {
-    for (size_t i = 0; n && i < n->children.len; i++)
-        if (strcmp(n->children.items[i].key, key) == 0) return &n->children.items[i];
-    return NULL;
-}
-
-static bool empty(const struct node *n) { return !n->self && n->children.len == 0; }
-
-/* ---- comparing two documents by schema: what was set, and what is in the new one at all ---- */
-
-struct walk {
-    struct arena *a;
-    struct node *changed; /* what differs from old */
-    struct node *present; /* everything in new */
-};
-
-static bool values_equal(yyjson_val *x, yyjson_val *y) { return x && y && yyjson_equals(x, y); }
-
-static void mark(struct arena *a, struct node *parent, const char *key) { child(a, parent, key)->self = true; }
-
-static void walk_struct(struct walk *w, const struct type_desc *type, yyjson_val *old, yyjson_val *now, struct node *changed, struct node *present);
-static void walk_value(struct walk *w, const struct field_desc *f, yyjson_val *old, yyjson_val *now, const char *key, struct node *changed, struct node *present);
-
-static int compare_strings(const void *x, const void *y) { return strcmp(*(const char *const *)x, *(const char *const *)y); }
-
-static const char *map_item_key(struct arena *a, const struct field_desc *f, yyjson_val *item) {
-    struct buf out = BUF_INIT;
-    struct string_list keys = {0};
-    for (size_t i = 0; f->list_keys[i]; i++) string_list_push(a, &keys, f->list_keys[i]);
-    qsort(keys.items, keys.len, sizeof(char *), compare_strings);
-    buf_append_str(&out, "k:{");
-    bool first = true;
-    for (size_t i = 0; i < keys.len; i++) {
-        yyjson_val *v = yyjson_obj_get(item, keys.items[i]);
-        const struct field_desc *kf = type_field(f->type, keys.items[i], strlen(keys.items[i]));
-        if (!v && !(kf && kf->default_json)) continue;
-        buf_printf(&out, "%s\"%s\":", first ? "" : ",", keys.items[i]);
-        first = false;
-        if (v) json_write_value(&out, v);
-        else buf_append_str(&out, kf->default_json);
-    }
-    buf_append_char(&out, '}');
-    const char *key = arena_strdup(a, out.data);
-    buf_release(&out);
-    return key;
-}
-
-static yyjson_val *find_item(struct arena *a, const struct field_desc *f, yyjson_val *list, const char *key) {
-    size_t i, n;
-    yyjson_val *item;
-    yyjson_arr_foreach(list, i, n, item) if (strcmp(map_item_key(a, f, item), key) == 0) return item;
-    return NULL;
-}
-
-static void walk_map_list(struct walk *w, const struct field_desc *f, yyjson_val *old, yyjson_val *now, struct node *changed, struct node *present) {
-    size_t i, n;
-    yyjson_val *item;
-    yyjson_arr_foreach(now, i, n, item) {
-        const char *key = map_item_key(w->a, f, item);
-        yyjson_val *before = find_item(w->a, f, old, key);
-        struct node c = {0}, p = {0};
-        if (f->type->flags & TYPE_MAP_ATOMIC) c.self = !values_equal(before, item);
-        else walk_struct(w, f->type, before, item, &c, &p);
-        if (!before) c.self = true;
-        p.self = true;
-        struct node *slot = child(w->a, present, key);
-        *slot = (struct node){key, true, p.children};
-        if (!empty(&c)) *child(w->a, changed, key) = (struct node){key, c.self, c.children};
-    }
-}
-
-static void walk_set_list(struct walk *w, yyjson_val *old, yyjson_val *now, struct node *changed, struct node *present) {
-    size_t i, n, j, m;
-    yyjson_val *item, *other;
-    yyjson_arr_foreach(now, i, n, item) {
-        struct buf out = BUF_INIT;
-        buf_append_str(&out, "v:");
-        json_write_value(&out, item);
-        const char *key = arena_strdup(w->a, out.data);
-        buf_release(&out);
-        bool there = false;
-        yyjson_arr_foreach(old, j, m, other) there |= yyjson_equals(item, other);
-        mark(w->a, present, key);
-        if (!there) mark(w->a, changed, key);
-    }
-}
-
-static void walk_map(struct walk *w, yyjson_val *old, yyjson_val *now, struct node *changed, struct node *present) {
-    size_t i, n;
-    yyjson_val *k, *v;
-    yyjson_obj_foreach(now, i, n, k, v) {
-        const char *key = arena_printf(w->a, "f:%s", yyjson_get_str(k));
-        mark(w->a, present, key);
-        if (!values_equal(yyjson_obj_getn(old, yyjson_get_str(k), yyjson_get_len(k)), v)) mark(w->a, changed, key);
-    }
-}
-
-/* Whether a field's inside is owned piece by piece. */
-static bool granular(const struct field_desc *f, yyjson_val *v) {
-    if (f->flags & FIELD_MAP_ATOMIC) return false;
-    if (f->shape == SHAPE_LIST) return yyjson_is_arr(v) && ((f->list_type == LIST_MAP && f->list_keys) || f->list_type == LIST_SET);
-    if (f->shape == SHAPE_MAP) return yyjson_is_obj(v);
-    return f->kind == FK_STRUCT && yyjson_is_obj(v) && !(f->type->flags & TYPE_MAP_ATOMIC);
-}
-
-static void walk_value(struct walk *w, const struct field_desc *f, yyjson_val *old, yyjson_val *now, const char *key, struct node *changed, struct node *present) {
-    struct node c = {.key = key}, p = {.key = key};
-    if (!granular(f, now)) {
-        mark(w->a, present, key);
-        if (!values_equal(old, now)) mark(w->a, changed, key);
-        return;
-    }
-    if (f->shape == SHAPE_MAP) walk_map(w, old, now, &c, &p);
-    else if (f->shape == SHAPE_LIST && f->list_type == LIST_SET) walk_set_list(w, old, now, &c, &p);
-    else if (f->shape == SHAPE_LIST) walk_map_list(w, f, old, now, &c, &p);
-    else walk_struct(w, f->type, old, now, &c, &p);
-    p.self = true;
-    c.self = !old; /* a container belongs to who made it */
-    *child(w->a, present, key) = p;
-    if (!empty(&c)) *child(w->a, changed, key) = c;
-}
-
-static void walk_struct(struct walk *w, const struct type_desc *type, yyjson_val *old, yyjson_val *now, struct node *changed, struct node *present) {
-    for (size_t i = 0; i < type->fields_len; i++) {
-        const struct field_desc *f = &type->fields[i];
-        yyjson_val *v = yyjson_obj_getn(now, f->name, f->name_len);
-        if (!v) continue;
-        walk_value(w, f, yyjson_obj_getn(old, f->name, f->name_len), v, arena_printf(w->a, "f:%s", f->name), changed, present);
-    }
-}
-
-/* ---- FieldsV1 ---- */
-
-static void write_node(struct buf *out, const struct node *n) {
-    bool first = true;
-    buf_append_char(out, '{');
-    if (n->self && n->children.len) {
-        buf_append_str(out, "\".\":{}");
-        first = false;
-    }
-    for (size_t i = 0; i < n->children.len; i++) {
-        if (!first) buf_append_char(out, ',');
-        first = false;
-        json_write_string(out, n->children.items[i].key);
-        buf_append_char(out, ':');
-        write_node(out, &n->children.items[i]);
-    }
-    buf_append_char(out, '}');
-}
-
-static struct node read_node(struct arena *a, const char *key, yyjson_val *v) {
-    struct node n = {.key = key, .self = yyjson_obj_size(v) == 0};
-    size_t i, max;
-    yyjson_val *k, *c;
-    yyjson_obj_foreach(v, i, max, k, c) {
-        if (yyjson_equals_str(k, ".")) n.self = true;
-        else {
-            const char *name = arena_strdup(a, yyjson_get_str(k));
-            *child(a, &n, name) = read_node(a, name, c);
-        }
-    }
-    return n;
-}
-
-static void merge(struct arena *a, struct node *into, const struct node *from) {
-    into->self |= from->self;
-    for (size_t i = 0; i < from->children.len; i++) merge(a, child(a, into, from->children.items[i].key), &from->children.items[i]);
-}
-
-/* n without what is in `without`; members only. */
-static struct node subtract(struct arena *a, const struct node *n, const struct node *without) {
-    struct node out = {.key = n->key, .self = n->self && !(without && without->self)};
-    for (size_t i = 0; i < n->children.len; i++) {
-        struct node c = subtract(a, &n->children.items[i], find(without, n->children.items[i].key));
-        if (!empty(&c)) *LIST_PUSH(a, &out.children) = c;
-    }
-    return out;
-}
-
-/* n's members that are also in `with`. */
-static struct node intersect(struct arena *a, const struct node *n, const struct node *with) {
-    struct node out = {.key = n->key, .self = n->self && with && with->self};
-    for (size_t i = 0; i < n->children.len; i++) {
-        const struct node *other = find(with, n->children.items[i].key);
-        if (!other) continue;
-        struct node c = intersect(a, &n->children.items[i], other);
-        if (!empty(&c)) *LIST_PUSH(a, &out.children) = c;
-    }
-    return out;
-}
-
-static void remove_child(struct node *n, const char *key) {
-    for (size_t i = 0; n && i < n->children.len; i++)
-        if (strcmp(n->children.items[i].key, key) == 0) {
-            memmove(&n->children.items[i], &n->children.items[i + 1], (n->children.len - i - 1) * sizeof(struct node));
-            n->children.len--;
-            return;
-        }
-}
-
-/* Nobody manages these. */
-static void strip(struct node *n) {
-    static const char *const meta[] = {"f:name", "f:namespace", "f:creationTimestamp", "f:selfLink", "f:uid", "f:resourceVersion", "f:generation", "f:managedFields", "f:deletionTimestamp", "f:deletionGracePeriodSeconds", "f:clusterName"};
-    remove_child(n, "f:apiVersion");
-    remove_child(n, "f:kind");
-    for (size_t i = 0; i < n->children.len; i++) {
-        struct node *c = &n->children.items[i];
-        if (strcmp(c->key, "f:metadata") != 0) continue;
-        for (size_t j = 0; j < ARRAY_LEN(meta); j++) remove_child(c, meta[j]);
-        c->self = false;
-        if (c->children.len == 0) remove_child(n, "f:metadata");
-        break;
-    }
-}
+enum { UPDATE_MANAGERS_MAX = 10 };
 
 /* ---- entries ---- */
 
-static struct node entry_set(struct arena *a, const struct metav1_ManagedFieldsEntry *e) {
-    yyjson_doc *doc = e->fieldsV1.data ? json_parse_in(a, e->fieldsV1.data, e->fieldsV1.len, 0, NULL) : NULL;
-    struct node n = doc ? read_node(a, "", yyjson_doc_get_root(doc)) : (struct node){0};
-    n.self = false;
-    return n;
+bool managed_same(const struct managed_entry *a, const struct managed_entry *b) {
+    return str_eq(a->manager, b->manager) && str_eq(a->operation, b->operation) && str_eq(a->id_version, b->id_version) && str_eq(a->subresource, b->subresource);
 }
 
-static void set_entry(struct arena *a, struct metav1_ManagedFieldsEntry *e, const struct node *set) {
-    struct buf out = BUF_INIT;
-    write_node(&out, set);
-    e->fieldsType = "FieldsV1";
-    e->fieldsV1 = (struct raw_json){arena_strndup(a, out.data, out.len), out.len};
-    buf_release(&out);
+const char *managed_id(struct arena *a, const struct managed_entry *e) {
+    struct metav1_ManagedFieldsEntry id = {.manager = e->manager, .operation = e->operation, .apiVersion = e->id_version, .subresource = e->subresource};
+    _cleanup_buf_ struct buf out = BUF_INIT;
+    object_encode_json(&metav1_ManagedFieldsEntry_desc, &id, &out);
+    return arena_strndup(a, out.data, out.len);
 }
 
-void managed_fields_reset(struct object *obj) { obj->metadata.managedFields = (struct metav1_ManagedFieldsEntry_list){0}; }
-
-static yyjson_val *as_document(struct arena *a, const struct type_desc *type, const void *obj) {
-    struct buf out = BUF_INIT;
-    /* At creation everything is compared to the empty object, in which what cannot be left out (spec, containers) is there already. */
-    object_encode_json(type, obj ? obj : arena_alloc(a, type->size), &out);
-    yyjson_doc *doc = json_parse_in(a, out.data, out.len, 0, NULL);
-    buf_release(&out);
-    return yyjson_doc_get_root(doc);
+struct managed_entry *managed_find(const struct managed *m, const struct managed_entry *like) {
+    LIST_FOREACH(e, m) if (managed_same(e, like)) return e;
+    return NULL;
 }
 
-static bool same_set(const struct node *x, const struct node *y) {
-    if (x->self != y->self || x->children.len != y->children.len) return false;
-    for (size_t i = 0; i < x->children.len; i++)
-        if (strcmp(x->children.items[i].key, y->children.items[i].key) != 0 || !same_set(&x->children.items[i], &y->children.items[i])) return false;
-    return true;
+struct managed_entry *managed_put(struct arena *a, struct managed *m, const struct managed_entry *e) {
+    struct managed_entry *slot = managed_find(m, e);
+    if (!slot) slot = LIST_PUSH(a, m);
+    *slot = *e;
+    return slot;
 }
 
-/* Kinds whose status is a subresource of its own. */
-static bool has_status(const struct type_desc *type) {
-    const struct resource_desc *d = api_resource_of_type(type);
-    return d && api_resource_find(d->group, d->version, d->resource, "status");
+void managed_remove_empty(struct managed *m) {
+    size_t n = 0;
+    for (size_t i = 0; i < m->len; i++)
+        if (!field_set_empty(&m->items[i].set)) m->items[n++] = m->items[i];
+    m->len = n;
 }
 
-void managed_fields_update(struct arena *a, const struct type_desc *type, const void *old, void *object, const char *manager, const char *subresource, int64_t now_s) {
+struct managed managed_copy(struct arena *a, const struct managed *m) {
+    struct managed out = {arena_list_alloc(a, m->len, sizeof(*out.items)), m->len};
+    if (m->len) memcpy(out.items, m->items, m->len * sizeof(*out.items));
+    return out;
+}
+
+void managed_set(struct managed_entry *e, struct field_set set) {
+    e->set = set;
+    e->text.data = NULL;
+}
+
+struct managed_entry managed_self(const struct field_manager *m, const char *operation) {
+    bool apply = str_eq(operation, OPERATION_APPLY);
+    return (struct managed_entry){.manager = str_or(m->manager, "unknown"), .operation = operation, .id_version = apply ? NULL : m->api_version, .subresource = m->subresource, .version = m->api_version, .applied = apply};
+}
+
+static int decode_entry(struct arena *a, const struct metav1_ManagedFieldsEntry *in, size_t i, struct managed_entry *ret, struct status *reterr) {
+    bool apply = str_eq(in->operation, OPERATION_APPLY);
+    if (!apply && !str_eq(in->operation, OPERATION_UPDATE)) return status_bad_request(reterr, "operation must be `Apply` or `Update`");
+    if (str_empty(in->apiVersion)) return status_bad_request(reterr, "apiVersion must not be empty");
+    if (str_empty(in->fieldsType)) return status_bad_request(reterr, "missing fieldsType in managed fields entry %zu", i);
+    if (!str_eq(in->fieldsType, "FieldsV1")) return status_bad_request(reterr, "invalid fieldsType \"%s\" in managed fields entry %zu", in->fieldsType, i);
+    *ret = (struct managed_entry){.manager = in->manager, .operation = in->operation, .id_version = apply ? NULL : in->apiVersion, .subresource = in->subresource, .version = in->apiVersion, .time = in->time, .applied = apply};
+    if (!in->fieldsV1.data) return 0;
+    return field_set_parse(a, in->fieldsV1.data, in->fieldsV1.len, &ret->set, reterr);
+}
+
+int managed_decode(struct arena *a, const struct metav1_ManagedFieldsEntry_list *entries, struct managed *ret, struct status *reterr) {
+    struct managed m = {0};
+    for (size_t i = 0; i < entries->len; i++) {
+        struct managed_entry e;
+        if (decode_entry(a, &entries->items[i], i, &e, reterr) != 0) return -1;
+        managed_put(a, &m, &e);
+    }
+    *ret = m;
+    return 0;
+}
+
+static int compare_entries(const void *x, const void *y) {
+    const struct metav1_ManagedFieldsEntry *p = x, *q = y;
+    int64_t s = p->time.set ? p->time.sec : 0, t = q->time.set ? q->time.sec : 0;
+    int c = str_cmp(p->operation, q->operation);
+    if (!c) c = (s > t) - (s < t);
+    if (!c) c = str_cmp(p->manager, q->manager);
+    if (!c) c = str_cmp(p->apiVersion, q->apiVersion);
+    return c ? c : str_cmp(p->subresource, q->subresource);
+}
+
+struct metav1_ManagedFieldsEntry_list managed_encode(struct arena *a, const struct managed *managed) {
+    struct metav1_ManagedFieldsEntry_list out = {0};
+    if (managed->len == 0) return out;
+    out.items = arena_list_alloc(a, managed->len, sizeof(*out.items));
+    _cleanup_buf_ struct buf text = BUF_INIT;
+    LIST_FOREACH(e, managed) {
+        struct metav1_ManagedFieldsEntry *o = &out.items[out.len++];
+        *o = (struct metav1_ManagedFieldsEntry){.manager = e->manager, .operation = e->operation, .apiVersion = e->version, .time = e->time, .fieldsType = "FieldsV1", .fieldsV1 = e->text, .subresource = e->subresource};
+        if (o->fieldsV1.data) continue;
+        buf_clear(&text);
+        field_set_write(&text, &e->set);
+        o->fieldsV1 = (struct raw_json){arena_strndup(a, text.data, text.len), text.len};
+    }
+    if (out.len > 1) qsort(out.items, out.len, sizeof(*out.items), compare_entries);
+    return out;
+}
+
+/* The server's own entries are written as they should be: what does not change needs no writing again. */
+static struct managed decode_live(struct arena *a, const struct metav1_ManagedFieldsEntry_list *live) {
+    struct managed m = {0};
+    if (managed_decode(a, live, &m, NULL) != 0) return (struct managed){0};
+    if (m.len == live->len)
+        for (size_t i = 0; i < m.len; i++) m.items[i].text = live->items[i].fieldsV1;
+    return m;
+}
+
+static bool is_reset(const struct metav1_ManagedFieldsEntry_list *sent) {
+    if (sent->len == 0) return sent->items != NULL;
+    return sent->len == 1 && object_is_zero(&metav1_ManagedFieldsEntry_desc, &sent->items[0]);
+}
+
+struct managed managed_of_update(const struct field_manager *m, const struct metav1_ManagedFieldsEntry_list *live, const struct metav1_ManagedFieldsEntry_list *sent) {
+    struct managed managed = {0};
+    if (str_empty(m->subresource)) {
+        if (is_reset(sent)) return managed;
+        if (sent->len && managed_decode(m->arena, sent, &managed, NULL) == 0 && managed.len) return managed;
+    }
+    return decode_live(m->arena, live);
+}
+
+/* ---- sets ---- */
+
+struct field_set managed_filter(const struct field_manager *m, const struct field_set *s) {
+    if (!m->reset || s->len == 0) return *s;
+    if (m->reset->only) return field_set_matching(m->arena, s, m->reset->only);
+    if (!m->reset->exclude) return *s;
+    struct field_set exclude = field_set_of(m->arena, m->reset->exclude);
+    return field_set_recursive_difference(m->arena, s, &exclude);
+}
+
+struct field_set managed_strip(struct arena *a, const struct field_set *s) {
+#define OWNED_BY_NOBODY(field) {.pe = {PATH_FIELD, {.name = field}}, .member = true}
+    static struct set_node metadata[] = {OWNED_BY_NOBODY("clusterName"), OWNED_BY_NOBODY("creationTimestamp"), OWNED_BY_NOBODY("generation"), OWNED_BY_NOBODY("managedFields"), OWNED_BY_NOBODY("name"),
+                                         OWNED_BY_NOBODY("namespace"), OWNED_BY_NOBODY("resourceVersion"), OWNED_BY_NOBODY("selfLink"), OWNED_BY_NOBODY("uid")};
+    static struct set_node root[] = {OWNED_BY_NOBODY("apiVersion"), OWNED_BY_NOBODY("kind"), {.pe = {PATH_FIELD, {.name = "metadata"}}, .member = true, .children = {metadata, ARRAY_LEN(metadata)}}};
+    static const struct field_set strip = {root, ARRAY_LEN(root)};
+#undef OWNED_BY_NOBODY
+    return field_set_difference(a, s, &strip);
+}
+
+void managed_reconcile(const struct field_manager *m, struct managed *managed) {
+    size_t n = 0;
+    LIST_FOREACH(e, managed) {
+        if (!str_eq(e->version, m->api_version) && !(m->version_known && m->version_known(m, e->version))) continue;
+        struct field_set set = typed_set_reconcile(m->arena, m->schema, &e->set);
+        if (set.items != e->set.items) managed_set(e, set);
+        managed->items[n++] = *e;
+    }
+    managed->len = n;
+}
+
+/* ---- updates ---- */
+
+struct old_manager { const struct managed_entry *entry; const char *id; };
+
+static int compare_ages(const void *x, const void *y) {
+    const struct old_manager *p = x, *q = y;
+    int64_t s = p->entry->time.set ? p->entry->time.sec : 0, t = q->entry->time.set ? q->entry->time.sec : 0;
+    return s != t ? (s > t) - (s < t) : strcmp(p->id, q->id);
+}
+
+/* Too many managers of updates: the oldest of a version become one. */
+static void cap_managers(const struct field_manager *m, struct managed *managed) {
+    struct { struct old_manager *items; size_t len; } updates = {0};
+    LIST_FOREACH(e, managed) if (!e->applied) *LIST_PUSH(m->arena, &updates) = (struct old_manager){arena_memdup(m->arena, e, sizeof(*e)), managed_id(m->arena, e)};
+    if (updates.len <= UPDATE_MANAGERS_MAX) return;
+    qsort(updates.items, updates.len, sizeof(*updates.items), compare_ages);
+    size_t left = updates.len;
+    for (size_t i = 0; i < updates.len && left > UPDATE_MANAGERS_MAX; i++) {
+        const struct managed_entry *e = updates.items[i].entry, *first = NULL;
+        for (size_t j = 0; j < i && !first; j++)
+            if (str_eq(updates.items[j].entry->version, e->version)) first = updates.items[j].entry;
+        if (!first) continue;
+        struct managed_entry bucket = {.manager = "ancient-changes", .operation = OPERATION_UPDATE, .id_version = e->version, .version = e->version, .time = e->time};
+        struct managed_entry *old = managed_find(managed, &bucket), *one = managed_find(managed, first);
+        bucket.set = old ? old->set : one ? one->set : bucket.set;
+        bucket.set = field_set_union(m->arena, &bucket.set, &e->set);
+        if (!old && one) managed_set(one, (struct field_set){0});
+        one = managed_find(managed, e);
+        if (one) managed_set(one, (struct field_set){0});
+        managed_put(m->arena, managed, &bucket);
+        left--;
+    }
+    managed_remove_empty(managed);
+}
+
+static int compare_objects(const struct field_manager *m, const struct value *live, const struct value *now, struct comparison *ret, struct status *reterr) {
+    struct string_list errs = {0};
+    typed_compare(m->arena, m->schema, live, now, ret, &errs);
+    if (errs.len) return status_set(reterr, 500, NULL, "failed to compare objects: %s", typed_error_text(m->arena, &errs));
+    ret->removed = managed_filter(m, &ret->removed);
+    ret->modified = managed_filter(m, &ret->modified);
+    ret->added = managed_filter(m, &ret->added);
+    return 0;
+}
+
+int managed_update(const struct field_manager *m, const struct value *live, bool create, const struct value *now, struct managed *managed, struct status *reterr) {
+    struct comparison diff;
+    if (managed->len == 0 && !create) return 0; /* what nobody manages stays so until an apply */
+    managed_reconcile(m, managed);
+    if (compare_objects(m, live, now, &diff, reterr) != 0) return -1;
+    struct field_set taken = field_set_union(m->arena, &diff.modified, &diff.added);
+    LIST_FOREACH(e, managed) {
+        struct field_set lost = field_set_intersection(m->arena, &e->set, &taken);
+        if (lost.len) managed_set(e, field_set_difference(m->arena, &e->set, &lost));
+        lost = field_set_intersection(m->arena, &e->set, &diff.removed);
+        if (lost.len) managed_set(e, field_set_difference(m->arena, &e->set, &diff.removed));
+    }
+    managed_remove_empty(managed);
+    struct managed_entry self = managed_self(m, OPERATION_UPDATE);
+    self.set = managed_strip(m->arena, &taken);
+    if (!field_set_empty(&self.set)) {
+        const struct managed_entry *before = managed_find(managed, &self);
+        if (before) self.set = field_set_union(m->arena, &self.set, &before->set);
+        self.time = time_from_s(m->now_s);
+        managed_put(m->arena, managed, &self);
+    }
+    cap_managers(m, managed);
+    return 0;
+}
+
+/* ---- typed objects ---- */
+
+static bool builtin_version_known(const struct field_manager *m, const char *api_version) {
+    const char *slash = strchr(api_version, '/');
+    const char *group = slash ? arena_strndup(m->arena, api_version, (size_t)(slash - api_version)) : "";
+    return api_kind_find(group, slash ? slash + 1 : api_version, m->kind) != NULL;
+}
+
+static void for_type(struct field_manager *m, const struct type_desc *type) {
+    m->schema = schema_of_type(type);
+    m->api_version = type_api_version(m->arena, type);
+    m->kind = type->kind;
+    m->version_known = builtin_version_known;
+}
+
+static struct value *document(struct arena *a, const struct type_desc *type, const void *obj) {
+    struct value *v = ARENA_NEW(a, struct value);
+    struct object *o;
+    if (obj) { /* a shallow copy without its managed fields */
+        o = arena_memdup(a, obj, type->size);
+        o->metadata.managedFields = (struct metav1_ManagedFieldsEntry_list){0};
+    } else o = arena_alloc(a, type->size);
+    object_set_type_meta(a, type, o);
+    *v = value_from_object(a, type, o);
+    return v;
+}
+
+void managed_fields_update(struct field_manager *m, const struct type_desc *type, const void *old, void *object) {
     struct object *obj = object;
-    struct node changed = {0}, present = {0};
-    struct walk w = {a, &changed, &present};
-    struct metav1_ManagedFieldsEntry_list before = obj->metadata.managedFields, after = {0};
-    obj->metadata.managedFields = (struct metav1_ManagedFieldsEntry_list){0};
-    if (old && ((const struct object *)old)->metadata.managedFields.len == 0) return; /* what nobody manages stays so until an apply */
-    walk_struct(&w, type, as_document(a, type, old), as_document(a, type, obj), &changed, &present);
-    strip(&changed);
-    strip(&present);
-    /* Upstream's reset fields: a write to the object cannot own its status, a write to its status nothing else. */
-    if (type == &certificatesv1_CertificateSigningRequest_desc) remove_child(&changed, "f:spec"); /* a spec that cannot be updated is nobody's */
-    if (str_eq(subresource, "status")) {
-        for (size_t i = changed.children.len; i-- > 0;)
-            if (strcmp(changed.children.items[i].key, "f:status") != 0 && strcmp(changed.children.items[i].key, "f:metadata") != 0) remove_child(&changed, changed.children.items[i].key);
-    } else if (str_empty(subresource) && has_status(type)) remove_child(&changed, "f:status");
-    bool found = false;
-    const char *version = type_api_version(a, type);
-    LIST_FOREACH(e, &before) {
-        struct node set = entry_set(a, e), kept = intersect(a, &set, &present);
-        bool mine = str_eq(e->operation, "Update") && str_eq(e->manager, manager) && str_eq(e->subresource, subresource) && str_eq(e->apiVersion, version);
-        struct metav1_ManagedFieldsEntry entry = *e;
-        if (mine) {
-            struct node mineset = kept;
-            merge(a, &mineset, &changed);
-            found = true;
-            if (empty(&mineset)) continue;
-            if (!same_set(&mineset, &set) || !empty(&changed)) entry.time = time_from_s(now_s);
-            set_entry(a, &entry, &mineset);
-        } else {
-            struct node others = subtract(a, &kept, &changed);
-            if (empty(&others)) continue;
-            if (!same_set(&others, &set)) set_entry(a, &entry, &others);
-        }
-        *LIST_PUSH(a, &after) = entry;
+    const struct object *live = old;
+    struct metav1_ManagedFieldsEntry_list none = {0}, before = live ? live->metadata.managedFields : none;
+    for_type(m, type);
+    struct managed managed = managed_of_update(m, &before, &obj->metadata.managedFields);
+    if (managed.len == 0 && old) obj->metadata.managedFields = none;
+    else if (managed_update(m, document(m->arena, type, old), !old, document(m->arena, type, obj), &managed, NULL) != 0) obj->metadata.managedFields = before;
+    else obj->metadata.managedFields = managed_encode(m->arena, &managed);
+}
+
+void *managed_fields_apply(struct field_manager *m, const struct type_desc *type, const void *live, const struct value *config, bool force, struct status *reterr) {
+    struct managed managed = {0};
+    struct value merged;
+    bool changed;
+    for_type(m, type);
+    if (live && managed_decode(m->arena, &((const struct object *)live)->metadata.managedFields, &managed, reterr) != 0) {
+        if (reterr) status_set(reterr, 500, NULL, "failed to decode managed fields: %s", arena_strdup(m->arena, status_message(reterr)));
+        return NULL;
     }
-    if (!found && !empty(&changed)) {
-        struct metav1_ManagedFieldsEntry *e = LIST_PUSH(a, &after);
-        *e = (struct metav1_ManagedFieldsEntry){.manager = manager, .operation = "Update", .apiVersion = version, .time = time_from_s(now_s), .subresource = subresource};
-        set_entry(a, e, &changed);
+    m->empty = document(m->arena, type, NULL);
+    if (managed_apply(m, live ? document(m->arena, type, live) : m->empty, config, force, &managed, &merged, &changed, reterr) != 0) return NULL;
+    struct object *obj = arena_alloc(m->arena, type->size);
+    _cleanup_buf_ struct buf text = BUF_INIT;
+    _cleanup_status_ struct status why = STATUS_INIT;
+    value_write_json(&text, &merged);
+    if (object_decode_json(m->arena, type, obj, text.data, text.len, NULL, &why) != 0) {
+        status_set(reterr, 500, NULL, "failed to convert new object (%s/%s; %s) to proper version: unable to convert unstructured object to %s: %s", str_or(value_text(value_at(config, "metadata", "namespace")), ""),
+                   str_or(value_text(value_at(config, "metadata", "name")), ""), managed_kind_text(m), managed_kind_text(m), why.message);
+        return NULL;
     }
-    obj->metadata.managedFields = after;
+    object_set_type_meta(m->arena, type, obj);
+    obj->metadata.managedFields = managed_encode(m->arena, &managed);
+    return obj;
+}
+
+static bool times_only(const struct metav1_ManagedFieldsEntry_list *old, const struct metav1_ManagedFieldsEntry_list *now) {
+    bool moved = false;
+    if (old->len != now->len || now->len == 0) return false;
+    for (size_t i = 0; i < now->len; i++) moved |= !object_equal(&metav1_ManagedFieldsEntry_desc, &old->items[i], &now->items[i]);
+    for (size_t i = 0; i < now->len && moved; i++) {
+        struct metav1_ManagedFieldsEntry e = now->items[i];
+        e.time = old->items[i].time;
+        if (!object_equal(&metav1_ManagedFieldsEntry_desc, &old->items[i], &e)) return false;
+    }
+    return moved;
+}
+
+void managed_fields_ignore_times(const struct type_desc *type, const void *old, void *object) {
+    struct object *obj = object;
+    const struct metav1_ManagedFieldsEntry_list before = ((const struct object *)old)->metadata.managedFields, now = obj->metadata.managedFields;
+    if (!times_only(&before, &now)) return;
+    obj->metadata.managedFields = before;
+    if (!object_equal(type, obj, old)) obj->metadata.managedFields = now;
 }

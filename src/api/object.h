@@ -63,6 +63,9 @@ bool object_equal(const struct type_desc *type, const void *a, const void *b);
 void object_drop_empty(const struct type_desc *type, void *obj);
 /* All zero, so that omitzero would leave it out. */
 bool object_is_zero(const struct type_desc *type, const void *obj);
+/* Whether a SHAPE_POINTER field is nil, and whether Go's encoder leaves the field out (omitempty, omitzero); `at` is the member. */
+bool object_field_is_nil(const struct field_desc *f, const void *at);
+bool object_field_left_out(const struct field_desc *f, const void *at);
 
 /* Maps are sorted by key; these keep them so. NULL if absent. */
 const char *string_map_get(const struct string_map *map, const char *key);

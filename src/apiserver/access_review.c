@@ -2,11 +2,11 @@
 #include "apiserver/access_review.h"
 #include <string.h>
 #include "api/field_error.h"
-#include "api/managedfields.h"
 #include "api/validation/meta.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/authorization.h"
 #include "apiserver/handlers.h"
+#include "apiserver/managers.h"
 #include "apiserver/rbac/rbac.h"
 #include "base/str.h"
 #include "wire/json.h"
@@ -131,8 +131,7 @@ static void *posted(struct api_request *r, const struct type_desc *type, struct 
     struct object *obj = body_decode(r, type, reterr);
     if (!obj || body_check_names(r, obj, reterr) != 0) return NULL;
     if (r->rd->namespaced) obj->metadata.namespace = r->namespace;
-    managed_fields_reset(obj);
-    managed_fields_update(r->arena, type, NULL, obj, o.field_manager, r->subresource, env_now_s(apiserver_env(r->server)));
+    request_managed_update(r, &o, type, NULL, obj);
     return obj;
 }
 

@@ -3,8 +3,8 @@
 #include <string.h>
 #include <strings.h>
 #include "api/defaults.h"
-#include "api/managedfields.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/managers.h"
 #include "apiserver/versions.h"
 #include "base/str.h"
 #include "wire/json.h"
@@ -126,28 +126,6 @@ int body_check_names(struct api_request *r, struct object *obj, struct status *r
     return 0;
 }
 
-/* The manager that changes are recorded under: asked for, or the first word of the User-Agent. */
-static const char *manager_name(struct api_request *r) {
-    const char *m = url_query_get(&r->query, "fieldManager");
-    if (!str_empty(m)) return m;
-    const char *agent = http_request_header(r->http, "User-Agent");
-    if (str_empty(agent)) return "unknown";
-    return arena_strndup(r->arena, agent, MIN(strcspn(agent, "/"), (size_t)128));
-}
-
-int read_write_options(struct api_request *r, struct write_options *ret, struct status *reterr) {
-    const char *manager = url_query_get(&r->query, "fieldManager");
-    *ret = (struct write_options){.subresource = r->subresource};
-    if (request_dry_run(r, &ret->dry_run, reterr) != 0) return -1;
-    if (manager && strlen(manager) > 128) {
-        status_set(reterr, 422, REASON_INVALID, "fieldManager: Too long: may not be more than 128 bytes");
-        status_add_cause(reterr, "FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes");
-        return -1;
-    }
-    ret->field_manager = manager_name(r);
-    return 0;
-}
-
 /* ---- verbs ---- */
 
 static void fail(struct api_request *r, struct status *s) {
@@ -172,6 +150,13 @@ void handle_get(struct api_request *r) {
     }
 }
 
+/* What a client has no say in when it creates: gone before managed fields look. */
+static void wipe_system_fields(struct object *obj) {
+    obj->metadata.creationTimestamp = obj->metadata.deletionTimestamp = (struct api_time){0};
+    obj->metadata.deletionGracePeriodSeconds.has = false;
+    obj->metadata.selfLink = obj->metadata.uid = NULL;
+}
+
 void handle_create(struct api_request *r) {
     _cleanup_status_ struct status err = STATUS_INIT;
     struct write_options o;
@@ -181,8 +166,8 @@ void handle_create(struct api_request *r) {
         respond_status(r, &err);
         return;
     }
-    managed_fields_reset(obj);
-    managed_fields_update(r->arena, request_type(r), NULL, obj, o.field_manager, r->subresource, env_now_s(apiserver_env(r->server)));
+    wipe_system_fields(obj);
+    request_managed_update(r, &o, request_type(r), NULL, obj);
     obj = storage_version(r, obj);
     if (registry_create(r, r->strategy, obj, &o, &err) != 0) respond_status(r, &err);
     else respond_object(r, 201, r->strategy->type, obj);
@@ -194,8 +179,7 @@ static void *put_transform(struct api_request *r, void *current, void *arg, stru
     struct put *p = arg;
     struct object *obj = object_copy(r->arena, request_type(r), p->obj);
     current = request_version(r, current);
-    if (current && obj->metadata.managedFields.items == NULL) obj->metadata.managedFields = ((struct object *)current)->metadata.managedFields;
-    managed_fields_update(r->arena, request_type(r), current, obj, p->o->field_manager, r->subresource, env_now_s(apiserver_env(r->server)));
+    request_managed_update(r, p->o, request_type(r), current, obj);
     return storage_version(r, obj);
 }
 

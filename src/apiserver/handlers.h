@@ -24,18 +24,21 @@ void *body_decode(struct api_request *r, const struct type_desc *type, struct st
 void *body_decode_json(struct api_request *r, const struct type_desc *type, const char *json, size_t len, const char *duplicate, struct status *reterr);
 /* Name and namespace of the body against the URL. */
 int body_check_names(struct api_request *r, struct object *obj, struct status *reterr);
+/* Create-, Update- or PatchOptions from the query, and the manager's name; 422 for what upstream refuses. The second is for apply patches. */
 int read_write_options(struct api_request *r, struct write_options *ret, struct status *reterr);
+int read_apply_options(struct api_request *r, struct write_options *ret, struct status *reterr);
 
-enum patch_kind { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC };
+struct apply;
+enum patch_kind { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC, PATCH_APPLY };
 struct patch {
     enum patch_kind kind;
-    struct yyjson_val *body;
-    const char *manager;
+    struct yyjson_val *body;        /* not of an apply */
+    struct apply *apply;
 };
-/* The request's patch, by its Content-Type. */
-int patch_read(struct api_request *r, struct patch *p, struct status *reterr);
-/* `current` as the patch changes it: decoded, defaulted, its name checked. NULL with the error that upstream gives. */
-void *patch_apply(struct api_request *r, const struct patch *p, const struct type_desc *type, void *current, struct status *reterr);
+/* The request's patch, by its Content-Type, and its options. */
+int patch_read(struct api_request *r, struct patch *p, struct write_options *o, struct status *reterr);
+/* `current` (NULL: there is none) as the patch changes it: decoded, defaulted, its name checked, its managed fields set. NULL with the error that upstream gives. */
+void *patch_apply(struct api_request *r, const struct patch *p, const struct write_options *o, const struct type_desc *type, void *current, struct status *reterr);
 
 /* Which objects a list or watch wants. */
 struct object_filter {

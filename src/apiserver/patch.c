@@ -1,16 +1,17 @@
 /* PATCH: the patch is applied to the object as the client would see it, and the result takes the way of an update. Upstream: handlers/patch.go. */
 #include <string.h>
 #include <strings.h>
-#include "api/managedfields.h"
 #include "api/patch.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/handlers.h"
+#include "apiserver/managers.h"
 #include "apiserver/versions.h"
 #include "base/str.h"
 #include "wire/json.h"
 
 static int patch_kind(struct api_request *r, enum patch_kind *ret, struct status *reterr) {
-    static const struct { const char *type; enum patch_kind kind; } kinds[] = {{"application/json-patch+json", PATCH_JSON}, {"application/merge-patch+json", PATCH_MERGE}, {"application/strategic-merge-patch+json", PATCH_STRATEGIC}};
+    static const struct { const char *type; enum patch_kind kind; } kinds[] = {{"application/json-patch+json", PATCH_JSON}, {"application/merge-patch+json", PATCH_MERGE},
+        {"application/strategic-merge-patch+json", PATCH_STRATEGIC}, {"application/apply-patch+yaml", PATCH_APPLY}};
     const char *type = str_or(http_request_header(r->http, "Content-Type"), "");
     size_t len = strcspn(type, "; ");
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
@@ -18,14 +19,12 @@ static int patch_kind(struct api_request *r, enum patch_kind *ret, struct status
             *ret = kinds[i].kind;
             return 0;
         }
-    if (len == 28 && strncasecmp(type, "application/apply-patch+yaml", 28) == 0)
-        return status_set(reterr, 415, REASON_UNSUPPORTED_MEDIA_TYPE, "server-side apply is not served yet by this server");
     status_set(reterr, 415, REASON_UNSUPPORTED_MEDIA_TYPE, "415: Unsupported Media Type");
     reterr->has_details = true;
     return -1;
 }
 
-void *patch_apply(struct api_request *r, const struct patch *p, const struct type_desc *type, void *current, struct status *reterr) {
+static void *patch_document(struct api_request *r, const struct patch *p, const struct type_desc *type, void *current, struct status *reterr) {
     struct arena *a = r->arena;
     struct buf text = BUF_INIT;
     object_set_type_meta(a, type, current);
@@ -50,22 +49,35 @@ void *patch_apply(struct api_request *r, const struct patch *p, const struct typ
     return obj;
 }
 
-static void *patch_transform(struct api_request *r, void *current, void *arg, struct status *reterr) {
-    struct patch *p = arg;
-    const struct type_desc *type = request_type(r);
-    current = request_version(r, current);
+void *patch_apply(struct api_request *r, const struct patch *p, const struct write_options *o, const struct type_desc *type, void *current, struct status *reterr) {
+    if (p->kind == PATCH_APPLY) return apply_to(r, p->apply, type, current, reterr);
     if (!current) {
         status_not_found(reterr, r->group, r->resource, r->name);
         return NULL;
     }
-    void *obj = patch_apply(r, p, type, current, reterr);
-    if (obj) managed_fields_update(r->arena, type, current, obj, p->manager, r->subresource, env_now_s(apiserver_env(r->server)));
-    return storage_version(r, obj);
+    void *obj = patch_document(r, p, type, current, reterr);
+    if (obj) request_managed_update(r, o, type, current, obj);
+    return obj;
 }
 
-int patch_read(struct api_request *r, struct patch *p, struct status *reterr) {
+struct patching { const struct patch *patch; const struct write_options *options; };
+
+static void *patch_transform(struct api_request *r, void *current, void *arg, struct status *reterr) {
+    const struct patching *p = arg;
+    return storage_version(r, patch_apply(r, p->patch, p->options, request_type(r), request_version(r, current), reterr));
+}
+
+int patch_read(struct api_request *r, struct patch *p, struct write_options *o, struct status *reterr) {
     if (patch_kind(r, &p->kind, reterr) != 0) return -1;
     if (r->http->body_too_large) return status_set(reterr, 413, REASON_REQUEST_ENTITY_TOO_LARGE, "Request entity too large: limit is 3145728");
+    if (p->kind == PATCH_APPLY) {
+        if (read_apply_options(r, o, reterr) != 0) return -1;
+        p->apply = ARENA_NEW(r->arena, struct apply);
+        p->apply->options = o;
+        o->force_allow_create = str_empty(r->subresource);
+        return apply_read(r, p->apply, reterr);
+    }
+    if (read_write_options(r, o, reterr) != 0) return -1;
     yyjson_doc *doc = json_parse_in(r->arena, r->http->body, r->http->body_len, JSON_NUMBERS_RAW, reterr);
     p->body = yyjson_doc_get_root(doc);
     return doc ? 0 : -1;
@@ -75,11 +87,11 @@ void handle_patch(struct api_request *r) {
     _cleanup_status_ struct status err = STATUS_INIT;
     struct write_options o;
     struct patch p = {0};
+    struct patching patching = {&p, &o};
     void *stored;
     bool created;
-    int failed = negotiate(r, true, false, &err) != 0 || patch_read(r, &p, &err) != 0 || read_write_options(r, &o, &err) != 0;
-    if (!failed) p.manager = o.field_manager;
-    if (!failed) failed = registry_update(r, r->strategy, r->rd->namespaced ? r->namespace : NULL, r->name, patch_transform, &p, &o, &stored, &created, &err) != 0;
+    int failed = negotiate(r, true, false, &err) != 0 || patch_read(r, &p, &o, &err) != 0 ||
+                 registry_update(r, r->strategy, r->rd->namespaced ? r->namespace : NULL, r->name, patch_transform, &patching, &o, &stored, &created, &err) != 0;
     if (failed) respond_status(r, &err);
     else respond_object(r, created ? 201 : 200, r->strategy->type, stored);
 }

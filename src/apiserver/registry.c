@@ -3,11 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 #include "api/defaults.h"
+#include "api/managedfields.h"
 #include "api/names.h"
 #include "api/time.h"
 #include "api/validation/meta.h"
 #include "apiserver/admission.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/authorization.h"
 #include "base/str.h"
 
 enum { NAME_SUFFIX_LEN = 5, NAME_GENERATED_MAX = 63, CREATE_TRIES = 8, UPDATE_TRIES = 100 };
@@ -235,6 +237,16 @@ static void delete_now(struct api_request *r, const struct strategy *st, const s
     if (ret->outcome == STORE_OK && st->release) st->release(r, obj);
 }
 
+/* Who creates by an update or apply must be allowed to create. */
+static int may_create(struct api_request *r, struct status *reterr) {
+    const char *verb = r->verb;
+    if (!str_eq(verb, "update") && !str_eq(verb, "patch")) return 0;
+    r->verb = "create";
+    int failed = authorize(r, reterr);
+    r->verb = verb;
+    return failed;
+}
+
 static int create_by_update(struct api_request *r, const struct strategy *st, const char *name, registry_transform transform, void *arg, const struct write_options *o, void **ret,
                             bool *ret_created, struct status *reterr) {
     if (!(st->flags & CREATE_ON_UPDATE) && !o->force_allow_create) return status_not_found(reterr, st->group, st->resource, name);
@@ -243,7 +255,7 @@ static int create_by_update(struct api_request *r, const struct strategy *st, co
     if (!str_empty(obj->metadata.uid) && !o->force_allow_create)
         return status_conflict(reterr, st->group, st->resource, name, arena_printf(r->arena, "Precondition failed: UID in precondition: %s, UID in object meta: ", obj->metadata.uid));
     obj->metadata.resourceVersion = NULL;
-    if (registry_create(r, st, obj, o, reterr) != 0) return -1;
+    if (may_create(r, reterr) != 0 || registry_create(r, st, obj, o, reterr) != 0) return -1;
     *ret = obj;
     *ret_created = true;
     return 0;
@@ -255,6 +267,7 @@ static int check_and_update(struct api_request *r, const struct strategy *st, st
     struct store_result res;
     if (before_update(r, st, obj, old, o, reterr) != 0) return -1;
     obj->metadata.resourceVersion = old->metadata.resourceVersion;
+    managed_fields_ignore_times(st->type, old, obj);
     if (o->dry_run || (object_equal(st->type, obj, old) && !completes_deletion(st, obj))) return 0;
     if (completes_deletion(st, obj)) delete_now(r, st, obj, (int64_t)revision, &res);
     else store_put(r, st, obj, (int64_t)revision, &res);
@@ -266,6 +279,7 @@ static int check_and_update(struct api_request *r, const struct strategy *st, st
 static int update_once(struct api_request *r, const struct strategy *st, struct object *obj, struct object *old, uint64_t revision, const struct write_options *o, struct status *reterr) {
     void *token = NULL;
     if (admission_mutate(r, st, ADMIT_UPDATE, obj, old, o, reterr) != 0) return -1;
+    dedup_owner_references(r, obj, true);
     if (st->begin && !o->subresource && !(token = st->begin(r, obj, old, reterr))) return -1;
     int result = check_and_update(r, st, obj, old, revision, o, reterr);
     if (token) st->finish(r, token, result == 0 && !o->dry_run);

@@ -70,6 +70,7 @@ struct write_options {
     bool dry_run;
     const char *field_manager;
     bool force_allow_create; /* apply */
+    bool force;              /* apply: conflicts go the manager's way */
     const char *subresource; /* "status", ... or NULL */
 };
 /* Creates obj (which is completed on the way). */

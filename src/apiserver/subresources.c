@@ -5,6 +5,7 @@
 #include "apiserver/apiserver.h"
 #include "apiserver/authentication.h"
 #include "apiserver/handlers.h"
+#include "apiserver/managers.h"
 #include "apiserver/pod_subresources.h"
 #include "apiserver/registry/strategies.h"
 #include "base/str.h"
@@ -109,16 +110,44 @@ static struct autoscalingv1_Scale *scale_of(struct api_request *r, void *object)
     return s;
 }
 
+struct scaling { struct autoscalingv1_Scale *scale; const struct patch *patch; const struct write_options *options; };
+
+/* The scale that the request wants of this object: what it sent, or its patch of what is there. */
+static struct autoscalingv1_Scale *wanted_scale(struct api_request *r, const struct scaling *s, struct object *obj, struct status *reterr) {
+    struct autoscalingv1_Scale *old = scale_of(r, obj), *scale;
+    const struct scale_mapping mappings[] = {{type_api_version(r->arena, r->strategy->type), "spec.replicas"}, {0}};
+    old->metadata.managedFields = managed_fields_to_scale(r->arena, &obj->metadata.managedFields, mappings);
+    if (s->patch) scale = patch_apply(r, s->patch, s->options, &autoscalingv1_Scale_desc, old, reterr);
+    else {
+        scale = object_copy(r->arena, &autoscalingv1_Scale_desc, s->scale);
+        request_managed_update(r, s->options, &autoscalingv1_Scale_desc, old, scale);
+    }
+    if (!scale || body_check_names(r, (struct object *)scale, reterr) != 0) return NULL;
+    if (scale->spec.replicas < 0) {
+        struct field_errors errs = field_errors_in(r->arena);
+        field_invalid_int(&errs, FIELD(FIELD(NULL, "spec"), "replicas"), scale->spec.replicas, "must be greater than or equal to 0");
+        field_errors_status(&errs, "autoscaling", "Scale", r->name, reterr);
+        return NULL;
+    }
+    if (!str_empty(scale->metadata.uid) && !str_eq(scale->metadata.uid, obj->metadata.uid)) {
+        status_conflict(reterr, r->group, r->resource, r->name, arena_printf(r->arena, "Precondition failed: UID in precondition: %s, UID in object meta: %s", scale->metadata.uid, obj->metadata.uid));
+        return NULL;
+    }
+    obj->metadata.managedFields = managed_fields_from_scale(r->arena, &obj->metadata.managedFields, &scale->metadata.managedFields, mappings[0].api_version, mappings);
+    return scale;
+}
+
 static void *scale_transform(struct api_request *r, void *current, void *arg, struct status *reterr) {
     struct object *obj = current;
-    const struct autoscalingv1_Scale *s = arg;
     int32_t status;
     struct selector selector;
     if (!obj) {
         status_not_found(reterr, r->group, r->resource, r->name);
         return NULL;
     }
-    if (!str_empty(s->metadata.resourceVersion)) obj->metadata.resourceVersion = s->metadata.resourceVersion;
+    struct autoscalingv1_Scale *s = wanted_scale(r, arg, obj, reterr);
+    if (!s) return NULL;
+    obj->metadata.resourceVersion = s->metadata.resourceVersion;
     *replicas_of(r->strategy, obj, &status, &selector, r->arena) = s->spec.replicas;
     return obj;
 }
@@ -127,27 +156,24 @@ static void handle_scale(struct api_request *r) {
     _cleanup_status_ struct status err = STATUS_INIT;
     void *obj;
     bool created;
-    struct write_options o;
-    if (negotiate(r, true, false, &err) != 0 || read_write_options(r, &o, &err) != 0 || registry_get(r, r->strategy, r->namespace, r->name, &obj, NULL, &err) != 0) {
-        fail(r, &err);
-        return;
-    }
-    o.subresource = NULL;
-    struct autoscalingv1_Scale *s = NULL;
+    struct write_options o = {0};
     struct patch p = {0};
-    if (str_eq(r->verb, "update")) s = body_decode(r, &autoscalingv1_Scale_desc, &err);
-    else if (str_eq(r->verb, "patch") && patch_read(r, &p, &err) == 0) s = patch_apply(r, &p, &autoscalingv1_Scale_desc, scale_of(r, obj), &err);
-    if (s && s->spec.replicas < 0) {
-        struct field_errors errs = field_errors_in(r->arena);
-        field_invalid_int(&errs, FIELD(FIELD(NULL, "spec"), "replicas"), s->spec.replicas, "must be greater than or equal to 0");
-        field_errors_status(&errs, "autoscaling", "Scale", r->name, &err);
-        s = NULL;
+    struct scaling s = {.options = &o};
+    int failed = negotiate(r, true, false, &err);
+    if (!failed && str_eq(r->verb, "get")) failed = registry_get(r, r->strategy, r->namespace, r->name, &obj, NULL, &err);
+    else if (!failed) {
+        if (str_eq(r->verb, "patch")) {
+            s.patch = &p;
+            failed = patch_read(r, &p, &o, &err);
+        } else {
+            failed = read_write_options(r, &o, &err) != 0 || !(s.scale = body_decode(r, &autoscalingv1_Scale_desc, &err));
+            if (!failed) failed = body_check_names(r, (struct object *)s.scale, &err);
+        }
+        o.subresource = NULL;
+        if (!failed) failed = registry_update(r, r->strategy, r->namespace, r->name, scale_transform, &s, &o, &obj, &created, &err);
     }
-    if (!str_eq(r->verb, "get") && (!s || body_check_names(r, (struct object *)s, &err) != 0 || registry_update(r, r->strategy, r->namespace, r->name, scale_transform, s, &o, &obj, &created, &err) != 0)) {
-        fail(r, &err);
-        return;
-    }
-    respond_object(r, 200, &autoscalingv1_Scale_desc, scale_of(r, obj));
+    if (failed) fail(r, &err);
+    else respond_object(r, 200, &autoscalingv1_Scale_desc, scale_of(r, obj));
 }
 
 /* ---- namespaces/finalize ---- */

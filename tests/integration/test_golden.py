@@ -31,3 +31,8 @@ def test_machinery_conversations_agree():
 def test_discovery_conversations_agree():
     share = replay('machinery-discovery.json')
     assert share >= 1, f'only {share:.1%} agree'
+
+
+def test_apply_conversations_agree():
+    share = replay('machinery-apply.json')
+    assert share >= 1.0, f'only {share:.1%} agree'

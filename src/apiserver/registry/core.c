@@ -15,35 +15,13 @@ const struct strategy configmap_strategy = {.group = "", .version = "v1", .resou
 
 static const char *secret_field(struct arena *a UNUSED, const void *obj, const char *name) { return strcmp(name, "type") == 0 ? ((const struct corev1_Secret *)obj)->type : NULL; }
 
-/* stringData is write-only: it lands in data. */
-static void secret_take_string_data(struct api_request *r, void *obj) {
-    struct corev1_Secret *s = obj;
-    LIST_FOREACH(e, &s->stringData) {
-        struct bytes value = {(const unsigned char *)str_or(e->value, ""), strlen(str_or(e->value, ""))};
-        size_t i = 0;
-        while (i < s->data.len && strcmp(s->data.items[i].key, e->key) < 0) i++;
-        if (i < s->data.len && strcmp(s->data.items[i].key, e->key) == 0) {
-            s->data.items[i].value = value;
-            continue;
-        }
-        struct bytes_map_entry *grown = arena_calloc(r->arena, s->data.len + 1, sizeof(*grown));
-        if (i) memcpy(grown, s->data.items, i * sizeof(*grown));
-        grown[i] = (struct bytes_map_entry){e->key, value};
-        if (i < s->data.len) memcpy(grown + i + 1, s->data.items + i, (s->data.len - i) * sizeof(*grown));
-        s->data.items = grown;
-        s->data.len++;
-    }
-    s->stringData = (struct string_map){0};
-}
-
-static void secret_prepare_update(struct api_request *r, void *obj, const void *old) {
+static void secret_prepare_update(struct api_request *r UNUSED, void *obj, const void *old) {
     struct corev1_Secret *s = obj;
     if (str_empty(s->type)) s->type = ((const struct corev1_Secret *)old)->type;
-    secret_take_string_data(r, obj);
 }
 
 static const char *const secret_fields[] = {"type", NULL};
-const struct strategy secret_strategy = {.group = "", .version = "v1", .resource = "secrets", .type = &corev1_Secret_desc, .prepare_create = secret_take_string_data, .prepare_update = secret_prepare_update,
+const struct strategy secret_strategy = {.group = "", .version = "v1", .resource = "secrets", .type = &corev1_Secret_desc, .prepare_update = secret_prepare_update,
     .validate = validate_secret, .validate_update = validate_secret_update, .selectable_fields = secret_fields, .field = secret_field};
 
 /* ---- Namespace ---- */
