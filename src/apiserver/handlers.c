@@ -167,6 +167,7 @@ void handle_create(struct api_request *r) {
         return;
     }
     wipe_system_fields(obj);
+    dedup_owner_references(r, obj, false);
     request_managed_update(r, &o, request_type(r), NULL, obj);
     obj = storage_version(r, obj);
     if (registry_create(r, r->strategy, obj, &o, &err) != 0) respond_status(r, &err);
@@ -178,6 +179,7 @@ struct put { void *obj; struct write_options *o; };
 static void *put_transform(struct api_request *r, void *current, void *arg, struct status *reterr UNUSED) {
     struct put *p = arg;
     struct object *obj = object_copy(r->arena, request_type(r), p->obj);
+    dedup_owner_references(r, obj, false);
     current = request_version(r, current);
     request_managed_update(r, p->o, request_type(r), current, obj);
     return storage_version(r, obj);

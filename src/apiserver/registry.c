@@ -10,6 +10,7 @@
 #include "apiserver/admission.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/authorization.h"
+#include "apiserver/handlers.h"
 #include "base/str.h"
 
 enum { NAME_SUFFIX_LEN = 5, NAME_GENERATED_MAX = 63, CREATE_TRIES = 8, UPDATE_TRIES = 100 };
@@ -149,6 +150,7 @@ int registry_create(struct api_request *r, const struct strategy *st, void *obje
     void *token = NULL;
     if (st->guard && st->guard(r, obj, NULL, reterr) != 0) return -1;
     if (begin_create(r, obj, reterr) != 0 || admission_mutate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0) return -1;
+    dedup_owner_references(r, obj, true);
     complete_create(r, st, obj);
     if (st->begin && !(token = st->begin(r, obj, NULL, reterr))) return -1;
     int result = check_and_store(r, st, obj, generated, o, reterr);
