@@ -1,11 +1,11 @@
 /* Issuing ServiceAccounts' tokens, and telling others how to check them. Upstream: registry/core/serviceaccount/storage/token.go, serviceaccount/openidmetadata.go. */
 #include <string.h>
 #include "api/field_error.h"
-#include "api/managedfields.h"
 #include "api/time.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/authentication.h"
 #include "apiserver/handlers.h"
+#include "apiserver/managers.h"
 #include "apiserver/node_restriction.h"
 #include "apiserver/service_account_tokens.h"
 #include "base/str.h"
@@ -163,8 +163,7 @@ void handle_token_request(struct api_request *r) {
     if (negotiate(r, true, false, &err) == 0 && read_write_options(r, &o, &err) == 0) req = body_decode(r, &authenticationv1_TokenRequest_desc, &err);
     if (req) {
         if (!req->spec.expirationSeconds.has) req->spec.expirationSeconds = (struct opt_int64)OPT(3600);
-        managed_fields_reset((struct object *)req);
-        managed_fields_update(r->arena, &authenticationv1_TokenRequest_desc, NULL, req, o.field_manager, r->subresource, env_now_s(apiserver_env(r->server)));
+        request_managed_update(r, &o, &authenticationv1_TokenRequest_desc, NULL, req);
     }
     if (req && answer(r, req, &err) == 0) respond_object(r, 201, &authenticationv1_TokenRequest_desc, req);
     else respond_status(r, &err);

@@ -1,9 +1,9 @@
 /* TokenReview and SelfSubjectReview. Upstream: registry/authentication. */
 #include <string.h>
-#include "api/managedfields.h"
 #include "api/time.h"
 #include "apiserver/authentication.h"
 #include "apiserver/handlers.h"
+#include "apiserver/managers.h"
 #include "base/str.h"
 
 static struct authenticationv1_UserInfo public_user(const struct user_info *u) { return (struct authenticationv1_UserInfo){.username = u->name, .uid = u->uid, .groups = u->groups, .extra = u->extra}; }
@@ -14,8 +14,7 @@ static void *posted(struct api_request *r, const struct type_desc *type, struct 
     struct object *obj = body_decode(r, type, reterr);
     if (!obj) return NULL;
     obj->metadata.namespace = NULL;
-    managed_fields_reset(obj);
-    managed_fields_update(r->arena, type, NULL, obj, o.field_manager, r->subresource, env_now_s(apiserver_env(r->server)));
+    request_managed_update(r, &o, type, NULL, obj);
     return obj;
 }
 
