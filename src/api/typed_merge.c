@@ -137,8 +137,8 @@ static const struct value *as_kind(const struct value *v, enum value_kind kind) 
 static const struct value *merge_form(struct merge *m, struct schema_ref type, const struct atom *a, const struct value *live, const struct value *config, const struct type_path *at) {
     if (a->scalar && !a->map) {
         struct string_list wrong = {0};
-        bool ok = typed_check_scalar(m->a, a->scalar, live, "lhs: ", at, &wrong) | typed_check_scalar(m->a, a->scalar, config, "rhs: ", at, &wrong);
-        if (!ok) {
+        bool left = typed_check_scalar(m->a, a->scalar, live, "lhs: ", at, &wrong), right = typed_check_scalar(m->a, a->scalar, config, "rhs: ", at, &wrong);
+        if (!left && !right) {
             LIST_FOREACH(e, &wrong) string_list_push(m->a, m->errs, *e);
             return NULL;
         }

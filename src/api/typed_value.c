@@ -177,8 +177,8 @@ static bool compare_form(struct compare *c, struct schema_ref type, const struct
     enum value_kind kind = a->map ? VALUE_MAP : VALUE_LIST;
     if (a->scalar && !a->map) {
         struct string_list wrong = {0};
-        bool ok = typed_check_scalar(c->a, a->scalar, old, "lhs: ", at, &wrong) | typed_check_scalar(c->a, a->scalar, now, "rhs: ", at, &wrong);
-        if (!ok) {
+        bool left = typed_check_scalar(c->a, a->scalar, old, "lhs: ", at, &wrong), right = typed_check_scalar(c->a, a->scalar, now, "rhs: ", at, &wrong);
+        if (!left && !right) {
             LIST_FOREACH(e, &wrong) string_list_push(c->a, c->errs, *e);
             return false;
         }
