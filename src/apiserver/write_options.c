@@ -68,7 +68,7 @@ static const char *manager_of_agent(struct api_request *r) {
 static bool is_false(const char *text) { return str_eq(text, "0") || str_eq_nocase(text, "false"); }
 
 static int check_options(struct api_request *r, bool apply, struct write_options *ret, struct status *reterr) {
-    static const char *const validations[] = {"Ignore", "Strict", "Warn", NULL};
+    static const char *const validations[] = {"", "Ignore", "Strict", "Warn", NULL};
     const char *manager = str_or(url_query_get(&r->query, "fieldManager"), ""), *validation = url_query_get(&r->query, "fieldValidation");
     struct field_errors errs = field_errors_in(r->arena);
     *ret = (struct write_options){.subresource = r->subresource};
