@@ -19,44 +19,71 @@ const char *managed_kind_text(const struct field_manager *m) {
     return arena_printf(m->arena, "%s%s, Kind=%s", slash ? "" : "/", m->api_version, m->kind);
 }
 
-/* What error texts call the object: "namespace/name; group/version, Kind=Kind". */
-static const char *object_text(const struct field_manager *m, const struct value *config) {
+const char *managed_object_text(const struct field_manager *m, const struct value *config) {
     return arena_printf(m->arena, "%s/%s; %s", str_or(value_text(value_at(config, "metadata", "namespace")), ""), str_or(value_text(value_at(config, "metadata", "name")), ""), managed_kind_text(m));
 }
 
 /* ---- merging and pruning ---- */
 
-/* Brings back what pruning took although somebody (or nobody) owns it: gone stays only what is not in `keep`. */
-static struct value add_back_owned(const struct field_manager *m, const struct value *merged, const struct value *pruned, const struct managed *managed) {
-    struct arena *a = m->arena;
+/* An object before and after pruning, both in one version. */
+struct pruning { const char *version; struct schema_ref schema; struct value merged, pruned; };
+
+static bool pruning_to_version(const struct field_manager *m, struct pruning *p, const char *version) {
+    struct pruning in = {.version = version};
+    if (str_eq(p->version, version)) return true;
+    if (!managed_schema(m, version, &in.schema) || !managed_convert(m, &p->merged, p->version, version, &in.merged) || !managed_convert(m, &p->pruned, p->version, version, &in.pruned)) return false;
+    *p = in;
+    return true;
+}
+
+static struct field_set named_fields(const struct field_manager *m, struct schema_ref schema, const struct value *v) {
+    struct field_set s = typed_field_set(m->arena, schema, v);
+    return typed_set_with_named(m->arena, schema, &s);
+}
+
+/* Brings back what pruning took although somebody owns it in that version. */
+static void add_back_owned_at(const struct field_manager *m, struct pruning *p, const struct managed *managed, const char *version) {
     struct field_set owned = {0};
-    LIST_FOREACH(e, managed) owned = field_set_union(a, &owned, &e->set);
-    struct field_set all = typed_field_set(a, m->schema, merged), left = typed_field_set(a, m->schema, pruned);
-    all = typed_set_with_named(a, m->schema, &all);
-    left = typed_set_with_named(a, m->schema, &left);
-    owned = typed_set_with_named(a, m->schema, &owned);
-    struct field_set keep = field_set_union(a, &left, &owned), gone = field_set_difference(a, &all, &keep);
-    return typed_remove(a, m->schema, merged, &gone);
+    if (!pruning_to_version(m, p, version)) return;
+    LIST_FOREACH(e, managed) if (str_eq(e->version, version)) owned = field_set_union(m->arena, &owned, &e->set);
+    owned = typed_set_with_named(m->arena, p->schema, &owned);
+    struct field_set all = named_fields(m, p->schema, &p->merged), left = named_fields(m, p->schema, &p->pruned);
+    left = field_set_union(m->arena, &left, &owned);
+    struct field_set gone = field_set_difference(m->arena, &all, &left);
+    p->pruned = typed_remove(m->arena, p->schema, &p->merged, &gone);
+}
+
+/* The version of what is pruned first, then the others, each once. */
+static void add_back_owned(const struct field_manager *m, struct pruning *p, const struct managed *managed) {
+    const char *first = p->version;
+    add_back_owned_at(m, p, managed, first);
+    for (size_t i = 0; i < managed->len; i++) {
+        bool done = str_eq(managed->items[i].version, first);
+        for (size_t j = 0; j < i && !done; j++) done = str_eq(managed->items[j].version, managed->items[i].version);
+        if (!done) add_back_owned_at(m, p, managed, managed->items[i].version);
+    }
 }
 
 /* What the manager did not own before cannot go with it: items below it that others set by updates. */
-static struct value add_back_dangling(const struct field_manager *m, const struct value *merged, const struct value *pruned, const struct field_set *last) {
-    struct arena *a = m->arena;
-    struct field_set all = typed_field_set(a, m->schema, merged), left = typed_field_set(a, m->schema, pruned);
-    all = typed_set_with_named(a, m->schema, &all);
-    left = typed_set_with_named(a, m->schema, &left);
-    struct field_set named = typed_set_with_named(a, m->schema, last), gone = field_set_difference(a, &all, &left);
-    gone = field_set_intersection(a, &gone, &named);
-    return typed_remove(a, m->schema, merged, &gone);
+static struct value add_back_dangling(const struct field_manager *m, struct schema_ref schema, const struct value *merged, const struct value *pruned, const struct field_set *last) {
+    struct field_set all = named_fields(m, schema, merged), left = named_fields(m, schema, pruned), named = typed_set_with_named(m->arena, schema, last);
+    struct field_set gone = field_set_difference(m->arena, &all, &left);
+    gone = field_set_intersection(m->arena, &gone, &named);
+    return typed_remove(m->arena, schema, merged, &gone);
 }
 
 /* Removes what the manager applied before and does not apply now, unless another owns it. */
-static struct value prune(const struct field_manager *m, const struct value *merged, const struct managed *managed, const struct field_set *last) {
-    if (field_set_empty(last)) return *merged;
-    struct field_set named = typed_set_with_named(m->arena, m->schema, last);
-    struct value pruned = typed_remove(m->arena, m->schema, merged, &named);
-    pruned = add_back_owned(m, merged, &pruned, managed);
-    return add_back_dangling(m, merged, &pruned, last);
+static struct value prune(const struct field_manager *m, const struct value *merged, const struct managed *managed, const struct managed_entry *last) {
+    struct pruning p = {.version = last->version};
+    if (field_set_empty(&last->set) || !managed_schema(m, last->version, &p.schema) || !managed_convert(m, merged, m->api_version, last->version, &p.merged)) return *merged;
+    struct value at_last = p.merged, out;
+    struct schema_ref schema = p.schema;
+    struct field_set named = typed_set_with_named(m->arena, schema, &last->set);
+    p.pruned = typed_remove(m->arena, schema, &p.merged, &named);
+    add_back_owned(m, &p, managed);
+    if (!pruning_to_version(m, &p, last->version)) return *merged;
+    out = add_back_dangling(m, schema, &at_last, &p.pruned, &last->set);
+    return managed_convert(m, &out, last->version, m->api_version, &out) ? out : *merged;
 }
 
 static int compare_conflicts(const void *x, const void *y) { return strcmp(((const struct conflict *)x)->id, ((const struct conflict *)y)->id); }
@@ -64,20 +91,21 @@ static int compare_conflicts(const void *x, const void *y) { return strcmp(((con
 /* What other managers lose by the change from live to now; -1 when the values cannot be compared. */
 static int take_from_others(const struct field_manager *m, const struct value *live, const struct value *now, const struct managed_entry *self, struct managed *managed, struct conflicts *ret,
                             struct status *reterr) {
-    struct comparison diff;
-    struct string_list errs = {0};
-    typed_compare(m->arena, m->schema, live, now, &diff, &errs);
-    if (errs.len) return status_set(reterr, 500, NULL, "failed to compare objects: %s", typed_error_text(m->arena, &errs));
-    struct field_set changed = field_set_union(m->arena, &diff.modified, &diff.added), removed = managed_filter(m, &diff.removed);
-    changed = managed_filter(m, &changed);
+    struct version_diffs diffs = {0};
+    if (!managed_diff(m, &diffs, m->api_version, live, now, reterr)) return -1;
     LIST_FOREACH(e, managed) {
         if (managed_same(e, self)) continue;
-        struct field_set lost = field_set_intersection(m->arena, &e->set, &changed);
+        const struct version_diff *d = managed_diff(m, &diffs, e->version, live, now, NULL);
+        if (!d) { /* a version that the object cannot be had in */
+            managed_set(e, (struct field_set){0});
+            continue;
+        }
+        struct field_set lost = field_set_intersection(m->arena, &e->set, &d->changed);
         if (!field_set_empty(&lost)) {
             *LIST_PUSH(m->arena, ret) = (struct conflict){arena_memdup(m->arena, e, sizeof(*e)), managed_id(m->arena, e), lost};
             managed_set(e, field_set_difference(m->arena, &e->set, &lost));
         }
-        managed_set(e, field_set_difference(m->arena, &e->set, &removed));
+        managed_set(e, field_set_difference(m->arena, &e->set, &d->diff.removed));
     }
     if (ret->len > 1) qsort(ret->items, ret->len, sizeof(*ret->items), compare_conflicts);
     return 0;
@@ -92,8 +120,8 @@ static int apply_once(const struct field_manager *m, const struct value *live, c
     if (errs.len) return status_set(reterr, 500, NULL, "failed to merge config: %s", typed_error_text(m->arena, &errs));
     struct managed_entry self = managed_self(m, OPERATION_APPLY);
     const struct managed_entry *before = managed_find(managed, &self);
-    struct field_set last = before ? before->set : (struct field_set){0};
-    if (before) self.time = before->time;
+    const struct managed_entry last = before ? *before : self;
+    self.time = last.time;
     self.set = typed_field_set(m->arena, m->schema, config);
     self.set = managed_filter(m, &self.set);
     managed_put(m->arena, managed, &self);
@@ -237,7 +265,7 @@ static int check_config(const struct field_manager *m, const struct value *confi
     if (value_is(sent, VALUE_LIST)) return status_bad_request(reterr, "metadata.managedFields must be nil");
     struct string_list errs = {0};
     typed_validate(m->arena, m->schema, config, false, &errs);
-    if (errs.len) return status_set(reterr, 500, NULL, "failed to create typed patch object (%s): %s", object_text(m, config), typed_error_text(m->arena, &errs));
+    if (errs.len) return status_set(reterr, 500, NULL, "failed to create typed patch object (%s): %s", managed_object_text(m, config), typed_error_text(m->arena, &errs));
     return 0;
 }
 

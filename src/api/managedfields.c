@@ -1,8 +1,9 @@
 /* Managers' entries and what updates do to them: see managedfields.h. Applying: managed_apply.c. Any thread; touches nothing but its arguments.
- * Between versions of one kind fields are taken to have the same paths. Tests: tests/unit/test_managedfields.c. */
+ * Tests: tests/unit/test_managedfields.c. */
 #include "api/managedfields.h"
 #include <stdlib.h>
 #include <string.h>
+#include "api/convert.h"
 #include "api/managed_entries.h"
 #include "api/time.h"
 #include "base/str.h"
@@ -150,15 +151,48 @@ struct field_set managed_strip(struct arena *a, const struct field_set *s) {
     return field_set_difference(a, s, &strip);
 }
 
+bool managed_schema(const struct field_manager *m, const char *api_version, struct schema_ref *ret) {
+    if (!str_eq(api_version, m->api_version)) return m->version_schema && m->version_schema(m, api_version, ret);
+    *ret = m->schema;
+    return true;
+}
+
+bool managed_convert(const struct field_manager *m, const struct value *v, const char *from, const char *to, struct value *ret) {
+    if (!str_eq(from, to)) return m->convert && m->convert(m, v, from, to, ret);
+    *ret = *v;
+    return true;
+}
+
 void managed_reconcile(const struct field_manager *m, struct managed *managed) {
     size_t n = 0;
     LIST_FOREACH(e, managed) {
-        if (!str_eq(e->version, m->api_version) && !(m->version_known && m->version_known(m, e->version))) continue;
-        struct field_set set = typed_set_reconcile(m->arena, m->schema, &e->set);
+        struct schema_ref schema;
+        if (!managed_schema(m, e->version, &schema)) continue;
+        struct field_set set = typed_set_reconcile(m->arena, schema, &e->set);
         if (set.items != e->set.items) managed_set(e, set);
         managed->items[n++] = *e;
     }
     managed->len = n;
+}
+
+const struct version_diff *managed_diff(const struct field_manager *m, struct version_diffs *diffs, const char *version, const struct value *live, const struct value *now, struct status *reterr) {
+    LIST_FOREACH(d, diffs) if (str_eq(d->version, version)) return d;
+    struct schema_ref schema;
+    struct value *pair = arena_calloc(m->arena, 2, sizeof(*pair));
+    if (!managed_schema(m, version, &schema) || !managed_convert(m, live, m->api_version, version, &pair[0]) || !managed_convert(m, now, m->api_version, version, &pair[1])) return NULL;
+    struct string_list errs = {0};
+    struct version_diff d = {.version = version};
+    typed_compare(m->arena, schema, &pair[0], &pair[1], &d.diff, &errs);
+    if (errs.len) {
+        status_set(reterr, 500, NULL, "failed to compare objects: %s", typed_error_text(m->arena, &errs));
+        return NULL;
+    }
+    d.diff.removed = managed_filter(m, &d.diff.removed);
+    d.changed = field_set_union(m->arena, &d.diff.modified, &d.diff.added);
+    d.changed = managed_filter(m, &d.changed);
+    struct version_diff *slot = LIST_PUSH(m->arena, diffs);
+    *slot = d;
+    return slot;
 }
 
 /* ---- updates ---- */
@@ -196,27 +230,18 @@ static void cap_managers(const struct field_manager *m, struct managed *managed)
     managed_remove_empty(managed);
 }
 
-static int compare_objects(const struct field_manager *m, const struct value *live, const struct value *now, struct comparison *ret, struct status *reterr) {
-    struct string_list errs = {0};
-    typed_compare(m->arena, m->schema, live, now, ret, &errs);
-    if (errs.len) return status_set(reterr, 500, NULL, "failed to compare objects: %s", typed_error_text(m->arena, &errs));
-    ret->removed = managed_filter(m, &ret->removed);
-    ret->modified = managed_filter(m, &ret->modified);
-    ret->added = managed_filter(m, &ret->added);
-    return 0;
-}
-
 int managed_update(const struct field_manager *m, const struct value *live, bool create, const struct value *now, struct managed *managed, struct status *reterr) {
-    struct comparison diff;
+    struct version_diffs diffs = {0};
     if (managed->len == 0 && !create) return 0; /* what nobody manages stays so until an apply */
+    const struct version_diff *own = managed_diff(m, &diffs, m->api_version, live, now, reterr);
+    if (!own) return -1;
+    const struct field_set taken = own->changed;
     managed_reconcile(m, managed);
-    if (compare_objects(m, live, now, &diff, reterr) != 0) return -1;
-    struct field_set taken = field_set_union(m->arena, &diff.modified, &diff.added);
     LIST_FOREACH(e, managed) {
-        struct field_set lost = field_set_intersection(m->arena, &e->set, &taken);
+        const struct version_diff *d = managed_diff(m, &diffs, e->version, live, now, NULL);
+        struct field_set lost = d ? field_set_union(m->arena, &d->changed, &d->diff.removed) : e->set; /* a version that the object cannot be had in */
+        lost = field_set_intersection(m->arena, &e->set, &lost);
         if (lost.len) managed_set(e, field_set_difference(m->arena, &e->set, &lost));
-        lost = field_set_intersection(m->arena, &e->set, &diff.removed);
-        if (lost.len) managed_set(e, field_set_difference(m->arena, &e->set, &diff.removed));
     }
     managed_remove_empty(managed);
     struct managed_entry self = managed_self(m, OPERATION_UPDATE);
@@ -233,17 +258,41 @@ int managed_update(const struct field_manager *m, const struct value *live, bool
 
 /* ---- typed objects ---- */
 
-static bool builtin_version_known(const struct field_manager *m, const char *api_version) {
+static const struct type_desc *builtin_version(const struct field_manager *m, const char *api_version) {
     const char *slash = strchr(api_version, '/');
     const char *group = slash ? arena_strndup(m->arena, api_version, (size_t)(slash - api_version)) : "";
-    return api_kind_find(group, slash ? slash + 1 : api_version, m->kind) != NULL;
+    return api_kind_find(group, slash ? slash + 1 : api_version, m->kind);
+}
+
+static bool builtin_version_schema(const struct field_manager *m, const char *api_version, struct schema_ref *ret) {
+    const struct type_desc *type = builtin_version(m, api_version);
+    if (!type) return false;
+    *ret = schema_of_type(type);
+    return true;
+}
+
+/* A document as an object of its type; NULL with an error. */
+static struct object *object_of(struct arena *a, const struct type_desc *type, const struct value *v, struct status *reterr) {
+    struct object *obj = arena_alloc(a, type->size);
+    _cleanup_buf_ struct buf text = BUF_INIT;
+    value_write_json(&text, v);
+    return object_decode_json(a, type, obj, text.data, text.len, NULL, reterr) == 0 ? obj : NULL;
+}
+
+static bool builtin_convert(const struct field_manager *m, const struct value *v, const char *from, const char *to, struct value *ret) {
+    const struct type_desc *old_type = builtin_version(m, from), *new_type = builtin_version(m, to);
+    struct object *obj = old_type && new_type ? object_of(m->arena, old_type, v, NULL) : NULL;
+    if (!obj) return false;
+    *ret = value_from_object(m->arena, new_type, object_convert(m->arena, old_type, obj, new_type));
+    return true;
 }
 
 static void for_type(struct field_manager *m, const struct type_desc *type) {
     m->schema = schema_of_type(type);
     m->api_version = type_api_version(m->arena, type);
     m->kind = type->kind;
-    m->version_known = builtin_version_known;
+    m->version_schema = builtin_version_schema;
+    m->convert = builtin_convert;
 }
 
 static struct value *document(struct arena *a, const struct type_desc *type, const void *obj) {
@@ -280,13 +329,10 @@ void *managed_fields_apply(struct field_manager *m, const struct type_desc *type
     }
     m->empty = document(m->arena, type, NULL);
     if (managed_apply(m, live ? document(m->arena, type, live) : m->empty, config, force, &managed, &merged, &changed, reterr) != 0) return NULL;
-    struct object *obj = arena_alloc(m->arena, type->size);
-    _cleanup_buf_ struct buf text = BUF_INIT;
     _cleanup_status_ struct status why = STATUS_INIT;
-    value_write_json(&text, &merged);
-    if (object_decode_json(m->arena, type, obj, text.data, text.len, NULL, &why) != 0) {
-        status_set(reterr, 500, NULL, "failed to convert new object (%s/%s; %s) to proper version: unable to convert unstructured object to %s: %s", str_or(value_text(value_at(config, "metadata", "namespace")), ""),
-                   str_or(value_text(value_at(config, "metadata", "name")), ""), managed_kind_text(m), managed_kind_text(m), why.message);
+    struct object *obj = object_of(m->arena, type, &merged, &why);
+    if (!obj) {
+        status_set(reterr, 500, NULL, "failed to convert new object (%s) to proper version: unable to convert unstructured object to %s: %s", managed_object_text(m, config), managed_kind_text(m), why.message);
         return NULL;
     }
     object_set_type_meta(m->arena, type, obj);

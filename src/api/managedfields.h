@@ -30,9 +30,10 @@ struct field_manager {
     const char *api_version;                 /* "apps/v1": what they are written in */
     const char *kind;
     const struct value *empty;               /* the kind's empty object, for the first apply; NULL: {} */
-    /* Whether that is a version of the kind at all; entries of others are dropped. NULL: only api_version is. */
-    bool (*version_known)(const struct field_manager *m, const char *api_version);
-    const void *arg;
+    /* The kind's other versions: their schema, and objects between them. False: there is no such version, and its entries are dropped. NULL: there are none. */
+    bool (*version_schema)(const struct field_manager *m, const char *api_version, struct schema_ref *ret);
+    bool (*convert)(const struct field_manager *m, const struct value *v, const char *from, const char *to, struct value *ret);
+    const void *arg;                         /* for these */
     const char *manager;                     /* "": unknown */
     const char *subresource;
     const struct reset_fields *reset;        /* NULL: none */

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <cmocka.h>
+#include "api/convert.h"
 #include "api/managedfields.h"
 #include "base/str.h"
 #include "wire/json.h"
@@ -202,6 +203,29 @@ static void times_move_with_changes(void **state UNUSED) {
     assert_false(((struct object *)c.obj)->metadata.managedFields.items[0].time.set);
 }
 
+/* Managers that know the kind in different versions: their fields are compared, and pruned, each in its own. */
+static void versions(void **state UNUSED) {
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct conversation c = {a, &autoscalingv1_HorizontalPodAutoscaler_desc, NULL, 1};
+    static const struct step v1[] = {
+        {APPLY, "old", "{\"spec\":{\"maxReplicas\":3,\"minReplicas\":2,\"scaleTargetRef\":{\"kind\":\"D\",\"name\":\"d\"}}}", NULL,
+         "old/Apply {\"f:spec\":{\"f:maxReplicas\":{},\"f:minReplicas\":{},\"f:scaleTargetRef\":{}}}"},
+    };
+    static const struct step v2[] = {
+        {APPLY, "new", "{\"spec\":{\"maxReplicas\":4}}", "409: Apply failed with 1 conflict: conflict with \"old\": .spec.maxReplicas", NULL},
+        {FORCE, "new", "{\"spec\":{\"maxReplicas\":4}}", NULL, "old/Apply {\"f:spec\":{\"f:minReplicas\":{},\"f:scaleTargetRef\":{}}}; new/Apply {\"f:spec\":{\"f:maxReplicas\":{}}}"},
+        {APPLY, "old", "{\"spec\":{\"scaleTargetRef\":{\"kind\":\"D\",\"name\":\"d\"}}}", NULL, "new/Apply {\"f:spec\":{\"f:maxReplicas\":{}}}; old/Apply {\"f:spec\":{\"f:scaleTargetRef\":{\"f:kind\":{},\"f:name\":{}}}}"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(v1); i++) take(&c, &v1[i]);
+    c.obj = object_convert(a, c.type, c.obj, &autoscalingv2_HorizontalPodAutoscaler_desc);
+    c.type = &autoscalingv2_HorizontalPodAutoscaler_desc;
+    assert_string_equal(((struct object *)c.obj)->metadata.managedFields.items[0].apiVersion, "autoscaling/v1");
+    for (size_t i = 0; i < ARRAY_LEN(v2); i++) take(&c, &v2[i]);
+    const struct autoscalingv2_HorizontalPodAutoscaler *hpa = c.obj;
+    assert_false(hpa->spec.minReplicas.has); /* was old's alone */
+    assert_int_equal(hpa->spec.maxReplicas, 4);
+}
+
 /* ---- custom resources ---- */
 
 static const char schema_text[] =
@@ -267,7 +291,7 @@ static void order_of_lists(void **state UNUSED) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fields_of_config_maps), cmocka_unit_test(lists_of_maps), cmocka_unit_test(keys_with_defaults), cmocka_unit_test(sets_and_atomics), cmocka_unit_test(what_is_refused),
-        cmocka_unit_test(from_client_side_apply), cmocka_unit_test(first_apply), cmocka_unit_test(times_move_with_changes), cmocka_unit_test(custom_schemas), cmocka_unit_test(order_of_lists),
+        cmocka_unit_test(from_client_side_apply), cmocka_unit_test(first_apply), cmocka_unit_test(times_move_with_changes), cmocka_unit_test(versions), cmocka_unit_test(custom_schemas), cmocka_unit_test(order_of_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
