@@ -13,6 +13,13 @@
     CONTROLLER(endpoint_slice) \
     CONTROLLER(endpoints) \
     CONTROLLER(endpoint_slice_mirroring) \
+    CONTROLLER(pvc_protection) \
+    CONTROLLER(pv_protection) \
+    CONTROLLER(vac_protection) \
+    CONTROLLER(cluster_role_aggregation) \
+    CONTROLLER(pod_gc) \
+    CONTROLLER(ttl_after_finished) \
+    CONTROLLER(ttl) \
     CONTROLLER(replicaset) \
     CONTROLLER(replication) \
     CONTROLLER(deployment) \
