@@ -20,6 +20,7 @@
     CONTROLLER(pod_gc) \
     CONTROLLER(ttl_after_finished) \
     CONTROLLER(ttl) \
+    CONTROLLER(resource_quota) \
     CONTROLLER(replicaset) \
     CONTROLLER(replication) \
     CONTROLLER(deployment) \
