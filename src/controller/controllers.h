@@ -21,6 +21,8 @@
     CONTROLLER(ttl_after_finished) \
     CONTROLLER(ttl) \
     CONTROLLER(resource_quota) \
+    CONTROLLER(persistent_volume_binder) \
+    CONTROLLER(ephemeral_volume) \
     CONTROLLER(replicaset) \
     CONTROLLER(replication) \
     CONTROLLER(deployment) \
