@@ -23,6 +23,9 @@
     CONTROLLER(resource_quota) \
     CONTROLLER(persistent_volume_binder) \
     CONTROLLER(ephemeral_volume) \
+    CONTROLLER(csr_approving) \
+    CONTROLLER(csr_signing) \
+    CONTROLLER(csr_cleaner) \
     CONTROLLER(replicaset) \
     CONTROLLER(replication) \
     CONTROLLER(deployment) \

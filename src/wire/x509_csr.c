@@ -1,0 +1,160 @@
+/* Certificate requests: see x509_csr.h. */
+#include "wire/x509_csr.h"
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include "base/str.h"
+
+static int fail(struct status *reterr, const char *what) { return status_internal(reterr, "%s failed", what); }
+
+static X509_REQ *read_request(const void *pem, size_t len) {
+    BIO *bio = BIO_new_mem_buf(pem, (int)len);
+    X509_REQ *req = bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
+    BIO_free(bio);
+    return req;
+}
+
+static const char *entry_text(struct arena *a, const X509_NAME_ENTRY *e) {
+    unsigned char *text = NULL;
+    int n = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(e));
+    const char *copy = n < 0 ? "" : arena_strndup(a, (const char *)text, (size_t)n);
+    OPENSSL_free(text);
+    return copy;
+}
+
+static void read_subject(struct arena *a, const X509_NAME *name, struct x509_csr *ret) {
+    int n = X509_NAME_entry_count(name);
+    ret->organizations = arena_calloc(a, (size_t)n + 1, sizeof(*ret->organizations));
+    for (int i = 0; i < n; i++) {
+        const X509_NAME_ENTRY *e = X509_NAME_get_entry(name, i);
+        int nid = OBJ_obj2nid(X509_NAME_ENTRY_get_object(e));
+        if (nid == NID_commonName) ret->common_name = entry_text(a, e);
+        if (nid == NID_organizationName) ret->organizations[ret->organizations_len++] = entry_text(a, e);
+    }
+}
+
+static GENERAL_NAMES *alt_names(X509_REQ *req) {
+    STACK_OF(X509_EXTENSION) *all = X509_REQ_get_extensions(req);
+    GENERAL_NAMES *names = all ? X509V3_get_d2i(all, NID_subject_alt_name, NULL, NULL) : NULL;
+    sk_X509_EXTENSION_pop_free(all, X509_EXTENSION_free);
+    return names;
+}
+
+int x509_csr_parse(struct arena *a, const void *pem, size_t len, struct x509_csr *ret, struct status *reterr) {
+    X509_REQ *req = read_request(pem, len);
+    if (!req) return status_bad_request(reterr, "PEM block type must be CERTIFICATE REQUEST");
+    *ret = (struct x509_csr){.common_name = ""};
+    read_subject(a, X509_REQ_get_subject_name(req), ret);
+    GENERAL_NAMES *names = alt_names(req);
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        int type = sk_GENERAL_NAME_value(names, i)->type;
+        ret->dns_names += type == GEN_DNS;
+        ret->emails += type == GEN_EMAIL;
+        ret->ips += type == GEN_IPADD;
+        ret->uris += type == GEN_URI;
+    }
+    GENERAL_NAMES_free(names);
+    X509_REQ_free(req);
+    return 0;
+}
+
+/* ---- signing ---- */
+
+static const struct { const char *name, *key_usage, *ext_usage; } usage_names[] = {
+    {"signing", "digitalSignature", NULL}, {"digital signature", "digitalSignature", NULL}, {"content commitment", "nonRepudiation", NULL}, {"key encipherment", "keyEncipherment", NULL},
+    {"key agreement", "keyAgreement", NULL}, {"data encipherment", "dataEncipherment", NULL}, {"cert sign", "keyCertSign", NULL}, {"crl sign", "cRLSign", NULL}, {"encipher only", "encipherOnly", NULL},
+    {"decipher only", "decipherOnly", NULL}, {"any", NULL, "anyExtendedKeyUsage"}, {"server auth", NULL, "serverAuth"}, {"client auth", NULL, "clientAuth"}, {"code signing", NULL, "codeSigning"},
+    {"email protection", NULL, "emailProtection"}, {"s/mime", NULL, "emailProtection"}, {"ipsec end system", NULL, "ipsecEndSystem"}, {"ipsec tunnel", NULL, "ipsecTunnel"}, {"ipsec user", NULL, "ipsecUser"},
+    {"timestamping", NULL, "timeStamping"}, {"ocsp signing", NULL, "OCSPSigning"}, {"microsoft sgc", NULL, "msSGC"}, {"netscape sgc", NULL, "nsSGC"},
+};
+
+/* False: a usage is unknown. */
+static bool usage_texts(const char *const *usages, size_t len, struct buf *key_usage, struct buf *ext_usage) {
+    for (size_t i = 0; i < len; i++) {
+        size_t k = 0;
+        while (k < ARRAY_LEN(usage_names) && !str_eq(usage_names[k].name, usages[i])) k++;
+        if (k == ARRAY_LEN(usage_names)) return false;
+        struct buf *to = usage_names[k].key_usage ? key_usage : ext_usage;
+        buf_printf(to, "%s%s", to->len ? "," : "critical,", str_or(usage_names[k].key_usage, usage_names[k].ext_usage));
+    }
+    if (ext_usage->len) buf_consume(ext_usage, strlen("critical,"));
+    return true;
+}
+
+static bool add_extension(X509 *cert, X509 *ca, int nid, const char *value) {
+    X509V3_CTX ctx;
+    X509V3_set_ctx(&ctx, ca, cert, NULL, NULL, 0);
+    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+    bool ok = e && X509_add_ext(cert, e, -1);
+    X509_EXTENSION_free(e);
+    return ok;
+}
+
+static bool set_serial(X509 *cert) {
+    unsigned char serial[16];
+    if (RAND_bytes(serial, sizeof(serial)) != 1) return false;
+    serial[0] &= 0x7f;
+    BIGNUM *n = BN_bin2bn(serial, sizeof(serial), NULL);
+    bool ok = n && BN_to_ASN1_INTEGER(n, X509_get_serialNumber(cert));
+    BN_free(n);
+    return ok;
+}
+
+static bool copy_names(X509 *cert, X509_REQ *req) {
+    GENERAL_NAMES *names = alt_names(req);
+    bool ok = !names || X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT) == 1;
+    GENERAL_NAMES_free(names);
+    return ok;
+}
+
+static bool fill(X509 *cert, X509_REQ *req, X509 *ca, const char *key_usage, const char *ext_usage, int64_t not_before_s, int64_t not_after_s) {
+    ASN1_TIME *begin = ASN1_TIME_set(X509_getm_notBefore(cert), (time_t)not_before_s), *end = ASN1_TIME_set(X509_getm_notAfter(cert), (time_t)not_after_s);
+    if (!begin || !end || !X509_set_version(cert, 2) || !set_serial(cert)) return false;
+    if (ASN1_TIME_compare(X509_get0_notAfter(ca), end) < 0 && !X509_set1_notAfter(cert, X509_get0_notAfter(ca))) return false; /* never longer than its authority */
+    if (!X509_set_subject_name(cert, X509_REQ_get_subject_name(req)) || !X509_set_issuer_name(cert, X509_get_subject_name(ca)) || !X509_set_pubkey(cert, X509_REQ_get0_pubkey(req))) return false;
+    return (!*key_usage || add_extension(cert, ca, NID_key_usage, key_usage)) && (!*ext_usage || add_extension(cert, ca, NID_ext_key_usage, ext_usage)) &&
+           add_extension(cert, ca, NID_basic_constraints, "critical,CA:FALSE") && copy_names(cert, req);
+}
+
+static void write_pem(X509 *cert, struct buf *ret) {
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *data;
+    if (bio && PEM_write_bio_X509(bio, cert)) {
+        long n = BIO_get_mem_data(bio, &data);
+        buf_append(ret, data, (size_t)n);
+    }
+    BIO_free(bio);
+}
+
+int x509_csr_sign(const void *pem, size_t len, const char *ca_cert_file, const char *ca_key_file, const char *const *usages, size_t usages_len, int64_t not_before_s, int64_t not_after_s,
+                  struct buf *ret, struct status *reterr) {
+    _cleanup_buf_ struct buf key_usage = BUF_INIT, ext_usage = BUF_INIT;
+    if (!usage_texts(usages, usages_len, &key_usage, &ext_usage)) return status_bad_request(reterr, "unrecognized usage values");
+    FILE *cf = fopen(ca_cert_file, "re"), *kf = fopen(ca_key_file, "re");
+    X509 *ca = cf ? PEM_read_X509(cf, NULL, NULL, NULL) : NULL, *cert = X509_new();
+    EVP_PKEY *key = kf ? PEM_read_PrivateKey(kf, NULL, NULL, NULL) : NULL;
+    X509_REQ *req = read_request(pem, len);
+    if (cf) fclose(cf);
+    if (kf) fclose(kf);
+    int rc = !ca || !key ? fail(reterr, "reading the signing authority") : !req ? fail(reterr, "reading the request") : 0;
+    const EVP_MD *digest = key && (EVP_PKEY_is_a(key, "ED25519") || EVP_PKEY_is_a(key, "ED448")) ? NULL : EVP_sha256();
+    if (rc == 0 && (!fill(cert, req, ca, buf_cstr(&key_usage), buf_cstr(&ext_usage), not_before_s, not_after_s) || !X509_sign(cert, key, digest))) rc = fail(reterr, "signing");
+    if (rc == 0) write_pem(cert, ret);
+    X509_free(ca);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    X509_REQ_free(req);
+    return rc;
+}
+
+int64_t x509_not_after(const void *pem, size_t len) {
+    BIO *bio = BIO_new_mem_buf(pem, (int)len);
+    X509 *c = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    struct tm tm;
+    int64_t at = c && ASN1_TIME_to_tm(X509_get0_notAfter(c), &tm) == 1 ? (int64_t)timegm(&tm) : -1;
+    X509_free(c);
+    BIO_free(bio);
+    return at;
+}
