@@ -7,13 +7,14 @@
  * Tests: tests/unit/test_controller_namespace.c, tests/integration/test_controllers_cluster.py. */
 #include "base/map.h"
 #include "base/str.h"
+#include "client/parallel.h"
 #include "controller/controller_utils.h"
 #include "controller/controllers.h"
 
 #define FINALIZER "kubernetes"
 #define AGGREGATED "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 #define METADATA_LIST "application/json;g=meta.k8s.io;v=v1;as=PartialObjectMetadataList"
-enum { GRACE_MS = 250, PODS_GONE_MS = 50, FINALIZER_ESTIMATE_S = 15, CALL_TIMEOUT_MS = 60000, CONDITIONS = 5 };
+enum { GRACE_MS = 250, PODS_GONE_MS = 50, FINALIZER_ESTIMATE_S = 15, FEW = 8, CALL_TIMEOUT_MS = 60000, CONDITIONS = 5 };
 
 struct namespace_controller {
     struct controller *c;
@@ -67,8 +68,8 @@ static int discover(struct run *r, struct target_list *ret, struct status *reter
 
 /* ---- deleting ---- */
 
-static const char *target_path(struct run *r, const struct target *t, const char *name) {
-    return arena_printf(r->a, "%s%s/%s/namespaces/%s/%s%s%s", str_empty(t->group) ? "/api" : "/apis/", t->group, t->version, r->ns->metadata.name, t->resource, name ? "/" : "", str_or(name, ""));
+static const char *target_path(struct run *r, const struct target *t) {
+    return arena_printf(r->a, "%s%s/%s/namespaces/%s/%s", str_empty(t->group) ? "/api" : "/apis/", t->group, t->version, r->ns->metadata.name, t->resource);
 }
 
 /* The metadata of all its objects. 1: it cannot be listed. */
@@ -76,7 +77,7 @@ static int list_metadata(struct run *r, const struct target *t, struct metav1_Pa
     _cleanup_buf_ struct buf answer = BUF_INIT;
     struct transport *tr = client_transport(r->nc->c->client);
     int code;
-    struct transport_call call = {.method = "GET", .target = target_path(r, t, NULL), .accept = METADATA_LIST, .timeout_ms = CALL_TIMEOUT_MS};
+    struct transport_call call = {.method = "GET", .target = target_path(r, t), .accept = METADATA_LIST, .timeout_ms = CALL_TIMEOUT_MS};
     memset(ret, 0, sizeof(*ret));
     if (!t->list) return 1;
     if (tr->call(tr, &call, &code, &answer, reterr) != 0) return -1;
@@ -95,6 +96,28 @@ static int delete_path(struct run *r, const char *path, struct status *reterr) {
     struct transport_call call = {.method = "DELETE", .target = path, .content_type = "application/json", .body = BACKGROUND, .body_len = strlen(BACKGROUND), .timeout_ms = CALL_TIMEOUT_MS};
     if (tr->call(tr, &call, &code, &answer, reterr) != 0) return -1;
     return (code >= 200 && code < 300) || code == 404 || code == 405 || code == 501 ? 0 : client_status(code, buf_cstr(&answer), answer.len, reterr);
+}
+
+/* One by one, many at a time: commits are shared, where a collection's deletion waits for each. */
+struct batch { struct run *r; const char *base; const struct metav1_PartialObjectMetadataList *list; pthread_mutex_t mutex; struct status *err; bool failed; };
+
+static void delete_item(void *arg, size_t i) {
+    struct batch *b = arg;
+    _cleanup_arena_ struct arena *a = arena_new_sized(512);
+    _cleanup_status_ struct status err = STATUS_INIT;
+    if (delete_path(b->r, arena_printf(a, "%s/%s", b->base, b->list->items.items[i].metadata.name), &err) == 0) return;
+    pthread_mutex_lock(&b->mutex);
+    if (!b->failed) status_copy(b->err, &err);
+    b->failed = true;
+    pthread_mutex_unlock(&b->mutex);
+}
+
+static int delete_each(struct run *r, const struct target *t, const struct metav1_PartialObjectMetadataList *list, struct status *reterr) {
+    struct batch b = {.r = r, .base = target_path(r, t), .list = list, .err = reterr};
+    pthread_mutex_init(&b.mutex, NULL);
+    parallel_run(list->items.len, delete_item, &b);
+    pthread_mutex_destroy(&b.mutex);
+    return b.failed ? -1 : 0;
 }
 
 /* How long the longest of the namespace's Pods may still take, counted from the namespace's deletion. */
@@ -121,12 +144,8 @@ static int delete_target(struct run *r, const struct target *t, struct status *r
     int rc = list_metadata(r, t, &list, reterr);
     if (rc < 0) return -1;
     if (rc == 0 && list.items.len == 0) return 0;
-    if (t->delete_collection) {
-        if (delete_path(r, target_path(r, t, NULL), reterr) != 0) return -1;
-    } else {
-        LIST_FOREACH(o, &list.items)
-            if (delete_path(r, target_path(r, t, o->metadata.name), reterr) != 0) return -1;
-    }
+    bool whole = t->delete_collection && (rc != 0 || list.items.len <= FEW);
+    if ((whole ? delete_path(r, target_path(r, t), reterr) : delete_each(r, t, &list, reterr)) != 0) return -1;
     rc = list_metadata(r, t, &list, reterr);
     if (rc != 0) return rc < 0 ? -1 : 0;
     if (list.items.len == 0) return 0;
