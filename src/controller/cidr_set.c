@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include "base/str.h"
 
@@ -107,4 +108,12 @@ int cidr_set_release(struct cidr_set *s, const char *cidr, struct status *reterr
 bool cidr_set_overlaps(const struct cidr_set *s, const char *cidr) {
     struct range r;
     return range_parse(cidr, &r) && overlap(&s->whole, &r);
+}
+
+bool cidr_contains(const char *cidr, const char *address) {
+    struct range r, one;
+    char text[INET6_ADDRSTRLEN + 5];
+    if (!address || strlen(address) > INET6_ADDRSTRLEN || !range_parse(cidr, &r)) return false;
+    snprintf(text, sizeof(text), "%s/%d", address, strchr(address, ':') ? 128 : 32);
+    return range_parse(text, &one) && overlap(&r, &one);
 }

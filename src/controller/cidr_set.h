@@ -16,4 +16,5 @@ int cidr_set_occupy(struct cidr_set *s, const char *cidr, struct status *reterr)
 int cidr_set_release(struct cidr_set *s, const char *cidr, struct status *reterr);
 /* Whether a range has addresses in common with the set's. */
 bool cidr_set_overlaps(const struct cidr_set *s, const char *cidr);
+bool cidr_contains(const char *cidr, const char *address); /* false for anything malformed */
 #endif

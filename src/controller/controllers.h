@@ -26,6 +26,11 @@
     CONTROLLER(csr_approving) \
     CONTROLLER(csr_signing) \
     CONTROLLER(csr_cleaner) \
+    CONTROLLER(service_cidr) \
+    CONTROLLER(admission_policy_status) \
+    CONTROLLER(volume_expand) \
+    CONTROLLER(token_cleaner) \
+    CONTROLLER(bootstrap_signer) \
     CONTROLLER(replicaset) \
     CONTROLLER(replication) \
     CONTROLLER(deployment) \
