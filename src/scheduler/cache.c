@@ -342,6 +342,13 @@ const char *cache_nominated_node(struct scheduler_cache *c, const char *key) {
     return n ? n->name : NULL;
 }
 
+const struct pod_info *cache_nominated_pod(struct scheduler_cache *c, const char *key) {
+    const struct node_info *n = map_get(c->nominated, key);
+    for (size_t i = 0; n && i < n->nominated_len; i++)
+        if (str_eq(n->nominated[i]->key, key)) return n->nominated[i];
+    return NULL;
+}
+
 /* ---- other objects ---- */
 
 static struct lister *lister_of(struct scheduler_cache *c, const struct type_desc *type) {

@@ -45,6 +45,7 @@ void cache_node_remove_pod(struct scheduler_cache *c, struct node_info *n, struc
 void cache_nominate(struct scheduler_cache *c, struct pod_info *pod, const char *node);
 void cache_nominate_none(struct scheduler_cache *c, const char *key);
 const char *cache_nominated_node(struct scheduler_cache *c, const char *key);
+const struct pod_info *cache_nominated_pod(struct scheduler_cache *c, const char *key); /* as it was nominated */
 
 /* Other objects, by type and name. An assumed object hides the API's until the API shows something new. */
 const void *cache_get(struct scheduler_cache *c, const struct type_desc *type, const char *namespace, const char *name);

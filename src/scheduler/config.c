@@ -346,10 +346,9 @@ static void file_read(struct file *f, yyjson_val *root) {
     ignored_resources(f);
 }
 
-static int type_check(struct arena *a, yyjson_val *root, struct status *reterr) {
+static int type_check(yyjson_val *root, struct status *reterr) {
     const char *version = yyjson_get_str(yyjson_obj_get(root, "apiVersion")), *kind = yyjson_get_str(yyjson_obj_get(root, "kind"));
     _cleanup_free_ char *text = root ? yyjson_val_write(root, 0, NULL) : NULL;
-    (void)a;
     if (str_empty(kind)) return status_bad_request(reterr, "Object 'Kind' is missing in '%s'", str_or(text, ""));
     if (str_empty(version)) return status_bad_request(reterr, "Object 'apiVersion' is missing in '%s'", str_or(text, ""));
     if (str_eq(version, API_VERSION) && str_eq(kind, KIND)) return 0;
@@ -379,7 +378,7 @@ int scheduler_configuration_load(struct arena *a, const char *yaml, size_t len, 
     scheduler_configuration_default(a, &c);
     struct file f = {.r = {.arena = a}, .to = &c, .errs = field_errors_in(a)};
     yyjson_val *root = yyjson_doc_get_root(doc);
-    int r = type_check(a, root, reterr);
+    int r = type_check(root, reterr);
     if (!r) {
         file_read(&f, root);
         r = file_result(&f, duplicate, reterr);

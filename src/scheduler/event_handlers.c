@@ -44,8 +44,13 @@ static void assigned_pod_set(struct scheduler *s, struct pod_info *p) {
 static void unassigned_pod_set(struct scheduler *s, struct pod_info *p) {
     if (cache_pod_assumed(s->cache, p->key)) return; /* its binding is on its way */
     queue_set(s->queue, s->cache, p);
-    const char *nominated = cache_nominated_node(s->cache, p->key);
-    if (nominated || !str_empty(p->pod->status.nominatedNodeName)) cache_nominate(s->cache, p, str_or(p->pod->status.nominatedNodeName, nominated));
+    const char *said = p->pod->status.nominatedNodeName, *nominated = cache_nominated_node(s->cache, p->key);
+    const struct pod_info *was = cache_nominated_pod(s->cache, p->key);
+    bool withdrawn = was && !str_empty(was->pod->status.nominatedNodeName) && str_empty(said); /* not just that our own patch is not seen yet */
+    if (nominated || !str_empty(said)) {
+        _cleanup_free_ char *to = withdrawn ? NULL : strdup(str_or(said, nominated));
+        cache_nominate(s->cache, p, to);
+    }
 }
 
 void scheduler_set_pod(struct scheduler *s, const struct corev1_Pod *pod) {

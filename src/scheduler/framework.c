@@ -206,15 +206,14 @@ static size_t feasible_wanted(const struct cycle *cy, size_t nodes) {
 struct found {
     struct node_info **items;
     size_t len, explicit; /* explicit: nodes that were judged unfit */
-    uint8_t *codes;       /* of all nodes, by list position in cycle->nodes */
+    uint8_t *codes;       /* of all nodes, by list_position */
     struct reason_counts counts;
 };
 
-static void found_reject(struct cycle *cy, struct found *f, enum code code, const struct reasons *why, uint32_t bit) {
+static void found_reject(struct cycle *cy, struct found *f, const struct reasons *why, uint32_t bit) {
     f->explicit++;
     cy->rejectors |= bit;
     for (size_t w = 0; w < why->len; w++) reason_counts_add(cy->arena, &f->counts, why->items[w], 1);
-    (void)code;
 }
 
 /* False: a plugin failed. */
@@ -232,7 +231,7 @@ static bool filter_run(struct framework *f, struct cycle *cy, struct node_info *
         }
         if (code == CODE_ERROR) return result_error(cy, ret, "running", " filter plugin", &why), false;
         found->codes[node->list_position] = (uint8_t)code;
-        found_reject(cy, found, code, &why, BIT(cy->use->plugin->id));
+        found_reject(cy, found, &why, BIT(cy->use->plugin->id));
     }
     ret->evaluated += i;
     f->next_start = cy->nodes_len ? (f->next_start + i) % cy->nodes_len : 0;
@@ -266,7 +265,20 @@ static void nodes_again(struct cycle *cy, struct found *found, const struct exte
         struct reasons why = {{n->message}, 1};
         enum code code = n->unresolvable ? CODE_UNSCHEDULABLE_AND_UNRESOLVABLE : CODE_UNSCHEDULABLE;
         found->codes[node->list_position] = (uint8_t)code;
-        found_reject(cy, found, code, &why, BIT(PLUGIN_EXTENDER));
+        found_reject(cy, found, &why, BIT(PLUGIN_EXTENDER));
+    }
+}
+
+/* What the volume plugins had looked up may have been replaced. */
+static void volumes_again(struct cycle *cy, struct schedule_result *ret) {
+    const uint32_t volumes = BIT(PLUGIN_VOLUME_RESTRICTIONS) | BIT(PLUGIN_NODE_VOLUME_LIMITS) | BIT(PLUGIN_VOLUME_BINDING) | BIT(PLUGIN_VOLUME_ZONE);
+    const struct plugin_uses *uses = &cy->profile->points[POINT_PRE_FILTER];
+    for (int i = 0; cy->pod->has_volumes && !ret->error && i < uses->len; i++) {
+        struct reasons why = {0};
+        cy->use = &uses->items[i];
+        if (!(volumes & BIT(cy->use->plugin->id) & ~cy->skip_filter)) continue;
+        enum code code = cy->use->plugin->pre_filter(cy, &why);
+        if (code != CODE_SUCCESS && code != CODE_SKIP) result_error(cy, ret, "running PreFilter plugin", "", &why);
     }
 }
 
@@ -284,10 +296,11 @@ static bool extenders_filter(struct framework *f, struct cycle *cy, struct found
     }
     cache_lock(cy->cache);
     nodes_again(cy, found, &list);
+    volumes_again(cy, ret);
     return !ret->error;
 }
 
-static void extenders_score(struct framework *f, struct cycle *cy, struct found *found, int64_t *totals) {
+static void extenders_score(struct framework *f, struct cycle *cy, struct found *found, int64_t *totals, struct schedule_result *ret) {
     if (!f->extenders || !f->extenders->len) return;
     struct extender_node_list list = extender_nodes(cy, found);
     cache_unlock(cy->cache);
@@ -304,6 +317,7 @@ static void extenders_score(struct framework *f, struct cycle *cy, struct found 
         totals[n++] = totals[i] + list.items[i].score;
     }
     found->len = n;
+    volumes_again(cy, ret);
 }
 
 /* ---- PostFilter ---- */
@@ -413,8 +427,8 @@ static void cycle_run(struct framework *f, struct cycle *cy, struct schedule_res
     int64_t *totals = arena_calloc(cy->arena, found.len, sizeof(*totals));
     ret->node = NULL;
     if (!score_run(cy, found.items, found.len, totals, ret)) return;
-    extenders_score(f, cy, &found, totals);
-    ret->node = select_host(f, found.items, totals, found.len);
+    extenders_score(f, cy, &found, totals, ret);
+    if (!ret->error) ret->node = select_host(f, found.items, totals, found.len);
 }
 
 void framework_schedule(struct framework *f, const struct profile *profile, struct arena *arena, struct pod_info *pod, struct schedule_result *ret, struct cycle **ret_cycle) {

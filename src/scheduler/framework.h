@@ -109,7 +109,7 @@ struct plugin {
     /* A dry run puts a Pod on a node (+1) or takes it away (-1): what PreFilter found out beside the index follows. */
     void (*count_pod)(struct cycle *cycle, struct node_info *node, struct pod_info *pod, int sign);
     enum code (*filter)(struct cycle *cycle, struct node_info *node, struct reasons *why);
-    /* codes: what Filter said of each node of cycle->nodes. *ret->nominated: NULL leaves it as it is, "" clears it. */
+    /* codes: what Filter said of each node, by its list_position. ret->nominated: NULL leaves it as it is, "" clears it. */
     enum code (*post_filter)(struct cycle *cycle, const uint8_t *codes, struct schedule_result *ret, const char **ret_message);
     enum code (*pre_score)(struct cycle *cycle, struct node_info *const *nodes, size_t len);
     int64_t (*score)(struct cycle *cycle, struct node_info *node);
@@ -143,8 +143,8 @@ struct profile {
     const void *args[PLUGINS_LEN];
 };
 void profile_init_default(struct profile *p, const char *name); /* upstream's default plugins, weights and arguments */
-/* The plugins that may have use of this event, of those in the profile; then what their hints say of a Pod, as a mask. */
-uint32_t profile_event_mask(const struct profile *p, const struct cluster_event *e);
+/* The plugins that may have use of this event; then what their hints say of a Pod, as a mask. */
+uint32_t profile_event_mask(const struct cluster_event *e);
 uint32_t profile_hints(const struct profile *p, struct scheduler_cache *c, const struct cluster_event *e, struct pod_info *pod, uint32_t mask);
 
 /* Scales so that the largest is NODE_SCORE_MAX; reverse: small is good. Upstream: helper.DefaultNormalizeScore. */

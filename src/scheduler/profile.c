@@ -61,8 +61,7 @@ void profile_init_default(struct profile *p, const char *name) {
     }
 }
 
-uint32_t profile_event_mask(const struct profile *p, const struct cluster_event *e) {
-    (void)p;
+uint32_t profile_event_mask(const struct cluster_event *e) {
     uint32_t mask = 0;
     for (int i = 0; i < PLUGINS_LEN; i++)
         if (all_plugins[i]->events[e->resource] & e->actions) mask |= UINT32_C(1) << i;

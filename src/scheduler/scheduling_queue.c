@@ -188,7 +188,7 @@ static const struct profile *profile_of(const struct scheduling_queue *q, const 
 /* What a change of the Pod itself may have helped: the plugins' opinion. */
 static uint32_t update_hints(struct scheduler_cache *cache, struct entry *e, struct pod_info *pod) {
     struct cluster_event event = {.resource = EVENT_TARGET_POD, .actions = pod_change_actions(e->pod, pod), .old_pod = e->pod, .new_pod = pod};
-    uint32_t mask = event.actions ? profile_event_mask(e->profile, &event) : 0;
+    uint32_t mask = event.actions ? profile_event_mask(&event) : 0;
     return mask ? profile_hints(e->profile, cache, &event, pod, mask) : 0;
 }
 
@@ -249,7 +249,7 @@ bool queue_has(struct scheduling_queue *q, const char *key) {
 
 void queue_event(struct scheduling_queue *q, struct scheduler_cache *cache, const struct cluster_event *e, const char *except) {
     pthread_mutex_lock(&q->mutex);
-    uint32_t mask = profile_event_mask(&q->options.profiles[0], e);
+    uint32_t mask = profile_event_mask(e);
     for (struct entry *f = q->flights; f && mask; f = f->next_flight) f->flight_hints |= profile_hints(f->profile, cache, e, f->pod, mask & ~f->flight_hints);
     for (size_t i = q->lengths[IN_UNSCHEDULABLE]; i > 0; i--) {
         struct entry *u = q->unschedulable[i - 1];

@@ -148,7 +148,7 @@ static bool all_count(const struct cycle *cycle, const struct live_list *list, c
     return true;
 }
 
-/* Makes the counts of those constraints that need it. only: domains to count in; NULL: all. */
+/* Makes the counts of those constraints that need it. */
 static void walk(struct cycle *cycle, struct live_list *list, const bool *slow) {
     for (size_t i = 0; i < list->len; i++) {
         struct live *l = &list->items[i];
