@@ -35,6 +35,7 @@
     CONTROLLER(replication) \
     CONTROLLER(deployment) \
     CONTROLLER(daemon_set) \
+    CONTROLLER(stateful_set) \
     CONTROLLER(garbage_collector)
 
 #define CONTROLLER(id) extern const struct controller_desc controller_##id;
