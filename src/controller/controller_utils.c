@@ -120,20 +120,20 @@ static bool in_doubt(struct expectations *e, const char *key) {
     return yes;
 }
 
-/* Both know the same active Pods of the owner. */
+/* Both know the same Pods of the owner, and of each whether it is active. */
 static bool cache_agrees(struct arena *a, const struct corev1_PodList *live, const struct cached_list *cached, const void *owner) {
-    struct map *active = map_new();
-    size_t known = 0, there = 0;
+    struct map *known = map_new();
+    size_t same = 0, there = 0;
     LIST_FOREACH(p, &live->items)
-        if (controlled_by(p, owner) && pod_is_active(p)) map_put(active, p->metadata.uid, a);
+        if (controlled_by(p, owner)) map_put(known, p->metadata.uid, pod_is_active(p) ? (void *)a : (void *)known);
     CACHED_FOREACH(p, corev1_Pod, cached) {
-        if (!controlled_by(p, owner) || !pod_is_active(p)) continue;
+        if (!controlled_by(p, owner)) continue;
         there++;
-        known += map_has(active, p->metadata.uid);
+        same += map_get(known, p->metadata.uid) == (pod_is_active(p) ? (void *)a : (void *)known);
     }
-    bool same = known == there && known == map_len(active);
-    map_free(active);
-    return same;
+    bool agrees = same == there && same == map_len(known);
+    map_free(known);
+    return agrees;
 }
 
 bool expectations_settle(struct expectations *e, const char *key, struct controller *c, struct arena *a, struct informer *pods, int by_controller, const void *owner,
@@ -197,6 +197,7 @@ struct claim {
     struct arena *a;
     const struct type_desc *owner_type, *type;
     const struct object *owner;
+    const char *finalizer;
     bool checked; /* the owner has been read again */
 };
 
@@ -231,6 +232,7 @@ static int adopt(struct claim *cl, const struct object *o, struct status *reterr
     buf_append_char(&p, ',');
     put_member(&p, "uid", cl->owner->metadata.uid);
     buf_append_str(&p, ",\"controller\":true,\"blockOwnerDeletion\":true}],");
+    if (cl->finalizer) buf_printf(&p, "\"finalizers\":[\"%s\"],", cl->finalizer);
     put_member(&p, "uid", o->metadata.uid);
     buf_append_str(&p, "}}");
     return client_patch(cl->c->client, cl->a, cl->type, o->metadata.namespace, o->metadata.name, NULL, PATCH_STRATEGIC, buf_cstr(&p), NULL, reterr);
@@ -286,7 +288,12 @@ static int claim_one(struct claim *cl, const struct selector *selector, const st
 
 int controller_claim(struct controller *c, struct arena *a, const struct type_desc *owner_type, const void *owner, const struct selector *selector, const struct type_desc *type,
                      const struct cached_list *all, struct cached_list *ret, struct status *reterr) {
-    struct claim cl = {.c = c, .a = a, .owner_type = owner_type, .type = type, .owner = owner};
+    return controller_claim_with(c, a, owner_type, owner, selector, type, all, NULL, ret, reterr);
+}
+
+int controller_claim_with(struct controller *c, struct arena *a, const struct type_desc *owner_type, const void *owner, const struct selector *selector, const struct type_desc *type,
+                          const struct cached_list *all, const char *finalizer, struct cached_list *ret, struct status *reterr) {
+    struct claim cl = {.c = c, .a = a, .owner_type = owner_type, .type = type, .owner = owner, .finalizer = finalizer};
     int failed = 0;
     for (size_t i = 0; i < all->len; i++) {
         int rc = claim_one(&cl, selector, all->items[i]->obj, reterr);

@@ -51,6 +51,10 @@ void pods_owned_or_orphaned(struct informer *pods, int by_controller, const void
 int controller_claim(struct controller *c, struct arena *a, const struct type_desc *owner_type, const void *owner, const struct selector *selector, const struct type_desc *type,
                      const struct cached_list *all, struct cached_list *ret, struct status *reterr);
 
+/* The same; what is adopted gets this finalizer too. NULL: none. */
+int controller_claim_with(struct controller *c, struct arena *a, const struct type_desc *owner_type, const void *owner, const struct selector *selector, const struct type_desc *type,
+                          const struct cached_list *all, const char *finalizer, struct cached_list *ret, struct status *reterr);
+
 /* ---- Pods ---- */
 /* Creates a Pod of a template, owned by owner, and records SuccessfulCreate or FailedCreate about owner. generate_name NULL: named NAME. */
 int pod_control_create(struct controller *c, const struct type_desc *owner_type, const void *owner, const struct corev1_PodTemplateSpec *template, const char *name,

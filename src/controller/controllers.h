@@ -36,6 +36,7 @@
     CONTROLLER(deployment) \
     CONTROLLER(daemon_set) \
     CONTROLLER(stateful_set) \
+    CONTROLLER(job) \
     CONTROLLER(garbage_collector)
 
 #define CONTROLLER(id) extern const struct controller_desc controller_##id;
