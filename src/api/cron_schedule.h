@@ -21,4 +21,7 @@ struct cron_schedule {
 int cron_schedule_parse(struct arena *a, const char *spec, struct cron_schedule *ret, const char **ret_error);
 /* Whether the time zone is one that the machine's database has ("UTC" always is); where there is no database every well-formed name is. */
 bool time_zone_is_known(const char *name);
+struct time_zone;
+/* The first time after `after` (seconds) on the clocks of a zone; -1: none within five years. */
+int64_t cron_schedule_next(const struct cron_schedule *s, const struct time_zone *z, int64_t after);
 #endif

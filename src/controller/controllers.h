@@ -37,6 +37,7 @@
     CONTROLLER(daemon_set) \
     CONTROLLER(stateful_set) \
     CONTROLLER(job) \
+    CONTROLLER(cronjob) \
     CONTROLLER(garbage_collector)
 
 #define CONTROLLER(id) extern const struct controller_desc controller_##id;
