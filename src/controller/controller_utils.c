@@ -254,7 +254,7 @@ static int release(struct claim *cl, const struct object *o, struct status *rete
     return rc;
 }
 
-static void claimed(struct cached_list *ret, struct cached *c) {
+void cached_list_push(struct cached_list *ret, struct cached *c) {
     if (ret->len == ret->cap) {
         ret->cap = ret->cap ? ret->cap * 2 : 8;
         CHECK(ret->items = realloc(ret->items, ret->cap * sizeof(*ret->items)));
@@ -263,7 +263,7 @@ static void claimed(struct cached_list *ret, struct cached *c) {
 }
 
 void cached_list_take(struct cached_list *to, struct cached_list *from) {
-    for (size_t i = 0; i < from->len; i++) claimed(to, from->items[i]);
+    for (size_t i = 0; i < from->len; i++) cached_list_push(to, from->items[i]);
     cached_list_release(from);
 }
 
@@ -297,7 +297,7 @@ int controller_claim_with(struct controller *c, struct arena *a, const struct ty
     int failed = 0;
     for (size_t i = 0; i < all->len; i++) {
         int rc = claim_one(&cl, selector, all->items[i]->obj, reterr);
-        if (rc > 0) claimed(ret, all->items[i]);
+        if (rc > 0) cached_list_push(ret, all->items[i]);
         else if (rc < 0) failed = -1; /* the others are claimed all the same */
     }
     return failed;

@@ -32,6 +32,7 @@ bool expectations_settle(struct expectations *e, const char *key, struct control
 /* Upstream: apierrors.HasStatusCause. */
 bool status_has_cause(const struct status *s, const char *type);
 
+void cached_list_push(struct cached_list *l, struct cached *c); /* takes a reference */
 /* Moves what `from` holds to the end of `to`; from is empty then. */
 void cached_list_take(struct cached_list *to, struct cached_list *from);
 

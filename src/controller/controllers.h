@@ -38,6 +38,7 @@
     CONTROLLER(stateful_set) \
     CONTROLLER(job) \
     CONTROLLER(cronjob) \
+    CONTROLLER(disruption) \
     CONTROLLER(garbage_collector)
 
 #define CONTROLLER(id) extern const struct controller_desc controller_##id;
