@@ -73,6 +73,10 @@ static void field_read(struct reader *r, yyjson_val *v, const char *type, const 
         if (!yyjson_is_str(v)) return wrong_type(r, v, type, path, "string");
         if (!duration_parse(yyjson_get_str(v), f->to) && !r->error) r->error = arena_printf(r->arena, "time: invalid duration %s", go_quote(r->arena, yyjson_get_str(v)));
         break;
+    case CONFIG_LIST:
+        if (!yyjson_is_arr(v)) return wrong_type(r, v, type, path, "[]");
+        *(yyjson_val **)f->to = v;
+        break;
     case CONFIG_VALUE: *(yyjson_val **)f->to = v; break;
     }
 }
@@ -147,7 +151,7 @@ static void sets_read(struct file *f, yyjson_val *plugins, const char *where, co
     for (int i = 0; i <= POINTS_LEN; i++) {
         yyjson_val *enabled = NULL, *disabled = NULL;
         const char *here = arena_printf(f->r.arena, "%s.%s", where, config_point_names[i]);
-        config_read(&f->r, values[i], "PluginSet", here, (const struct config_field[]){{"enabled", CONFIG_VALUE, &enabled}, {"disabled", CONFIG_VALUE, &disabled}, {0}});
+        config_read(&f->r, values[i], "PluginSet", here, (const struct config_field[]){{"enabled", CONFIG_LIST, &enabled}, {"disabled", CONFIG_LIST, &disabled}, {0}});
         plugins_read(f, enabled, arena_printf(f->r.arena, "%s.enabled", here), &sets->sets[i].enabled);
         plugins_read(f, disabled, arena_printf(f->r.arena, "%s.disabled", here), &sets->sets[i].disabled);
         for (size_t k = 0; i < POINTS_LEN && k < sets->sets[i].enabled.len; k++)
@@ -195,7 +199,7 @@ static void profile_read(struct file *f, yyjson_val *obj, size_t i, const struct
     yyjson_val *plugins = NULL, *config = NULL;
     int32_t percentage = INT32_MIN;
     config_read(&f->r, obj, "KubeSchedulerProfile", where, (const struct config_field[]){{"schedulerName", CONFIG_STRING, &name},
-        {"percentageOfNodesToScore", CONFIG_INT32, &percentage}, {"plugins", CONFIG_VALUE, &plugins}, {"pluginConfig", CONFIG_VALUE, &config}, {0}});
+        {"percentageOfNodesToScore", CONFIG_INT32, &percentage}, {"plugins", CONFIG_VALUE, &plugins}, {"pluginConfig", CONFIG_LIST, &config}, {0}});
     if (f->to->profiles_len == 1) name = str_or(name, "default-scheduler");
     profile_init_default(p, name);
     if (str_empty(name)) field_required(&f->errs, FIELD(at, "schedulerName"), "%s", "");
@@ -271,7 +275,7 @@ static void extender_read(struct file *f, yyjson_val *obj, size_t i, struct stri
     config_read(&f->r, obj, "Extender", where, (const struct config_field[]){{"urlPrefix", CONFIG_STRING, &e->url_prefix}, {"filterVerb", CONFIG_STRING, &e->filter_verb},
         {"preemptVerb", CONFIG_STRING, &e->preempt_verb}, {"prioritizeVerb", CONFIG_STRING, &e->prioritize_verb}, {"weight", CONFIG_INT64, &e->weight},
         {"bindVerb", CONFIG_STRING, &e->bind_verb}, {"enableHTTPS", CONFIG_BOOL, &https}, {"tlsConfig", CONFIG_VALUE, &tls}, {"httpTimeout", CONFIG_DURATION_MS, &e->timeout_ms},
-        {"nodeCacheCapable", CONFIG_BOOL, &e->node_cache_capable}, {"managedResources", CONFIG_VALUE, &managed}, {"ignorable", CONFIG_BOOL, &e->ignorable}, {0}});
+        {"nodeCacheCapable", CONFIG_BOOL, &e->node_cache_capable}, {"managedResources", CONFIG_LIST, &managed}, {"ignorable", CONFIG_BOOL, &e->ignorable}, {0}});
     config_read(&f->r, tls, "ExtenderTLSConfig", arena_printf(f->r.arena, "%s.tlsConfig", where), (const struct config_field[]){{"insecure", CONFIG_BOOL, &e->insecure},
         {"serverName", CONFIG_STRING, &e->server_name}, {"certFile", CONFIG_STRING, &e->cert_file}, {"keyFile", CONFIG_STRING, &e->key_file}, {"caFile", CONFIG_STRING, &e->ca_file},
         {"certData", CONFIG_VALUE, &data[0]}, {"keyData", CONFIG_VALUE, &data[1]}, {"caData", CONFIG_VALUE, &data[2]}, {0}});
@@ -326,7 +330,7 @@ static void file_read(struct file *f, yyjson_val *root) {
     config_read(&f->r, root, KIND, "", (const struct config_field[]){{"parallelism", CONFIG_INT32, &c->parallelism}, {"leaderElection", CONFIG_VALUE, &election},
         {"clientConnection", CONFIG_VALUE, &connection}, {"enableProfiling", CONFIG_VALUE, &unused[0]}, {"enableContentionProfiling", CONFIG_VALUE, &unused[1]},
         {"percentageOfNodesToScore", CONFIG_INT32, &f->percentage}, {"podInitialBackoffSeconds", CONFIG_INT64, &c->backoff_initial_seconds},
-        {"podMaxBackoffSeconds", CONFIG_INT64, &c->backoff_max_seconds}, {"profiles", CONFIG_VALUE, &profiles}, {"extenders", CONFIG_VALUE, &extenders},
+        {"podMaxBackoffSeconds", CONFIG_INT64, &c->backoff_max_seconds}, {"profiles", CONFIG_LIST, &profiles}, {"extenders", CONFIG_LIST, &extenders},
         {"delayCacheUntilActive", CONFIG_VALUE, &unused[2]}, {0}});
     config_read(&f->r, election, "LeaderElectionConfiguration", "leaderElection", (const struct config_field[]){{"leaderElect", CONFIG_BOOL, &c->leader_elect},
         {"leaseDuration", CONFIG_DURATION_MS, &c->lease_duration_ms}, {"renewDeadline", CONFIG_DURATION_MS, &c->renew_deadline_ms},

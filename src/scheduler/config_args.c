@@ -142,7 +142,7 @@ static const void *node_affinity_args(const struct place *p) {
 static const void *balanced_args(const struct place *p) {
     struct node_resources_balanced_args *x = ARENA_NEW(p->r->arena, struct node_resources_balanced_args);
     yyjson_val *resources = NULL;
-    fields(p, "NodeResourcesBalancedAllocationArgs", (const struct config_field[]){{"resources", CONFIG_VALUE, &resources}, {0}});
+    fields(p, "NodeResourcesBalancedAllocationArgs", (const struct config_field[]){{"resources", CONFIG_LIST, &resources}, {0}});
     resources_read(p, resources, sub(p, "resources"), &x->resources);
     if (!x->resources.len) return plugin_default_args(PLUGIN_NODE_RESOURCES_BALANCED_ALLOCATION);
     for (size_t i = 0; i < x->resources.len; i++) {
@@ -162,7 +162,7 @@ static const char *const strategies[] = {"LeastAllocated", "MostAllocated", "Req
 static void strategy_read(const struct place *p, yyjson_val *strategy, struct node_resources_fit_args *x, const struct field_path *at) {
     const char *type = "", *where = sub(p, "scoringStrategy");
     yyjson_val *resources = NULL, *ratio = NULL, *shape = NULL;
-    config_read(p->r, strategy, "ScoringStrategy", where, (const struct config_field[]){{"type", CONFIG_STRING, &type}, {"resources", CONFIG_VALUE, &resources},
+    config_read(p->r, strategy, "ScoringStrategy", where, (const struct config_field[]){{"type", CONFIG_STRING, &type}, {"resources", CONFIG_LIST, &resources},
         {"requestedToCapacityRatio", CONFIG_VALUE, &ratio}, {0}});
     resources_read(p, resources, arena_printf(p->r->arena, "%s.resources", where), &x->resources);
     if (!x->resources.len) x->resources = ((const struct node_resources_fit_args *)plugin_default_args(PLUGIN_NODE_RESOURCES_FIT))->resources;
@@ -175,7 +175,7 @@ static void strategy_read(const struct place *p, yyjson_val *strategy, struct no
     const struct field_path *ratio_at = FIELD(at, "requestedToCapacityRatio");
     if (ratio) {
         const char *ratio_where = arena_printf(p->r->arena, "%s.requestedToCapacityRatio", where);
-        config_read(p->r, ratio, "RequestedToCapacityRatioParam", ratio_where, (const struct config_field[]){{"shape", CONFIG_VALUE, &shape}, {0}});
+        config_read(p->r, ratio, "RequestedToCapacityRatioParam", ratio_where, (const struct config_field[]){{"shape", CONFIG_LIST, &shape}, {0}});
         shape_read(p, shape, arena_printf(p->r->arena, "%s.shape", ratio_where), &x->shape);
     }
     if (x->strategy == REQUESTED_TO_CAPACITY_RATIO && !ratio) field_required(p->init, ratio_at, "%s", "must be specified when type is RequestedToCapacityRatio");
@@ -224,7 +224,7 @@ static const void *spread_args(const struct place *p) {
     const char *type = "System";
     yyjson_val *list = NULL, *item;
     size_t i, n;
-    fields(p, "PodTopologySpreadArgs", (const struct config_field[]){{"defaultConstraints", CONFIG_VALUE, &list}, {"defaultingType", CONFIG_STRING, &type}, {0}});
+    fields(p, "PodTopologySpreadArgs", (const struct config_field[]){{"defaultConstraints", CONFIG_LIST, &list}, {"defaultingType", CONFIG_STRING, &type}, {0}});
     yyjson_arr_foreach(list, i, n, item)
         decoded(p, &corev1_TopologySpreadConstraint_desc, LIST_PUSH(p->r->arena, &x->defaults), item, arena_printf(p->r->arena, "%s.defaultConstraints[%zu]", p->where, i));
     x->system_defaulted = str_eq(type, "System");
@@ -239,7 +239,7 @@ static const void *volume_binding_args(const struct place *p) {
     struct volume_binding_args *x = ARENA_NEW(p->r->arena, struct volume_binding_args);
     yyjson_val *shape = NULL;
     x->bind_timeout_seconds = 600;
-    fields(p, "VolumeBindingArgs", (const struct config_field[]){{"bindTimeoutSeconds", CONFIG_INT64, &x->bind_timeout_seconds}, {"shape", CONFIG_VALUE, &shape}, {0}});
+    fields(p, "VolumeBindingArgs", (const struct config_field[]){{"bindTimeoutSeconds", CONFIG_INT64, &x->bind_timeout_seconds}, {"shape", CONFIG_LIST, &shape}, {0}});
     if (x->bind_timeout_seconds < 0)
         field_invalid_int(p->valid, FIELD(p->at, "bindTimeoutSeconds"), x->bind_timeout_seconds, "%s", "invalid BindTimeoutSeconds, should not be a negative value");
     _cleanup_free_ char *text = shape ? yyjson_val_write(shape, 0, NULL) : NULL;

@@ -11,8 +11,8 @@ struct reader {
     char *error;               /* the first value of a wrong type */
 };
 
-enum config_kind { CONFIG_INT32, CONFIG_INT64, CONFIG_BOOL, CONFIG_STRING, CONFIG_STRINGS, CONFIG_DURATION_MS, CONFIG_VALUE };
-/* One field: to is an int32_t, int64_t, bool, const char *, struct string_list, int64_t or yyjson_val *; it keeps its value if the field is not there. */
+enum config_kind { CONFIG_INT32, CONFIG_INT64, CONFIG_BOOL, CONFIG_STRING, CONFIG_STRINGS, CONFIG_DURATION_MS, CONFIG_VALUE, CONFIG_LIST };
+/* One field: to is an int32_t, int64_t, bool, const char *, struct string_list, int64_t or yyjson_val * (CONFIG_LIST: of an array); it keeps its value if the field is not there. */
 struct config_field { const char *name; enum config_kind kind; void *to; };
 /* Reads an object; path: where it is ("" at the top), for the words. fields ends with a NULL name. */
 void config_read(struct reader *r, yyjson_val *obj, const char *type, const char *path, const struct config_field *fields);

@@ -2,6 +2,7 @@
 #include "wire/yaml.h"
 #include <errno.h>
 #include <libfyaml.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +69,7 @@ static bool as_float(const char *s, struct buf *out) {
     text[n] = 0;
     char *end;
     double v = strtod(text, &end);
-    if (!digit || !mark || *end || strchr("eE", text[0])) return false;
+    if (!digit || !mark || *end || strchr("eE", text[0]) || !isfinite(v)) return false; /* beyond the range: a string, as in Go */
     json_write_double(out, v);
     return true;
 }
