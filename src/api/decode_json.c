@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <yyjson.h>
+#include "api/custom_object.h"
 #include "api/object.h"
 #include "api/quantity.h"
 #include "api/time.h"
@@ -298,6 +299,7 @@ static int take_struct(struct decoder *d, const struct type_desc *type, void *ob
 }
 
 int object_decode_value(struct arena *a, const struct type_desc *type, void *obj, yyjson_val *value, struct string_list *strict, struct status *reterr) {
+    if (type->flags & TYPE_DOCUMENT) return custom_object_decode(a, custom_type_of(type), obj, value, strict, reterr);
     const char *dot = strrchr(type->name, '.');
     struct decoder d = {a, strict, reterr, type->kind ? type->kind : dot + 1};
     if (!yyjson_is_obj(value) && !yyjson_is_null(value))
@@ -306,7 +308,7 @@ int object_decode_value(struct arena *a, const struct type_desc *type, void *obj
 }
 
 int object_decode_json(struct arena *a, const struct type_desc *type, void *obj, const char *json, size_t len, struct string_list *strict, struct status *reterr) {
-    yyjson_doc *doc = json_parse(json, len, JSON_NUMBERS_RAW, reterr);
+    yyjson_doc *doc = json_parse(json, len, type->flags & TYPE_DOCUMENT ? 0 : JSON_NUMBERS_RAW, reterr);
     if (!doc) return -1;
     int r = object_decode_value(a, type, obj, yyjson_doc_get_root(doc), strict, reterr);
     yyjson_doc_free(doc);

@@ -291,6 +291,30 @@ static void endpoint_slice(struct arena *a UNUSED, void *obj) {
     }
 }
 
+static void custom_resource_definition(struct arena *a, void *obj) {
+    struct apiextensionsv1_CustomResourceDefinition *crd = obj;
+    struct apiextensionsv1_CustomResourceDefinitionNames *n = &crd->spec.names;
+    if (str_empty(n->singular) && !str_empty(n->kind)) {
+        char *lower = arena_strdup(a, n->kind);
+        for (char *c = lower; *c; c++)
+            if (*c >= 'A' && *c <= 'Z') *c = (char)(*c + 32);
+        n->singular = lower;
+    }
+    if (str_empty(n->listKind) && !str_empty(n->kind)) n->listKind = arena_printf(a, "%sList", n->kind);
+    if (!crd->spec.conversion) {
+        crd->spec.conversion = ARENA_NEW(a, struct apiextensionsv1_CustomResourceConversion);
+        crd->spec.conversion->strategy = "None";
+    }
+    struct apiextensionsv1_WebhookConversion *w = crd->spec.conversion->webhook;
+    if (w && w->clientConfig && w->clientConfig->service) DEFAULT_OPT(w->clientConfig->service->port, 443);
+    if (crd->status.storedVersions.len) return;
+    LIST_FOREACH(v, &crd->spec.versions) {
+        if (!v->storage) continue;
+        string_list_push(a, &crd->status.storedVersions, v->name);
+        break;
+    }
+}
+
 void object_set_defaults(struct arena *a, const struct type_desc *type, void *obj) {
     static const struct { const struct type_desc *type; void (*fn)(struct arena *, void *); } table[] = {
         {&corev1_Pod_desc, pod}, {&corev1_PodTemplate_desc, pod_template}, {&corev1_Service_desc, service}, {&corev1_ReplicationController_desc, replication_controller},
@@ -300,6 +324,7 @@ void object_set_defaults(struct arena *a, const struct type_desc *type, void *ob
         {&batchv1_Job_desc, job}, {&batchv1_CronJob_desc, cron_job}, {&rbacv1_RoleBinding_desc, role_binding}, {&rbacv1_ClusterRoleBinding_desc, role_binding},
         {&storagev1_StorageClass_desc, storage_class}, {&storagev1_CSIDriver_desc, csi_driver}, {&schedulingv1_PriorityClass_desc, priority_class},
         {&networkingv1_IngressClass_desc, ingress_class}, {&networkingv1_NetworkPolicy_desc, network_policy}, {&discoveryv1_EndpointSlice_desc, endpoint_slice},
+        {&apiextensionsv1_CustomResourceDefinition_desc, custom_resource_definition},
     };
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
         if (table[i].type == type) table[i].fn(a, obj);

@@ -1,6 +1,7 @@
 /* Structs to JSON, driven by the descriptors, as Go's encoder writes the same Go types. Runs on any thread; touches nothing but its arguments.
  * Tests: tests/unit/test_object.c. */
 #include <string.h>
+#include "api/custom_object.h"
 #include "api/object.h"
 #include "api/time.h"
 #include "base/str.h"
@@ -215,11 +216,16 @@ static void put_value(struct encoder *e, const struct field_desc *f, const void 
 
 static void put_struct(struct encoder *e, const struct type_desc *type, const void *obj) {
     bool first = true, go = e->go && strncmp(type->name, "meta.v1.", 8) != 0; /* meta's types have JSON tags in upstream's internal structs too */
+    if (type->flags & TYPE_DOCUMENT) {
+        const struct custom_object *custom = obj;
+        custom_object_encode(custom, e->rv_offset ? custom->type->storage->api_version : custom->type->api_version, e->out, e->rv_offset);
+        return;
+    }
     buf_append_char(e->out, '{');
     for (size_t i = 0; i < type->fields_len; i++) {
         const struct field_desc *f = &type->fields[i];
         const void *at = (const char *)obj + f->offset;
-        bool rv = e->rv_offset && type == &metav1_ObjectMeta_desc && f->offset == offsetof(struct metav1_ObjectMeta, resourceVersion) && !*e->rv_offset;
+        bool rv = e->rv_offset && (type == &metav1_ObjectMeta_desc || (type->flags & TYPE_SORTED_META)) && f->offset == offsetof(struct metav1_ObjectMeta, resourceVersion) && !*e->rv_offset;
         if (!go && !rv && object_field_left_out(f, at)) continue;
         go ? put_go_name(e->out, f, first) : put_name(e->out, f, first);
         first = false;

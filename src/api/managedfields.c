@@ -310,6 +310,7 @@ static struct value *document(struct arena *a, const struct type_desc *type, con
 void managed_fields_update(struct field_manager *m, const struct type_desc *type, const void *old, void *object) {
     struct object *obj = object;
     const struct object *live = old;
+    if (type->flags & TYPE_DOCUMENT) return; /* not recorded for custom objects yet */
     struct metav1_ManagedFieldsEntry_list none = {0}, before = live ? live->metadata.managedFields : none;
     for_type(m, type);
     struct managed managed = managed_of_update(m, &before, &obj->metadata.managedFields);

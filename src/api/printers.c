@@ -1,4 +1,5 @@
 #include "api/printers.h"
+#include "api/custom_object.h"
 #include <string.h>
 #include "api/convert.h"
 #include "api/time.h"
@@ -69,7 +70,11 @@ static struct raw_json row_object(struct arena *a, const struct type_desc *type,
 
 static void add_row(struct arena *a, struct metav1_Table *t, const struct type_desc *type, const void *obj, const struct printer *p, const char *include, int64_t now_s, const struct type_desc *as) {
     struct row row = {.arena = a, .now_s = now_s};
-    if (p) p->print(&row, obj);
+    if (type->flags & TYPE_DOCUMENT) {
+        cell_str(&row, ((const struct object *)obj)->metadata.name);
+        struct raw_json_list cells = custom_table_cells(a, obj, now_s);
+        for (size_t i = 0; i < cells.len; i++) *LIST_PUSH(a, &row.cells) = cells.items[i];
+    } else if (p) p->print(&row, obj);
     else print_name_and_created(&row, obj);
     struct metav1_TableRow *r = LIST_PUSH(a, &t->rows);
     r->cells = row.cells;
@@ -93,7 +98,7 @@ struct metav1_Table *printers_table_as(struct arena *a, const struct type_desc *
     const struct type_desc *item = type->item_type ? type->item_type : type;
     const struct printer *p = printer_find(item);
     const struct column *columns = p ? p->columns : default_columns;
-    size_t columns_len = p ? *p->columns_len : ARRAY_LEN(default_columns);
+    size_t columns_len = item->flags & TYPE_DOCUMENT ? 1 : p ? *p->columns_len : ARRAY_LEN(default_columns); /* a custom object's begin with its name */
     t->kind = "Table";
     t->apiVersion = "meta.k8s.io/v1";
     for (size_t i = 0; i < columns_len; i++) {
@@ -101,6 +106,7 @@ struct metav1_Table *printers_table_as(struct arena *a, const struct type_desc *
         d = d ? d : strcmp(columns[i].name, "Name") == 0 ? name_description : strcmp(columns[i].name, "Age") == 0 ? created_description : "";
         *LIST_PUSH(a, &t->columnDefinitions) = (struct metav1_TableColumnDefinition){.name = columns[i].name, .type = columns[i].type, .format = columns[i].format, .description = d, .priority = columns[i].priority};
     }
+    if (item->flags & TYPE_DOCUMENT) custom_table_columns(a, custom_type_of(item), t);
     t->rows.items = arena_list_alloc(a, 0, sizeof(*t->rows.items));
     if (!type->item_type) {
         t->metadata.resourceVersion = ((const struct object *)obj)->metadata.resourceVersion;

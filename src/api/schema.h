@@ -89,7 +89,9 @@ struct field_desc {
 
 struct inline_desc { const struct type_desc *type; uint32_t offset; uint16_t number; /* protobuf number of the message; 0: TypeMeta, not in protobuf */ };
 
-enum type_flags { TYPE_HAS_TYPE_META = 1, TYPE_HAS_OBJECT_META = 2, TYPE_HAS_LIST_META = 4, TYPE_MAP_ATOMIC = 8 };
+enum type_flags { TYPE_HAS_TYPE_META = 1, TYPE_HAS_OBJECT_META = 2, TYPE_HAS_LIST_META = 4, TYPE_MAP_ATOMIC = 8,
+    TYPE_DOCUMENT = 16,         /* made at run time for a custom resource: see custom_object.h */
+    TYPE_SORTED_META = 32       /* ObjectMeta with its fields in order of name */ };
 
 struct type_desc {
     const char *name;                  /* "core.v1.Pod" */

@@ -41,6 +41,7 @@ struct ip_allocator *apiserver_cluster_ips(struct apiserver *s);
 struct port_allocator *apiserver_node_ports(struct apiserver *s);
 struct openapi *apiserver_openapi(struct apiserver *s);
 struct authenticator *apiserver_authenticator(struct apiserver *s);
+struct custom_resources *apiserver_custom_resources(struct apiserver *s);
 struct authorizer *apiserver_authorizer(struct apiserver *s);
 struct upstream_tls *apiserver_kubelet_tls(struct apiserver *s);  /* how to speak to kubelets */
 struct upstream_tls *apiserver_insecure_tls(struct apiserver *s); /* and to Pods and Services that are proxied to by https: upstream does not verify them */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 #include "apiserver/apiserver.h"
+#include "apiserver/custom_resources.h"
 #include "apiserver/handlers.h"
 #include "apiserver/openapi.h"
 #include "base/str.h"
@@ -15,6 +16,12 @@ static const char *const group_order[] = {"apiregistration.k8s.io", "apps", "eve
     "node.k8s.io", "discovery.k8s.io", "resource.k8s.io", "flowcontrol.apiserver.k8s.io"};
 
 static bool served(const struct resource_desc *d) { return !d->off_by_default; }
+
+static bool group_exists(const char *group) {
+    for (size_t i = 0; i < api_resources_len; i++)
+        if (strcmp(api_resources[i].group, group) == 0 && served(&api_resources[i])) return true;
+    return false;
+}
 
 /* The served versions of a group, the preferred one first: v2 before v1 before betas. */
 static struct string_list versions_of(struct arena *a, const char *group) {
@@ -40,16 +47,28 @@ static const char *hashed_version(const struct resource_desc *d, const char *sto
     return stored;
 }
 
-static const char *storage_hash(struct arena *a, const struct resource_desc *d) {
+static const char *hash_of(struct arena *a, const char *group, const char *version, const char *kind) {
     unsigned char sum[SHA256_DIGEST_LENGTH];
     struct buf out = BUF_INIT;
-    const struct strategy *st = strategy_find(d->group, d->resource);
-    const char *text = arena_printf(a, "%s/%s/%s", d->group, hashed_version(d, st ? st->version : d->version), d->kind);
+    const char *text = arena_printf(a, "%s/%s/%s", group, version, kind);
     SHA256((const unsigned char *)text, strlen(text), sum);
     base64_encode(&out, sum, 8);
     const char *hash = arena_strdup(a, out.data);
     buf_release(&out);
     return hash;
+}
+
+static const char *storage_hash(struct arena *a, const struct resource_desc *d) {
+    const struct strategy *st = strategy_find(d->group, d->resource);
+    return hash_of(a, d->group, hashed_version(d, st ? st->version : d->version), d->kind);
+}
+
+/* In the order in which upstream lists them for custom resources. */
+static struct string_list custom_verbs(struct arena *a) {
+    static const char *const verbs[] = {"delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"};
+    struct string_list list = {0};
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++) string_list_push(a, &list, verbs[i]);
+    return list;
 }
 
 static struct string_list verb_list(struct arena *a, uint8_t verbs) {
@@ -66,25 +85,68 @@ static struct string_list copy_names(struct arena *a, const char *const *names) 
     return list;
 }
 
+static int compare_versions(const void *x, const void *y) { return kube_version_compare(*(const char *const *)x, *(const char *const *)y); }
+
+/* Of a built-in group, or of one of custom resources. */
+static struct string_list all_versions_of(struct api_request *r, const char *group) {
+    struct string_list list = versions_of(r->arena, group), custom = {0};
+    struct custom_resource_list all = custom_resources_served(apiserver_custom_resources(r->server), r->arena);
+    for (size_t i = 0; i < all.len; i++)
+        for (size_t j = 0; strcmp(all.items[i]->crd->spec.group, group) == 0 && j < all.items[i]->versions.len; j++) {
+            const struct custom_version *v = &all.items[i]->versions.items[j];
+            if (v->served && !string_list_has(&list, v->name) && !string_list_has(&custom, v->name)) string_list_push(r->arena, &custom, v->name);
+        }
+    if (custom.len) qsort(custom.items, custom.len, sizeof(char *), compare_versions);
+    for (size_t i = 0; i < custom.len; i++) string_list_push(r->arena, &list, custom.items[i]);
+    return list;
+}
+
+/* Groups that custom resources alone have, sorted. */
+static struct string_list custom_groups(struct api_request *r) {
+    struct string_list list = {0};
+    struct custom_resource_list all = custom_resources_served(apiserver_custom_resources(r->server), r->arena);
+    for (size_t i = 0; i < all.len; i++)
+        if (!group_exists(all.items[i]->crd->spec.group) && !string_list_has(&list, all.items[i]->crd->spec.group)) string_list_push(r->arena, &list, all.items[i]->crd->spec.group);
+    return list;
+}
+
+static void put_resource(struct arena *a, struct metav1_APIResourceList *out, const struct resource_desc *d, const char *hash, bool custom) {
+    *LIST_PUSH(a, &out->resources) = (struct metav1_APIResource){
+        .name = d->subresource ? arena_printf(a, "%s/%s", d->resource, d->subresource) : d->resource, .singularName = d->singular, .namespaced = d->namespaced, .group = d->acts_on_group,
+        .version = d->acts_on_version, .kind = d->kind, .verbs = custom && !d->subresource ? custom_verbs(a) : verb_list(a, d->verbs), .shortNames = copy_names(a, d->short_names),
+        .categories = copy_names(a, d->categories), .storageVersionHash = hash};
+}
+
+static void put_custom_resources(struct api_request *r, struct metav1_APIResourceList *out, const char *group, const char *version) {
+    struct custom_resource_list all = custom_resources_served(apiserver_custom_resources(r->server), r->arena);
+    for (size_t i = 0; i < all.len; i++)
+        for (size_t j = 0; j < all.items[i]->versions.len; j++) {
+            const struct custom_version *v = &all.items[i]->versions.items[j];
+            if (!v->served || strcmp(all.items[i]->crd->spec.group, group) != 0 || strcmp(v->name, version) != 0) continue;
+            put_resource(r->arena, out, &v->resource, hash_of(r->arena, group, v->type.storage->desc.version, v->resource.kind), true);
+            if (v->type.has_status) put_resource(r->arena, out, &v->status, NULL, true);
+            if (v->type.has_scale) put_resource(r->arena, out, &v->scale, NULL, true);
+        }
+}
+
 static void respond_resources(struct api_request *r, const char *group, const char *version) {
     struct metav1_APIResourceList out = {.kind = "APIResourceList", .apiVersion = *group ? "v1" : NULL, .groupVersion = group_version(r->arena, group, version)};
     for (size_t i = 0; i < api_resources_len; i++) {
         const struct resource_desc *d = &api_resources[i];
         if (strcmp(d->group, group) != 0 || strcmp(d->version, version) != 0 || !served(d)) continue;
         bool stored = !d->subresource && (d->verbs & VERB_CREATE) && (d->verbs & VERB_GET);
-        *LIST_PUSH(r->arena, &out.resources) = (struct metav1_APIResource){
-            .name = d->subresource ? arena_printf(r->arena, "%s/%s", d->resource, d->subresource) : d->resource, .singularName = d->singular, .namespaced = d->namespaced, .group = d->acts_on_group,
-            .version = d->acts_on_version, .kind = d->kind, .verbs = verb_list(r->arena, d->verbs), .shortNames = copy_names(r->arena, d->short_names),
-            .categories = copy_names(r->arena, d->categories), .storageVersionHash = stored ? storage_hash(r->arena, d) : NULL};
+        put_resource(r->arena, &out, d, stored ? storage_hash(r->arena, d) : NULL, false);
     }
+    put_custom_resources(r, &out, group, version);
     _cleanup_buf_ struct buf json = BUF_INIT;
     object_encode_json(&metav1_APIResourceList_desc, &out, &json);
     buf_append_char(&json, '\n');
     respond_text(r, 200, "application/json", json.data);
 }
 
-static void fill_group(struct arena *a, struct metav1_APIGroup *g, const char *group) {
-    struct string_list versions = versions_of(a, group);
+static void fill_group(struct api_request *r, struct metav1_APIGroup *g, const char *group) {
+    struct arena *a = r->arena;
+    struct string_list versions = all_versions_of(r, group);
     g->name = group;
     for (size_t i = 0; i < versions.len; i++)
         *LIST_PUSH(a, &g->versions) = (struct metav1_GroupVersionForDiscovery){.groupVersion = group_version(a, group, versions.items[i]), .version = versions.items[i]};
@@ -108,6 +170,30 @@ static struct apidiscoveryv2_APIResourceDiscovery discover(struct arena *a, cons
     out.responseKind->group = d->acts_on_group;
     out.responseKind->version = d->acts_on_version;
     return out;
+}
+
+static void discover_custom_part(struct arena *a, struct apidiscoveryv2_APIResourceDiscovery *parent, const struct resource_desc *d) {
+    struct apidiscoveryv2_APISubresourceDiscovery *sub = LIST_PUSH(a, &parent->subresources);
+    sub->subresource = d->subresource;
+    sub->verbs = verb_list(a, d->verbs);
+    sub->responseKind = ARENA_NEW(a, struct metav1_GroupVersionKind);
+    *sub->responseKind = (struct metav1_GroupVersionKind){.group = d->acts_on_group ? d->acts_on_group : d->group, .version = d->acts_on_version ? d->acts_on_version : d->version, .kind = d->kind};
+}
+
+static void discover_custom(struct api_request *r, struct apidiscoveryv2_APIVersionDiscovery *to, const char *group, const char *version) {
+    struct custom_resource_list all = custom_resources_served(apiserver_custom_resources(r->server), r->arena);
+    for (size_t i = 0; i < all.len; i++)
+        for (size_t j = 0; strcmp(all.items[i]->crd->spec.group, group) == 0 && j < all.items[i]->versions.len; j++) {
+            const struct custom_version *v = &all.items[i]->versions.items[j];
+            if (!v->served || strcmp(v->name, version) != 0) continue;
+            struct apidiscoveryv2_APIResourceDiscovery *d = LIST_PUSH(r->arena, &to->resources);
+            *d = discover(r->arena, &v->resource);
+            d->verbs = custom_verbs(r->arena);
+            d->responseKind->group = group;
+            d->responseKind->version = version;
+            if (v->type.has_status) discover_custom_part(r->arena, d, &v->status);
+            if (v->type.has_scale) discover_custom_part(r->arena, d, &v->scale);
+        }
 }
 
 static void discover_version(struct arena *a, struct apidiscoveryv2_APIVersionDiscovery *v, const char *group, const char *version) {
@@ -134,11 +220,16 @@ static void discover_version(struct arena *a, struct apidiscoveryv2_APIVersionDi
     }
 }
 
-static void discover_group(struct arena *a, struct apidiscoveryv2_APIGroupDiscoveryList *list, const char *group) {
+static void discover_group(struct api_request *r, struct apidiscoveryv2_APIGroupDiscoveryList *list, const char *group) {
+    struct arena *a = r->arena;
     struct apidiscoveryv2_APIGroupDiscovery *g = LIST_PUSH(a, &list->items);
-    struct string_list versions = versions_of(a, group);
+    struct string_list versions = all_versions_of(r, group);
     g->metadata.name = *group ? group : NULL;
-    for (size_t i = 0; i < versions.len; i++) discover_version(a, LIST_PUSH(a, &g->versions), group, versions.items[i]);
+    for (size_t i = 0; i < versions.len; i++) {
+        struct apidiscoveryv2_APIVersionDiscovery *v = LIST_PUSH(a, &g->versions);
+        discover_version(a, v, group, versions.items[i]);
+        discover_custom(r, v, group, versions.items[i]);
+    }
 }
 
 static void put_etag(char *to, size_t size, const struct buf *json) {
@@ -154,9 +245,12 @@ static void respond_aggregated(struct api_request *r, bool core, const char *ver
     _cleanup_buf_ struct buf json = BUF_INIT;
     char etag[SHA512_DIGEST_LENGTH * 2 + 3];
     struct { struct http_header *items; size_t len; } h = {0};
-    if (core) discover_group(r->arena, &list, "");
-    else
-        for (size_t i = 0; i < ARRAY_LEN(group_order); i++) discover_group(r->arena, &list, group_order[i]);
+    if (core) discover_group(r, &list, "");
+    else {
+        struct string_list custom = custom_groups(r);
+        for (size_t i = 0; i < ARRAY_LEN(group_order); i++) discover_group(r, &list, group_order[i]);
+        for (size_t i = 0; i < custom.len; i++) discover_group(r, &list, custom.items[i]);
+    }
     object_encode_json(&apidiscoveryv2_APIGroupDiscoveryList_desc, &list, &json);
     buf_append_char(&json, '\n');
     put_etag(etag, sizeof(etag), &json);
@@ -202,7 +296,9 @@ static void respond_apis(struct api_request *r) {
         return;
     }
     struct metav1_APIGroupList out = {.kind = "APIGroupList", .apiVersion = "v1"};
-    for (size_t i = 0; i < ARRAY_LEN(group_order); i++) fill_group(r->arena, LIST_PUSH(r->arena, &out.groups), group_order[i]);
+    struct string_list custom = custom_groups(r);
+    for (size_t i = 0; i < ARRAY_LEN(group_order); i++) fill_group(r, LIST_PUSH(r->arena, &out.groups), group_order[i]);
+    for (size_t i = 0; i < custom.len; i++) fill_group(r, LIST_PUSH(r->arena, &out.groups), custom.items[i]);
     respond_encoded(r, &metav1_APIGroupList_desc, &out, "application/json");
 }
 
@@ -263,15 +359,9 @@ static void fail(struct api_request *r, int code, const char *reason, const char
     respond_status(r, &err);
 }
 
-static bool group_exists(const char *group) {
-    for (size_t i = 0; i < api_resources_len; i++)
-        if (strcmp(api_resources[i].group, group) == 0 && served(&api_resources[i])) return true;
-    return false;
-}
-
 static void group_document(struct api_request *r, const char *group) {
     struct metav1_APIGroup g = {.kind = "APIGroup", .apiVersion = "v1"};
-    fill_group(r->arena, &g, group);
+    fill_group(r, &g, group);
     respond_encoded(r, &metav1_APIGroup_desc, &g, "application/json");
 }
 
@@ -289,7 +379,12 @@ static bool api_path(struct api_request *r) {
     for (char *s = strtok_r(copy, "/", &save); s && n < 4; s = strtok_r(NULL, "/", &save)) parts[n++] = s;
     bool core = n && strcmp(parts[0], "api") == 0, groups = n && strcmp(parts[0], "apis") == 0;
     if ((!core && !groups) || n > (core ? 2u : 3u)) return false;
-    if (groups && n >= 2 && !group_exists(parts[1])) return false;
+    bool builtin = groups && n >= 2 && group_exists(parts[1]);
+    if (groups && n >= 2 && !builtin && !custom_resources_has_group(apiserver_custom_resources(r->server), parts[1])) return false;
+    if (groups && n == 3 && !builtin) {
+        struct string_list versions = all_versions_of(r, parts[1]);
+        if (!string_list_has(&versions, parts[2])) return false;
+    }
     if (strcmp(r->method, "GET") != 0) {
         fail(r, 405, REASON_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
         return true;
@@ -303,7 +398,7 @@ static bool api_path(struct api_request *r) {
     const char *group = core ? "" : n >= 2 ? parts[1] : NULL, *version = core ? parts[1] : parts[2];
     if (n == 1) core ? respond_api(r) : respond_apis(r);
     else if (groups && n == 2) group_document(r, group);
-    else if (!version_exists(group, version)) fail(r, 404, REASON_NOT_FOUND, "the server could not find the requested resource");
+    else if (core || builtin ? !version_exists(group, version) : false) fail(r, 404, REASON_NOT_FOUND, "the server could not find the requested resource");
     else respond_resources(r, group, version);
     return true;
 }

@@ -70,6 +70,17 @@ static int report_strict(struct api_request *r, int validation, const struct str
     return failed;
 }
 
+/* A custom object's kind is checked like a field, its version before anything else of it. */
+static int check_custom_kind(struct api_request *r, const struct type_desc *type, const struct object *obj, struct status *reterr) {
+    const char *want = type_api_version(r->arena, type);
+    if (str_empty(obj->kind)) return status_bad_request(reterr, "Object 'Kind' is missing in '%.*s'", (int)MIN(r->http->body_len, (size_t)1024), r->http->body ? r->http->body : "");
+    if (!str_eq(obj->apiVersion, want)) return status_bad_request(reterr, "the API version in the data (%s) does not match the expected API version (%s)", str_or(obj->apiVersion, ""), want);
+    if (str_eq(obj->kind, type->kind)) return 0;
+    struct field_errors errs = field_errors_in(r->arena);
+    field_invalid(&errs, FIELD(NULL, "kind"), obj->kind, "must be %s", type->kind);
+    return field_errors_status(&errs, type->group, obj->kind, str_or(obj->metadata.name, ""), reterr);
+}
+
 void *body_decode_json(struct api_request *r, const struct type_desc *type, const char *json, size_t len, const char *duplicate, struct status *reterr) {
     int validation;
     struct string_list strict = {0};
@@ -82,8 +93,9 @@ void *body_decode_json(struct api_request *r, const struct type_desc *type, cons
         status_release(&inner);
         return NULL;
     }
-    if (check_kind(r, type, obj->apiVersion, obj->kind, reterr) != 0) return NULL;
-    if (report_strict(r, validation, &strict, duplicate, type, reterr) != 0) return NULL;
+    if (type->flags & TYPE_DOCUMENT) {
+        if (report_strict(r, validation, &strict, duplicate, type, reterr) != 0 || check_custom_kind(r, type, obj, reterr) != 0) return NULL;
+    } else if (check_kind(r, type, obj->apiVersion, obj->kind, reterr) != 0 || report_strict(r, validation, &strict, duplicate, type, reterr) != 0) return NULL;
     object_set_type_meta(r->arena, type, obj);
     object_set_defaults(r->arena, type, obj);
     return obj;

@@ -276,7 +276,7 @@ void handle_list(struct api_request *r) {
         return;
     }
     const struct type_desc *list_type = stored_list_type(r);
-    l.typed = r->out.as != AS_OBJECT || r->out.media != MEDIA_JSON || r->out.pretty || request_type(r) != r->strategy->type;
+    l.typed = r->custom || r->out.as != AS_OBJECT || r->out.media != MEDIA_JSON || r->out.pretty || request_type(r) != r->strategy->type;
     l.skip_len = strlen("\"kind\":\"\",\"apiVersion\":\"\",") + strlen(r->strategy->type->kind) + strlen(type_api_version(r->arena, r->strategy->type));
     if (l.typed) {
         l.list = object_new(r->arena, list_type);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <zlib.h>
 #include "apiserver/apiserver.h"
+#include "apiserver/custom_resources.h"
 #include "apiserver/openapi_document.h"
 #include "base/str.h"
 
@@ -21,6 +22,7 @@ struct form {
 struct openapi {
     pthread_mutex_t mutex;
     struct form v2[FORMS];
+    uint64_t generation;    /* of the custom resources that are in them */
 };
 
 struct openapi *openapi_new(void) {
@@ -116,13 +118,23 @@ static void not_acceptable(struct api_request *r) { respond_text(r, 406, "text/p
 
 /* ---- v2 ---- */
 
-static void build_v2(struct openapi *o, int form) {
+static void put_custom(struct openapi_document *d, const struct custom_version *v) {
+    openapi_put_resource(d, &v->resource);
+    if (v->type.has_status) openapi_put_resource(d, &v->status);
+    if (v->type.has_scale) openapi_put_resource(d, &v->scale);
+}
+
+static void build_v2(struct openapi *o, int form, struct custom_resources *custom) {
     _cleanup_arena_ struct arena *a = arena_new();
     struct openapi_document d;
     _cleanup_buf_ struct buf proto = BUF_INIT;
     openapi_document_begin(&d, a, true);
     for (size_t i = 0; i < api_resources_len; i++)
         if (!api_resources[i].off_by_default) openapi_put_resource(&d, &api_resources[i]);
+    struct custom_resource_list all = custom_resources_served(custom, a);
+    for (size_t i = 0; i < all.len; i++)
+        for (size_t j = 0; j < all.items[i]->versions.len; j++)
+            if (all.items[i]->versions.items[j].served) put_custom(&d, &all.items[i]->versions.items[j]);
     openapi_document_end(&d);
     struct buf *out = &d.out;
     if (form == FORM_PROTO) {
@@ -158,8 +170,12 @@ static void respond_v2(struct api_request *r) {
         not_acceptable(r);
         return;
     }
+    struct custom_resources *custom = apiserver_custom_resources(r->server);
+    uint64_t generation = custom_resources_generation(custom);
     pthread_mutex_lock(&o->mutex);
-    if (!o->v2[form].zipped) build_v2(o, form);
+    if (o->generation != generation) forget(o);
+    o->generation = generation;
+    if (!o->v2[form].zipped) build_v2(o, form, custom);
     struct form f = o->v2[form];
     shared_ref(f.zipped);
     pthread_mutex_unlock(&o->mutex);
@@ -173,9 +189,13 @@ static void respond_v2(struct api_request *r) {
 /* ---- v3 ---- */
 
 /* What an address of the index carries: it names one text of the document. */
-static const char *document_hash(struct arena *a, const char *group, const char *version) {
+static const char *document_hash(struct api_request *r, const char *group, const char *version) {
+    struct arena *a = r->arena;
     unsigned char sum[SHA512_DIGEST_LENGTH];
     const char *text = arena_printf(a, "%s %s %s", CKUBE_VERSION, group, version);
+    struct custom_resource_list all = custom_resources_served(apiserver_custom_resources(r->server), a);
+    for (size_t i = 0; i < all.len; i++)
+        if (strcmp(all.items[i]->crd->spec.group, group) == 0) text = arena_printf(a, "%s %s %llu", text, all.items[i]->crd->metadata.uid, (unsigned long long)all.items[i]->crd->metadata.generation);
     SHA512((const unsigned char *)text, strlen(text), sum);
     char *hash = arena_alloc(a, sizeof(sum) * 2 + 1);
     for (size_t i = 0; i < sizeof(sum); i++) snprintf(hash + 2 * i, 3, "%02X", sum[i]);
@@ -186,19 +206,23 @@ static const char *document_path(struct arena *a, const char *group, const char 
     return *group ? arena_printf(a, "apis/%s/%s", group, version) : arena_printf(a, "api/%s", version);
 }
 
-static bool put_group_version(struct openapi_document *d, const char *group, const char *version) {
+static bool put_group_version(struct api_request *r, struct openapi_document *d, const char *group, const char *version) {
+    struct custom_resource_list all = custom_resources_served(apiserver_custom_resources(r->server), r->arena);
     for (size_t i = 0; i < api_resources_len; i++) {
-        const struct resource_desc *r = &api_resources[i];
-        if (strcmp(r->group, group) == 0 && strcmp(r->version, version) == 0 && !r->off_by_default) openapi_put_resource(d, r);
+        const struct resource_desc *rd = &api_resources[i];
+        if (strcmp(rd->group, group) == 0 && strcmp(rd->version, version) == 0 && !rd->off_by_default) openapi_put_resource(d, rd);
     }
+    for (size_t i = 0; i < all.len; i++)
+        for (size_t j = 0; strcmp(all.items[i]->crd->spec.group, group) == 0 && j < all.items[i]->versions.len; j++)
+            if (all.items[i]->versions.items[j].served && strcmp(all.items[i]->versions.items[j].name, version) == 0) put_custom(d, &all.items[i]->versions.items[j]);
     return !d->first_path;
 }
 
 static void respond_v3(struct api_request *r, const char *group, const char *version) {
     struct openapi_document d;
-    const char *asked = url_query_get(&r->query, "hash"), *hash = document_hash(r->arena, group, version);
+    const char *asked = url_query_get(&r->query, "hash"), *hash = document_hash(r, group, version);
     openapi_document_begin(&d, r->arena, false);
-    if (!put_group_version(&d, group, version)) {
+    if (!put_group_version(r, &d, group, version)) {
         openapi_document_release(&d);
         http_respond(r->http, 404, NULL, 0, NULL, 0);
         return;
@@ -220,7 +244,7 @@ static void respond_v3(struct api_request *r, const char *group, const char *ver
 static void put_index(struct api_request *r, struct buf *out, struct string_list *seen, const char *group, const char *version) {
     const char *path = document_path(r->arena, group, version);
     if (string_list_has(seen, path)) return;
-    buf_printf(out, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=%s\"}", seen->len ? "," : "", path, path, document_hash(r->arena, group, version));
+    buf_printf(out, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=%s\"}", seen->len ? "," : "", path, path, document_hash(r, group, version));
     string_list_push(r->arena, seen, path);
 }
 
@@ -230,6 +254,10 @@ static void respond_index(struct api_request *r) {
     buf_append_str(&out, "{\"paths\":{");
     for (size_t i = 0; i < api_resources_len; i++)
         if (!api_resources[i].off_by_default) put_index(r, &out, &seen, api_resources[i].group, api_resources[i].version);
+    struct custom_resource_list all = custom_resources_served(apiserver_custom_resources(r->server), r->arena);
+    for (size_t i = 0; i < all.len; i++)
+        for (size_t j = 0; j < all.items[i]->versions.len; j++)
+            if (all.items[i]->versions.items[j].served) put_index(r, &out, &seen, all.items[i]->crd->spec.group, all.items[i]->versions.items[j].name);
     buf_append_str(&out, "}}\n");
     respond_bytes(r, 200, "application/json", &(struct http_slice){out.data, out.len}, 1);
     buf_release(&out);

@@ -19,8 +19,23 @@ static const struct { const char *name, *v2, *v3; } scalars[] = {
     [SCALAR_OR_STRINGS] = {EXTENSIONS "JSONSchemaPropsOrStringArray", "", ""},
 };
 
+static bool is_custom(const struct type_desc *t) { return (t->flags & TYPE_DOCUMENT) || (t->item_type && (t->item_type->flags & TYPE_DOCUMENT)); }
+
+/* Widget of example.org/v1 is org.example.v1.Widget. */
+static const char *custom_name(struct arena *a, const struct type_desc *t) {
+    const char *name = "", *end = t->group + strlen(t->group);
+    while (end > t->group) {
+        const char *start = end;
+        while (start > t->group && start[-1] != '.') start--;
+        name = arena_printf(a, "%s%.*s.", name, (int)(end - start), start);
+        end = start > t->group ? start - 1 : start;
+    }
+    return arena_printf(a, "%s%s.%s", name, t->version, t->kind);
+}
+
 /* "core.v1.Pod" is io.k8s.api.core.v1.Pod to clients. */
 const char *openapi_type_name(struct arena *a, const struct type_desc *t) {
+    if (is_custom(t)) return custom_name(a, t);
     if (str_has_prefix(t->name, "meta.v1.")) return arena_printf(a, "io.k8s.apimachinery.pkg.apis.%s", t->name);
     if (str_has_prefix(t->name, "apiextensions.")) return arena_printf(a, "io.k8s.apiextensions-apiserver.pkg.apis.%s", t->name);
     if (str_has_prefix(t->name, "apiregistration.")) return arena_printf(a, "io.k8s.kube-aggregator.pkg.apis.%s", t->name);
@@ -119,8 +134,95 @@ static void put_field(struct openapi_document *d, const struct type_desc *of, co
     buf_append_char(&d->out, '}');
 }
 
+/* ---- custom resources: the schema as it was given, with what every object has ---- */
+
+static void put_props(struct openapi_document *d, const struct structural *s, bool resource);
+
+static void put_comma(struct openapi_document *d) {
+    if (d->out.data[d->out.len - 1] != '{') buf_append_char(&d->out, ',');
+}
+
+/* What needs no care: the declared members without those that lead on. In v2 there are no combinations, and nothing is nullable. */
+static void put_plain_props(struct openapi_document *d, const struct structural *s) {
+    struct apiextensionsv1_JSONSchemaProps p = *s->props;
+    struct buf text = BUF_INIT;
+    bool loose = d->v2 && (s->int_or_string || s->preserve || s->nullable);
+    p.properties.items = NULL;
+    p.properties.len = 0;
+    p.items = p.additionalProperties = (struct raw_json){0};
+    if (d->v2) {
+        p.anyOf.len = p.oneOf.len = p.allOf.len = 0;
+        p.not = NULL;
+        p.nullable = false;
+        if (loose) p.type = NULL;
+        if (loose) p.required.len = 0;
+    }
+    object_encode_json(&apiextensionsv1_JSONSchemaProps_desc, &p, &text);
+    if (text.len > 2) {
+        put_comma(d);
+        buf_append(&d->out, text.data + 1, text.len - 2);
+    }
+    buf_release(&text);
+}
+
+static void put_implied(struct openapi_document *d, const struct structural *s) {
+    if (!structural_property(s, "apiVersion")) buf_append_str(&d->out, "\"apiVersion\":{\"type\":\"string\"},");
+    if (!structural_property(s, "kind")) buf_append_str(&d->out, "\"kind\":{\"type\":\"string\"},");
+    buf_append_str(&d->out, d->v2 ? "\"metadata\":{" : "\"metadata\":{\"allOf\":[{");
+    openapi_put_ref(d, &metav1_ObjectMeta_desc);
+    buf_append_str(&d->out, d->v2 ? "}" : "}]}");
+}
+
+static void put_props(struct openapi_document *d, const struct structural *s, bool resource) {
+    bool loose = d->v2 && (s->int_or_string || s->preserve || s->nullable) && !resource;
+    put_plain_props(d, s);
+    if (!loose && (s->properties.len || resource)) {
+        put_comma(d);
+        buf_append_str(&d->out, "\"properties\":{");
+        if (resource) put_implied(d, s);
+        for (size_t i = 0; i < s->properties.len; i++) {
+            if (resource && strcmp(s->properties.names[i], "metadata") == 0) continue;
+            put_comma(d);
+            json_write_string(&d->out, s->properties.names[i]);
+            buf_append_str(&d->out, ":{");
+            put_props(d, s->properties.items[i], s->properties.items[i]->embedded);
+            buf_append_char(&d->out, '}');
+        }
+        buf_append_char(&d->out, '}');
+    }
+    if (!loose && s->items) {
+        put_comma(d);
+        buf_append_str(&d->out, "\"items\":{");
+        put_props(d, s->items, s->items->embedded);
+        buf_append_char(&d->out, '}');
+    }
+    if (!loose && s->additional) {
+        put_comma(d);
+        buf_append_str(&d->out, "\"additionalProperties\":{");
+        put_props(d, s->additional, s->additional->embedded);
+        buf_append_char(&d->out, '}');
+    } else if (!loose && s->has_additional && s->additional_allowed) {
+        put_comma(d);
+        buf_append_str(&d->out, "\"additionalProperties\":true");
+    }
+}
+
+static void put_custom_schema(struct openapi_document *d, const struct type_desc *t) {
+    const struct custom_type *c = custom_type_of(t);
+    buf_append_char(&d->out, '{');
+    if (c->schema) put_props(d, c->schema, true);
+    else buf_append_str(&d->out, "\"type\":\"object\"");
+    buf_append_str(&d->out, ",\"x-kubernetes-group-version-kind\":[");
+    openapi_put_gvk(d, t->group, t->version, t->kind);
+    buf_append_str(&d->out, "]}");
+}
+
 static void put_schema(struct openapi_document *d, const struct type_desc *t) {
     bool required = false;
+    if (t->flags & TYPE_DOCUMENT) {
+        put_custom_schema(d, t);
+        return;
+    }
     buf_append_str(&d->out, "{\"type\":\"object\"");
     for (size_t i = 0; i < t->fields_len; i++) {
         buf_append_str(&d->out, i ? "," : ",\"properties\":{");

@@ -2,6 +2,7 @@
  * so that a document holds what it reaches. Upstream: kube-openapi builder and builder3. Descriptions are not written. */
 #ifndef CKUBE_APISERVER_OPENAPI_DOCUMENT_H
 #define CKUBE_APISERVER_OPENAPI_DOCUMENT_H
+#include "api/custom_object.h"
 #include "api/object.h"
 #include "base/map.h"
 #include "wire/json.h"

@@ -14,6 +14,8 @@ static int patch_kind(struct api_request *r, enum patch_kind *ret, struct status
         {"application/strategic-merge-patch+json", PATCH_STRATEGIC}, {"application/apply-patch+yaml", PATCH_APPLY}};
     const char *type = str_or(http_request_header(r->http, "Content-Type"), "");
     size_t len = strcspn(type, "; ");
+    if (r->custom && len == strlen(kinds[2].type) && strncasecmp(type, kinds[2].type, len) == 0)
+        return status_set(reterr, 415, REASON_UNSUPPORTED_MEDIA_TYPE, "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         if (strlen(kinds[i].type) == len && strncasecmp(kinds[i].type, type, len) == 0) {
             *ret = kinds[i].kind;

@@ -2,6 +2,7 @@
 #include "apiserver/registry.h"
 #include <stdio.h>
 #include <string.h>
+#include "api/custom_object.h"
 #include "api/defaults.h"
 #include "api/managedfields.h"
 #include "api/names.h"
@@ -47,6 +48,10 @@ int registry_get(struct api_request *r, const struct strategy *st, const char *n
 /* ---- writing ---- */
 
 static int store_put(struct api_request *r, const struct strategy *st, struct object *obj, int64_t expect, struct store_result *ret) {
+    if ((st->type->flags & TYPE_DOCUMENT) && custom_object_round_trip(r->arena, (struct custom_object *)(void *)obj, &ret->error) != 0) {
+        ret->outcome = STORE_FAILED;
+        return -1;
+    }
     _cleanup_buf_ struct buf out = BUF_INIT;
     size_t rv_offset;
     object_set_type_meta(r->arena, st->type, obj);
@@ -91,7 +96,7 @@ static const char *name_for_errors(const struct object *obj) { return obj->metad
 
 static int validate_create(struct api_request *r, const struct strategy *st, struct object *obj, struct status *reterr) {
     struct field_errors errs = field_errors_in(r->arena);
-    validate_object_meta(&obj->metadata, r->rd ? r->rd->namespaced : true, st->validate_name, FIELD(NULL, "metadata"), &errs);
+    (st->type->flags & TYPE_DOCUMENT ? validate_object_meta_generic : validate_object_meta)(&obj->metadata, r->rd ? r->rd->namespaced : true, st->validate_name, FIELD(NULL, "metadata"), &errs);
     if (st->validate) st->validate(obj, &errs);
     return errs.len ? invalid(st, &errs, name_for_errors(obj), reterr) : 0;
 }
@@ -199,6 +204,12 @@ static bool spec_changed(const struct strategy *st, const void *a, const void *b
 static void validate_meta_update(struct api_request *r, const struct strategy *st, const struct object *obj, const struct object *old, struct field_errors *errs) {
     const struct field_path *at = FIELD(NULL, "metadata");
     bool namespaced = r->rd ? r->rd->namespaced : true;
+    if (st->type->flags & TYPE_DOCUMENT) {
+        validate_object_meta_generic(&obj->metadata, namespaced, object_name_path_segment, at, errs);
+        validate_object_meta_update_generic(&obj->metadata, &old->metadata, at, errs);
+        validate_object_meta_update_generic(&obj->metadata, &old->metadata, at, errs);
+        return;
+    }
     validate_object_meta(&obj->metadata, namespaced, object_name_path_segment, at, errs);
     validate_object_meta_update(&obj->metadata, &old->metadata, at, errs);
     validate_object_meta_update(&obj->metadata, &old->metadata, at, errs);
@@ -385,6 +396,16 @@ int registry_delete(struct api_request *r, const struct strategy *st, const char
         if (check_preconditions(st, obj, options, reterr) != 0) return -1;
         if (st->check_delete && st->check_delete(r, obj, reterr) != 0) return -1;
         if (admission_validate(r, st, ADMIT_DELETE, NULL, old, &(struct write_options){.dry_run = dry_run}, reterr) != 0) return -1;
+        if (st->begin_delete && !obj->metadata.deletionTimestamp.set) {
+            st->begin_delete(r, obj);
+            *ret = obj;
+            *ret_done = false;
+            if (dry_run) return 0;
+            store_put(r, st, obj, (int64_t)revision, &res);
+            if (res.outcome == STORE_OK) return 0;
+            if (res.outcome == STORE_FAILED) return failed(&res, reterr);
+            continue;
+        }
         int64_t grace = options->gracePeriodSeconds.has ? options->gracePeriodSeconds.value : -1;
         bool graceful = st->check_graceful_delete && st->check_graceful_delete(r, obj, &grace);
         garbage_finalizers(r, st, obj, options);

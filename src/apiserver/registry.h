@@ -48,6 +48,8 @@ struct strategy {
     void *(*begin)(struct api_request *r, void *obj, const void *old, struct status *reterr);
     void (*finish)(struct api_request *r, void *token, bool stored);
     void (*release)(struct api_request *r, const void *obj);
+    /* The first DELETE of an object that must stay until others have gone: changes it (finalizers, conditions) and it is stored so. */
+    void (*begin_delete)(struct api_request *r, void *obj);
     /* Graceful deletion: returns whether the object stays for a while; sets deletionGracePeriodSeconds through *grace. */
     bool (*check_graceful_delete)(struct api_request *r, const void *obj, int64_t *grace);
     /* Refuses a deletion. */

@@ -43,6 +43,7 @@ struct api_request {
     struct string_list rest;            /* path segments behind the subresource (proxy) */
     const struct resource_desc *rd;     /* of the (sub)resource asked for */
     const struct strategy *strategy;    /* of the resource itself */
+    struct custom_resource *custom;     /* of a custom resource: its definition; held as long as the arena lives */
 };
 
 /* Splits the path; false when it is not below /api or /apis in a resource's form. Does not look the resource up. */

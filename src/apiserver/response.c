@@ -91,6 +91,7 @@ int negotiate(struct api_request *r, bool allow_table, bool streaming, struct st
         struct negotiated n = {0};
         p = parse_clause(p, &c);
         if (c.q <= best_q || !media_of(c.type, &n.media)) continue;
+        if (n.media == MEDIA_PROTOBUF && r->custom && !c.has_as) continue; /* custom objects have no such form */
         if (streaming && n.media == MEDIA_YAML) n.media = MEDIA_JSON;
         if (!accept_as(&c, allow_table, str_eq(r->verb, "list") || str_eq(r->verb, "deletecollection"), &n)) {
             as_refused = true;
@@ -198,7 +199,7 @@ void respond_object(struct api_request *r, int code, const struct type_desc *typ
 void respond_stored(struct api_request *r, int code, const struct type_desc *type, const char *bytes, size_t len, uint32_t rv_offset, uint64_t revision) {
     char digits[24];
     int n = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)revision);
-    if (r->out.as == AS_OBJECT && r->out.media == MEDIA_JSON && !r->out.pretty && response_type(r, type) == type) {
+    if (r->out.as == AS_OBJECT && r->out.media == MEDIA_JSON && !r->out.pretty && response_type(r, type) == type && !(type->flags & TYPE_DOCUMENT)) {
         struct http_slice body[] = {{bytes, rv_offset}, {digits, (size_t)n}, {bytes + rv_offset, len - rv_offset}, {"\n", 1}};
         respond_bytes(r, code, "application/json", body, 4);
         return;

@@ -11,6 +11,7 @@
 #include "apiserver/authorization.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/connect.h"
+#include "apiserver/custom_resources.h"
 #include "apiserver/handlers.h"
 #include "apiserver/openapi.h"
 #include "apiserver/impersonation.h"
@@ -31,6 +32,7 @@ struct apiserver {
     struct port_allocator *node_ports;
     struct authenticator *authenticator;
     struct openapi *openapi;
+    struct custom_resources *custom;
     struct authorizer *authorizer;
     struct audit *audit; /* NULL: none */
     struct upstream_tls *kubelet_tls, *insecure_tls;
@@ -44,6 +46,7 @@ struct ip_allocator *apiserver_cluster_ips(struct apiserver *s) { return s->clus
 struct port_allocator *apiserver_node_ports(struct apiserver *s) { return s->node_ports; }
 struct upstream_tls *apiserver_kubelet_tls(struct apiserver *s) { return s->kubelet_tls; }
 struct upstream_tls *apiserver_insecure_tls(struct apiserver *s) { return s->insecure_tls; }
+struct custom_resources *apiserver_custom_resources(struct apiserver *s) { return s->custom; }
 struct openapi *apiserver_openapi(struct apiserver *s) { return s->openapi; }
 struct authenticator *apiserver_authenticator(struct apiserver *s) { return s->authenticator; }
 struct authorizer *apiserver_authorizer(struct apiserver *s) { return s->authorizer; }
@@ -91,6 +94,20 @@ static void run_verb(struct api_request *r) {
 }
 
 static bool has_post_without_namespace(const struct api_request *r) { return strcmp(r->verb, "create") == 0 && r->rd->namespaced && !r->namespace && r->strategy; }
+
+/* Upstream's handler of custom resources answers itself; what it does not know it leaves to others, who do not know it either. */
+static void custom_request(struct api_request *r) {
+    bool whole = !r->name && (str_eq(r->verb, "update") || str_eq(r->verb, "patch")), named = r->name && !r->subresource && str_eq(r->verb, "create");
+    if (!scope_fits(r) || r->rest.len) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
+    else if (strcmp(r->method, "HEAD") == 0 || whole || named || !(r->rd->verbs & verb_bit(r->verb)) || has_post_without_namespace(r)) no_such_method(r);
+    else if (r->custom->terminating && str_eq(r->verb, "create")) {
+        _cleanup_status_ struct status err = STATUS_INIT;
+        status_set(&err, 405, REASON_METHOD_NOT_ALLOWED, "create not allowed while custom resource definition is terminating");
+        status_details(&err, r->group, r->resource, NULL);
+        respond_status(r, &err);
+    } else if (str_eq(r->subresource, "scale")) handle_custom_scale(r);
+    else run_verb(r);
+}
 
 static void resource_request(struct api_request *r) {
     r->rd = api_resource_find(r->group, r->version, r->resource, r->subresource);
@@ -141,7 +158,8 @@ static void handle(struct http_request *http, void *ctx) {
         respond_status(r, &err);
         return;
     }
-    if (resource && known_group(r)) resource_request(r);
+    if (resource && custom_resources_find(r)) custom_request(r);
+    else if (resource && known_group(r)) resource_request(r);
     else if (resource || !(handle_openid(r) || handle_nonresource(r))) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
 }
 
@@ -149,6 +167,7 @@ static void handle(struct http_request *http, void *ctx) {
 
 static void destroy(struct apiserver *s) {
     if (s->http) http_server_free(s->http, 500);
+    custom_resources_free(s->custom);
     watch_hub_free(s->hub);
     authorizer_free(s->authorizer);
     audit_free(s->audit);
@@ -179,7 +198,7 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     s->insecure_tls = upstream_tls_new(&(struct upstream_tls_options){.insecure = true}, reterr);
     if (!s->kubelet_tls || !s->insecure_tls || !s->cluster_ips || !s->authenticator || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0 ||
         policy_reconcile(s, reterr) != 0 || auth_config_publish(s, reterr) != 0 || (options->audit_policy_file && !(s->audit = audit_new(options->audit_policy_file, str_or(options->audit_log_path, "-"), options->audit_log_max_size_mb, reterr))) ||
-        !(s->authorizer = authorizer_new(options->authorization_mode, s->store, reterr))) {
+        !(s->authorizer = authorizer_new(options->authorization_mode, s->store, reterr)) || !(s->custom = custom_resources_new(s, reterr))) {
         destroy(s);
         return NULL;
     }

@@ -266,7 +266,7 @@ void handle_watch(struct api_request *r) {
     w->type = r->strategy->type;
     w->to = apiserver_watch_hub(r->server);
     w->http = http_request_ref(r->http);
-    w->plain = w->filter.any && r->out.as == AS_OBJECT && r->out.media == MEDIA_JSON && request_type(r) == w->type;
+    w->plain = !r->custom && w->filter.any && r->out.as == AS_OBJECT && r->out.media == MEDIA_JSON && request_type(r) == w->type;
     const char *bookmarks = url_query_get(&r->query, "allowWatchBookmarks");
     w->bookmarks = str_eq(bookmarks, "true") || str_eq(bookmarks, "1");
     w->hub = (struct hub_watcher){.loop = r->http->loop, .fn = on_event, .free = watcher_free, .prefix = storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL)};

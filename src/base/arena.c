@@ -22,8 +22,11 @@ struct chunk {
     _Alignas(ALIGNMENT) char data[];
 };
 
+struct cleanup { struct cleanup *next; void (*fn)(void *arg); void *arg; };
+
 struct arena {
     struct chunk *head; /* the one being filled */
+    struct cleanup *cleanups;
     size_t total;
     size_t first_bytes; /* of the first chunk; 0: CHUNK_BYTES_FIRST */
 };
@@ -61,8 +64,20 @@ static void free_chunks(struct chunk *c) {
     }
 }
 
+static void run_cleanups(struct arena *a) {
+    for (struct cleanup *c = a->cleanups; c; c = c->next) c->fn(c->arg);
+    a->cleanups = NULL;
+}
+
+void arena_on_free(struct arena *a, void (*fn)(void *arg), void *arg) {
+    struct cleanup *c = ARENA_NEW(a, struct cleanup);
+    *c = (struct cleanup){a->cleanups, fn, arg};
+    a->cleanups = c;
+}
+
 void arena_free(struct arena *a) {
     if (!a) return;
+    run_cleanups(a);
     free_chunks(a->head);
     free(a);
 }
@@ -70,6 +85,7 @@ void arena_free(struct arena *a) {
 void arena_reset(struct arena *a) {
     struct chunk *first = a->head;
     if (!first) return;
+    run_cleanups(a);
     while (first->next) {
         struct chunk *c = first;
         first = first->next;

@@ -14,6 +14,8 @@ struct arena;
 struct arena *arena_new(void);                 /* an empty arena; free with arena_free */
 struct arena *arena_new_sized(size_t first_chunk_bytes); /* the same when the need is known: what is kept for long wastes nothing */
 void arena_free(struct arena *a);              /* frees it and all that was allocated from it; NULL is fine */
+/* fn(arg) is called when the arena is freed or reset: for what is kept beside it (a compiled pattern, a reference). The last one asked for goes first. */
+void arena_on_free(struct arena *a, void (*fn)(void *arg), void *arg);
 void arena_reset(struct arena *a);             /* as empty as new; keeps its first chunk, so that a loop can reuse it */
 size_t arena_size_bytes(const struct arena *a); /* what it has taken from the system */
 size_t arena_used_bytes(const struct arena *a); /* what has been handed out, alignment included: the size for arena_new_sized to hold the same again */

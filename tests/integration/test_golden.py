@@ -36,3 +36,8 @@ def test_discovery_conversations_agree():
 def test_apply_conversations_agree():
     share = replay('machinery-apply.json')
     assert share >= 1.0, f'only {share:.1%} agree'
+
+
+def test_custom_resource_conversations_agree():
+    share = replay('groups-crd.json')
+    assert share >= 0.7, f'only {share:.1%} agree'

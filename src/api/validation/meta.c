@@ -186,14 +186,14 @@ static void validate_owner_references(const struct metav1_OwnerReference_list *r
     }
 }
 
-static void validate_finalizers(const struct string_list *finalizers, const struct field_path *at, struct field_errors *errs) {
+static void validate_finalizers(const struct string_list *finalizers, bool domains, const struct field_path *at, struct field_errors *errs) {
     static const char *const standard[] = {"orphan", "foregroundDeletion", "kubernetes", NULL};
     for (size_t i = 0; i < finalizers->len; i++) {
         const char *f = finalizers->items[i];
         struct string_list msgs = {0};
         name_qualified(errs->arena, f, &msgs);
         field_invalid_each(errs, at, f, &msgs);
-        if (!msgs.len && !strchr(f, '/') && !str_in(f, standard)) field_invalid(errs, FIELD_INDEX(at, i), f, "name is neither a standard finalizer name nor is it fully qualified");
+        if (domains && !msgs.len && !strchr(f, '/') && !str_in(f, standard)) field_invalid(errs, FIELD_INDEX(at, i), f, "name is neither a standard finalizer name nor is it fully qualified");
     }
     if (string_list_has(finalizers, "orphan") && string_list_has(finalizers, "foregroundDeletion")) {
         struct buf all = BUF_INIT;
@@ -204,15 +204,15 @@ static void validate_finalizers(const struct string_list *finalizers, const stru
     }
 }
 
-static void validate_common(const struct metav1_ObjectMeta *m, const struct field_path *at, struct field_errors *errs) {
+static void validate_common(const struct metav1_ObjectMeta *m, bool domains, const struct field_path *at, struct field_errors *errs) {
     validate_non_negative(m->generation, FIELD(at, "generation"), errs);
     validate_labels(&m->labels, FIELD(at, "labels"), errs);
     validate_annotations(&m->annotations, FIELD(at, "annotations"), errs);
     validate_owner_references(&m->ownerReferences, FIELD(at, "ownerReferences"), errs);
-    validate_finalizers(&m->finalizers, FIELD(at, "finalizers"), errs);
+    validate_finalizers(&m->finalizers, domains, FIELD(at, "finalizers"), errs);
 }
 
-void validate_object_meta(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, const struct field_path *at, struct field_errors *errs) {
+static void check_meta(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, bool domains, const struct field_path *at, struct field_errors *errs) {
     struct string_list msgs = {0};
     if (!rule) rule = object_name_dns_subdomain;
     if (!str_empty(m->generateName)) {
@@ -231,7 +231,7 @@ void validate_object_meta(const struct metav1_ObjectMeta *m, bool namespaced, na
         name_dns1123_label(errs->arena, m->namespace, &msgs);
         field_invalid_each(errs, FIELD(at, "namespace"), m->namespace, &msgs);
     } else if (!str_empty(m->namespace)) field_forbidden(errs, FIELD(at, "namespace"), "not allowed on this type");
-    validate_common(m, at, errs);
+    validate_common(m, domains, at, errs);
 }
 
 char *api_time_json_text(struct arena *a, const struct api_time *t) {
@@ -244,7 +244,7 @@ char *api_time_json_text(struct arena *a, const struct api_time *t) {
     return arena_strndup(a, from, 22);
 }
 
-void validate_object_meta_update(const struct metav1_ObjectMeta *m, const struct metav1_ObjectMeta *old, const struct field_path *at, struct field_errors *errs) {
+static void check_meta_update(const struct metav1_ObjectMeta *m, const struct metav1_ObjectMeta *old, bool domains UNUSED, const struct field_path *at, struct field_errors *errs) {
     struct arena *a = errs->arena;
     if (old->deletionTimestamp.set) {
         struct buf extra = BUF_INIT;
@@ -265,6 +265,11 @@ void validate_object_meta_update(const struct metav1_ObjectMeta *m, const struct
     validate_annotations(&m->annotations, FIELD(at, "annotations"), errs);
     validate_owner_references(&m->ownerReferences, FIELD(at, "ownerReferences"), errs);
 }
+
+void validate_object_meta(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, const struct field_path *at, struct field_errors *errs) { check_meta(m, namespaced, rule, true, at, errs); }
+void validate_object_meta_generic(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, const struct field_path *at, struct field_errors *errs) { check_meta(m, namespaced, rule, false, at, errs); }
+void validate_object_meta_update(const struct metav1_ObjectMeta *m, const struct metav1_ObjectMeta *old, const struct field_path *at, struct field_errors *errs) { check_meta_update(m, old, true, at, errs); }
+void validate_object_meta_update_generic(const struct metav1_ObjectMeta *m, const struct metav1_ObjectMeta *old, const struct field_path *at, struct field_errors *errs) { check_meta_update(m, old, false, at, errs); }
 
 void validate_label_selector(const struct metav1_LabelSelector *s, const struct field_path *at, struct field_errors *errs) {
     static const char *const ops[] = {"In", "NotIn", "Exists", "DoesNotExist", NULL};

@@ -15,4 +15,5 @@ extern const struct strategy deployment_strategy, replicaset_strategy, statefuls
 extern const struct strategy job_strategy, cronjob_strategy;
 extern const struct strategy csr_strategy, csr_approval_strategy;
 extern const struct strategy role_strategy, clusterrole_strategy, rolebinding_strategy, clusterrolebinding_strategy;
+extern const struct strategy customresourcedefinition_strategy;
 #endif
