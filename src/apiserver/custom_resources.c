@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <pthread.h>
 #include <string.h>
+#include "api/cel/rules.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/custom_controller.h"
 #include "base/map.h"
@@ -107,6 +108,7 @@ static int init_version(struct custom_resource *r, struct custom_version *v, con
     custom_type_init(a, &v->type, crd->spec.group, from->name, crd->spec.names.kind, crd->spec.names.listKind);
     v->type.preserve_unknown = crd->spec.preserveUnknownFields;
     if (from->schema && from->schema->openAPIV3Schema && structural_new(a, from->schema->openAPIV3Schema, &v->type.schema, reterr) != 0) return -1;
+    if (v->type.schema) cel_rules_compile(a, v->type.schema, true);
     if (from->subresources) {
         v->type.has_status = from->subresources->status != NULL;
         v->type.scale = from->subresources->scale;

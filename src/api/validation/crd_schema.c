@@ -225,7 +225,10 @@ void validate_crd_schema(const struct apiextensionsv1_JSONSchemaProps *props, bo
     }
     size_t structure = errs->len;
     validate_structural(s, at, errs);
-    if (errs->len == structure) validate_structural_defaults(s, at, errs);
+    if (errs->len == structure) {
+        cel_rules_compile(errs->arena, s, true);
+        validate_structural_defaults(s, at, errs);
+    }
     struct found found = {field_errors_in(errs->arena), field_errors_in(errs->arena)};
     struct place place = {.root = true, .rules = errs->len == before};
     check(s, &place, at, &found);
