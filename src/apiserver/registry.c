@@ -206,8 +206,8 @@ static void validate_meta_update(struct api_request *r, const struct strategy *s
     bool namespaced = r->rd ? r->rd->namespaced : true;
     if (st->type->flags & TYPE_DOCUMENT) {
         validate_object_meta_generic(&obj->metadata, namespaced, object_name_path_segment, at, errs);
-        validate_object_meta_update_generic(&obj->metadata, &old->metadata, at, errs);
-        validate_object_meta_update_generic(&obj->metadata, &old->metadata, at, errs);
+        validate_object_meta_update(&obj->metadata, &old->metadata, at, errs);
+        validate_object_meta_update(&obj->metadata, &old->metadata, at, errs);
         return;
     }
     validate_object_meta(&obj->metadata, namespaced, object_name_path_segment, at, errs);

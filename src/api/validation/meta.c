@@ -244,7 +244,7 @@ char *api_time_json_text(struct arena *a, const struct api_time *t) {
     return arena_strndup(a, from, 22);
 }
 
-static void check_meta_update(const struct metav1_ObjectMeta *m, const struct metav1_ObjectMeta *old, bool domains UNUSED, const struct field_path *at, struct field_errors *errs) {
+void validate_object_meta_update(const struct metav1_ObjectMeta *m, const struct metav1_ObjectMeta *old, const struct field_path *at, struct field_errors *errs) {
     struct arena *a = errs->arena;
     if (old->deletionTimestamp.set) {
         struct buf extra = BUF_INIT;
@@ -268,8 +268,6 @@ static void check_meta_update(const struct metav1_ObjectMeta *m, const struct me
 
 void validate_object_meta(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, const struct field_path *at, struct field_errors *errs) { check_meta(m, namespaced, rule, true, at, errs); }
 void validate_object_meta_generic(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, const struct field_path *at, struct field_errors *errs) { check_meta(m, namespaced, rule, false, at, errs); }
-void validate_object_meta_update(const struct metav1_ObjectMeta *m, const struct metav1_ObjectMeta *old, const struct field_path *at, struct field_errors *errs) { check_meta_update(m, old, true, at, errs); }
-void validate_object_meta_update_generic(const struct metav1_ObjectMeta *m, const struct metav1_ObjectMeta *old, const struct field_path *at, struct field_errors *errs) { check_meta_update(m, old, false, at, errs); }
 
 void validate_label_selector(const struct metav1_LabelSelector *s, const struct field_path *at, struct field_errors *errs) {
     static const char *const ops[] = {"In", "NotIn", "Exists", "DoesNotExist", NULL};

@@ -9,7 +9,6 @@ void validate_object_meta(const struct metav1_ObjectMeta *m, bool namespaced, na
 void validate_object_meta_update(const struct metav1_ObjectMeta *m, const struct metav1_ObjectMeta *old, const struct field_path *at, struct field_errors *errs);
 /* The same for custom objects, whose finalizers need no domain. */
 void validate_object_meta_generic(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, const struct field_path *at, struct field_errors *errs);
-void validate_object_meta_update_generic(const struct metav1_ObjectMeta *m, const struct metav1_ObjectMeta *old, const struct field_path *at, struct field_errors *errs);
 void validate_labels(const struct string_map *labels, const struct field_path *at, struct field_errors *errs);
 void validate_annotations(const struct string_map *annotations, const struct field_path *at, struct field_errors *errs);
 void validate_label_selector(const struct metav1_LabelSelector *s, const struct field_path *at, struct field_errors *errs);
