@@ -11,6 +11,7 @@
 #include "apiserver/admission.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/authorization.h"
+#include "apiserver/dynamic_admission.h"
 #include "apiserver/handlers.h"
 #include "base/str.h"
 
@@ -145,7 +146,7 @@ static int check_and_store(struct api_request *r, const struct strategy *st, str
     if (st->prepare_create) st->prepare_create(r, obj);
     if (validate_create(r, st, obj, reterr) != 0) return -1;
     if (st->warnings) st->warnings(r, obj, NULL);
-    if (admission_validate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0) return -1;
+    if (dynamic_admission_validate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0 || admission_validate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0) return -1;
     return store_new(r, st, obj, generated, o, reterr);
 }
 
@@ -154,7 +155,7 @@ int registry_create(struct api_request *r, const struct strategy *st, void *obje
     bool generated = str_empty(obj->metadata.name) && !str_empty(obj->metadata.generateName);
     void *token = NULL;
     if (st->guard && st->guard(r, obj, NULL, reterr) != 0) return -1;
-    if (begin_create(r, obj, reterr) != 0 || admission_mutate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0) return -1;
+    if (begin_create(r, obj, reterr) != 0 || admission_mutate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0 || dynamic_admission_mutate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0) return -1;
     dedup_owner_references(r, obj, true);
     complete_create(r, st, obj);
     if (st->begin && !(token = st->begin(r, obj, NULL, reterr))) return -1;
@@ -234,7 +235,7 @@ static int before_update(struct api_request *r, const struct strategy *st, struc
     else if (!status && st->validate_update) st->validate_update(obj, old, &errs);
     if (errs.len) return invalid(st, &errs, obj->metadata.name, reterr);
     if (!status && st->warnings) st->warnings(r, obj, old);
-    return admission_validate(r, st, ADMIT_UPDATE, obj, old, o, reterr);
+    return dynamic_admission_validate(r, st, ADMIT_UPDATE, obj, old, o, reterr) != 0 ? -1 : admission_validate(r, st, ADMIT_UPDATE, obj, old, o, reterr);
 }
 
 /* An object whose last finalizer has gone while it is being deleted goes with this update. */
@@ -291,7 +292,7 @@ static int check_and_update(struct api_request *r, const struct strategy *st, st
 /* One try. What is taken from the cluster's pools for it goes back when it does not succeed. */
 static int update_once(struct api_request *r, const struct strategy *st, struct object *obj, struct object *old, uint64_t revision, const struct write_options *o, struct status *reterr) {
     void *token = NULL;
-    if (admission_mutate(r, st, ADMIT_UPDATE, obj, old, o, reterr) != 0) return -1;
+    if (admission_mutate(r, st, ADMIT_UPDATE, obj, old, o, reterr) != 0 || dynamic_admission_mutate(r, st, ADMIT_UPDATE, obj, old, o, reterr) != 0) return -1;
     dedup_owner_references(r, obj, true);
     if (st->begin && !o->subresource && !(token = st->begin(r, obj, old, reterr))) return -1;
     int result = check_and_update(r, st, obj, old, revision, o, reterr);
@@ -395,7 +396,9 @@ int registry_delete(struct api_request *r, const struct strategy *st, const char
         struct object *old = current, *obj = object_copy(r->arena, st->type, current);
         if (check_preconditions(st, obj, options, reterr) != 0) return -1;
         if (st->check_delete && st->check_delete(r, obj, reterr) != 0) return -1;
-        if (admission_validate(r, st, ADMIT_DELETE, NULL, old, &(struct write_options){.dry_run = dry_run}, reterr) != 0) return -1;
+        const struct write_options how = {.dry_run = dry_run};
+        if (admission_validate(r, st, ADMIT_DELETE, NULL, old, &how, reterr) != 0) return -1;
+        if (dynamic_admission_mutate(r, st, ADMIT_DELETE, NULL, old, &how, reterr) != 0 || dynamic_admission_validate(r, st, ADMIT_DELETE, NULL, old, &how, reterr) != 0) return -1;
         if (st->begin_delete && !obj->metadata.deletionTimestamp.set) {
             st->begin_delete(r, obj);
             *ret = obj;

@@ -9,6 +9,7 @@
 #include "apiserver/handlers.h"
 #include "apiserver/versions.h"
 #include "apiserver/watch_hub.h"
+#include "base/fiber.h"
 #include "base/str.h"
 
 enum { BACKLOG_BYTES_MAX = 16 << 20, BOOKMARK_MS = 60000, BOOKMARK_RETRY_MS = 20, TIMEOUT_S_DEFAULT = 1800 };
@@ -233,13 +234,17 @@ static void start_timers(struct watcher *w) {
     uv_timer_start(&w->timeout, timeout_due, timeout_ms(w->r), 0);
 }
 
-static void begin(struct watcher *w) {
+/* False: the client has gone already. */
+static bool begin(struct watcher *w) {
     size_t n;
     const char *type = w->r->out.media == MEDIA_PROTOBUF ? "application/vnd.kubernetes.protobuf;stream=watch" : "application/json";
     struct http_header *h = response_headers(w->r, type, &n);
     http_response_begin(w->http, 200, h, n);
+    fiber_sleep_ms(0); /* the head goes out by itself, as upstream flushes it: clients may wait for it alone */
+    if (http_request_closed(w->http)) return false;
     http_request_on_close(w->http, client_gone, w);
     start_timers(w);
+    return true;
 }
 
 /* The error of a watch that has begun is an event; upstream ends the stream after it. */
@@ -270,7 +275,10 @@ void handle_watch(struct api_request *r) {
     const char *bookmarks = url_query_get(&r->query, "allowWatchBookmarks");
     w->bookmarks = str_eq(bookmarks, "true") || str_eq(bookmarks, "1");
     w->hub = (struct hub_watcher){.loop = r->http->loop, .fn = on_event, .free = watcher_free, .prefix = storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL)};
-    begin(w);
+    if (!begin(w)) {
+        http_request_unref(w->http);
+        return;
+    }
     uint64_t live_from = watch_hub_add(w->to, &w->hub);
     if (s.initial) {
         struct store_txn *t;

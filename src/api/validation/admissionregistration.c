@@ -1,6 +1,7 @@
-/* admissionregistration.k8s.io but for the compiling of expressions (cel_check_*, given by the CEL layer). Upstream: pkg/apis/admissionregistration/validation.
+/* admissionregistration.k8s.io. Upstream: pkg/apis/admissionregistration/validation.
  * Policies that mutate are validated in the version they are stored in, v1beta1; its types mirror v1's. */
 #include <string.h>
+#include "api/cel/policy.h"
 #include "api/convert.h"
 #include "api/validation/groups.h"
 #include "wire/url.h"
@@ -88,6 +89,7 @@ static void match_conditions(const struct admissionregistrationv1_MatchCondition
     for (size_t i = 0; i < list->len; i++) {
         const struct field_path *at = FIELD_INDEX(all, i);
         if (blank(list->items[i].expression)) field_required(errs, FIELD(at, "expression"), "%s", "");
+        else cel_check_expression(list->items[i].expression, CEL_BOOL, FIELD(at, "expression"), errs);
         if (str_empty(list->items[i].name)) field_required(errs, FIELD(at, "name"), "%s", "");
         else {
             CHECK_NAME(errs, FIELD(at, "name"), list->items[i].name, name_qualified);
@@ -288,6 +290,7 @@ static void variables(const struct admissionregistrationv1_Variable_list *list, 
         if (blank(list->items[i].name)) field_required(errs, FIELD(at, "name"), "name is not specified");
         else if (!cel_identifier(list->items[i].name)) field_invalid(errs, FIELD(at, "name"), list->items[i].name, "must be a valid CEL identifier");
         if (blank(list->items[i].expression)) field_required(errs, FIELD(at, "expression"), "expression is not specified");
+        else cel_check_expression(list->items[i].expression, CEL_DYN, FIELD(at, "expression"), errs);
     }
 }
 
@@ -312,7 +315,9 @@ static void validations(const struct admissionregistrationv1_Validation_list *li
         size_t start = strspn(str_or(v->message, ""), " \t\r\n"), end = strlen(str_or(v->message, ""));
         while (end > start && strchr(" \t\r\n", v->message[end - 1])) end--;
         if (blank(v->expression)) field_required(errs, FIELD(at, "expression"), "expression is not specified");
+        else cel_check_expression(v->expression, CEL_BOOL, FIELD(at, "expression"), errs);
         if (!str_empty(v->messageExpression) && blank(v->messageExpression)) field_invalid(errs, FIELD(at, "messageExpression"), v->messageExpression, "must be non-empty if specified");
+        else if (!str_empty(v->messageExpression)) cel_check_expression(v->messageExpression, CEL_STRING, FIELD(at, "messageExpression"), errs);
         if (!str_empty(v->message) && blank(v->message)) field_invalid(errs, FIELD(at, "message"), v->message, "must be non-empty if specified");
         else if (end > start && memchr(v->message + start, '\n', end - start)) field_invalid(errs, FIELD(at, "message"), v->message, "must not contain line breaks");
         if (v->reason) check_supported(errs, FIELD(at, "reason"), v->reason, ONE_OF("Forbidden", "Invalid", "RequestEntityTooLarge"));
@@ -329,6 +334,7 @@ static void audit_annotations(const struct admissionregistrationv1_AuditAnnotati
         CHECK_NAME(errs, FIELD(at, "key"), qualified, name_qualified);
         if (blank(list->items[i].valueExpression)) field_required(errs, FIELD(at, "valueExpression"), "valueExpression is not specified");
         else if (strlen(list->items[i].valueExpression) > AUDIT_EXPRESSION_MAX) field_required(errs, FIELD(at, "valueExpression"), "must not exceed %d bytes in length", AUDIT_EXPRESSION_MAX);
+        else cel_check_expression(list->items[i].valueExpression, CEL_DYN, FIELD(at, "valueExpression"), errs);
         check_duplicate(errs, FIELD(at, "key"), &keys, key);
     }
 }
@@ -420,10 +426,12 @@ static void mutations(const struct admissionregistrationv1_Mutation_list *list, 
         else if (str_eq(m->patchType, "ApplyConfiguration")) {
             if (!m->applyConfiguration) field_required(errs, apply, "must be specified when patchType is ApplyConfiguration");
             else if (blank(m->applyConfiguration->expression)) field_required(errs, FIELD(apply, "expression"), "expression is not specified");
+            else cel_check_expression(m->applyConfiguration->expression, CEL_DYN, FIELD(apply, "expression"), errs);
             if (m->jsonPatch) field_invalid_raw(errs, json, text_of_go(errs->arena, &admissionregistrationv1_JSONPatch_desc, m->jsonPatch), "must not be specified when patchType is ApplyConfiguration");
         } else if (str_eq(m->patchType, "JSONPatch")) {
             if (!m->jsonPatch) field_required(errs, json, "must be specified when patchType is JSONPatch");
             else if (blank(m->jsonPatch->expression)) field_required(errs, FIELD(json, "expression"), "expression is not specified");
+            else cel_check_expression(m->jsonPatch->expression, CEL_LIST, FIELD(json, "expression"), errs);
             if (m->applyConfiguration) field_invalid_raw(errs, apply, text_of_go(errs->arena, &admissionregistrationv1_ApplyConfiguration_desc, m->applyConfiguration), "must not be specified when patchType is JSONPatch");
         } else field_not_supported(errs, FIELD(at, "patchType"), m->patchType, ONE_OF("ApplyConfiguration", "JSONPatch"));
     }
