@@ -83,6 +83,7 @@ int cmd_kube_controller_manager(int argc, char **argv) {
         {.name = "node-cidr-mask-size", .number = &o->node_cidr_mask_size_ipv4, .help = "size of a Node's part (default: 24)"},
         {.name = "service-cluster-ip-range", .text = &services, .help = "range of Services' cluster IPs, kept out of the Nodes' parts"},
         {.name = "root-ca-file", .text = &o->root_ca_file, .help = "authority to publish in every namespace"},
+        {.name = "service-account-private-key-file", .text = &o->service_account_private_key_file, .help = "key that signs the tokens that Secrets hold"},
         {.name = "cluster-signing-cert-file", .text = &o->cluster_signing_cert_file, .help = "authority that signs CertificateSigningRequests"},
         {.name = "cluster-signing-key-file", .text = &o->cluster_signing_key_file, .help = "its key"},
         {.name = "terminated-pod-gc-threshold", .number = &o->terminated_pod_gc_threshold, .help = "finished Pods that are kept (default: 12500)"},

@@ -65,6 +65,7 @@ static struct client *local_client(struct server *s, const char *user, const cha
 /* Each controller is a ServiceAccount of its own, with the rights of its default role and no more. Upstream: --use-service-account-credentials. */
 static struct client *controller_client(struct controller_context *cc, const char *name) {
     struct server *s = cc->client_for_data;
+    if (str_eq(name, CONTROLLER_MANAGER_ITSELF)) return s->controller_client;
     for (size_t i = 0; i < s->clients_len; i++)
         if (str_eq(s->clients[i].name, name)) return s->clients[i].client;
     static const char *const groups[] = {"system:serviceaccounts", "system:serviceaccounts:kube-system", NULL};
@@ -98,6 +99,7 @@ static void start_controllers(struct server *s) {
     o->service_cluster_ip_range[0] = s->command.options.service_cluster_ip_range;
     o->allocate_node_cidrs = s->flags.allocate_node_cidrs;
     o->root_ca_file = arena_printf(s->arena, "%s/tls/server-ca.crt", s->command.options.data_dir);
+    o->service_account_private_key_file = s->command.options.service_account_signing_key_file;
     o->cluster_signing_cert_file = arena_printf(s->arena, "%s/tls/client-ca.crt", s->command.options.data_dir);
     o->cluster_signing_key_file = arena_printf(s->arena, "%s/tls/client-ca.key", s->command.options.data_dir);
     s->controller_client = local_client(s, "system:kube-controller-manager", NULL, "kube-controller-manager");

@@ -21,6 +21,7 @@ struct controller_options {
     bool allocate_node_cidrs;
     const char *root_ca_file;               /* published as kube-root-ca.crt; or ... */
     const char *root_ca_pem;                /* ... this text */
+    const char *service_account_private_key_file; /* signs tokens that Secrets hold */
     const char *cluster_signing_cert_file, *cluster_signing_key_file; /* of CertificateSigningRequests */
     int node_monitor_period_ms, node_monitor_grace_period_ms, node_startup_grace_period_ms;
     double node_eviction_rate, secondary_node_eviction_rate, unhealthy_zone_threshold;
@@ -41,6 +42,8 @@ struct controller_context {
     struct client *(*client_for)(struct controller_context *cc, const char *controller_name);
     void *client_for_data;
 };
+
+#define CONTROLLER_MANAGER_ITSELF "system:kube-controller-manager" /* an account that is no ServiceAccount: for what upstream does as the manager itself */
 
 struct controller;
 struct controller_desc {

@@ -6,6 +6,7 @@
 #define CONTROLLERS_ALL \
     CONTROLLER(serviceaccount) \
     CONTROLLER(root_ca_publisher) \
+    CONTROLLER(service_account_tokens) \
     CONTROLLER(namespace) \
     CONTROLLER(node_ipam) \
     CONTROLLER(node_lifecycle) \

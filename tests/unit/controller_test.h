@@ -352,7 +352,8 @@ static struct client *cluster_client_for(struct controller_context *cc, const ch
         if (str_eq(k->clients[i].name, name)) return k->clients[i].client;
     static const char *const groups[] = {"system:serviceaccounts", "system:serviceaccounts:kube-system", NULL};
     assert_true(k->clients_len < CLUSTER_CLIENTS_MAX);
-    struct transport *t = local_transport_new(k->apiserver, arena_printf(k->arena, "system:serviceaccount:kube-system:%s", name), groups, "kube-controller-manager");
+    bool itself = str_eq(name, CONTROLLER_MANAGER_ITSELF);
+    struct transport *t = local_transport_new(k->apiserver, itself ? name : arena_printf(k->arena, "system:serviceaccount:kube-system:%s", name), itself ? NULL : groups, "kube-controller-manager");
     k->clients[k->clients_len].name = name;
     return k->clients[k->clients_len++].client = client_new(cluster_faulty(k, t));
 }
@@ -397,6 +398,7 @@ static UNUSED struct cluster *cluster_start(const char *controllers) {
     k->admin = client_new(local_transport_new(k->apiserver, "admin", masters, "test"));
     k->options = controller_options_default();
     k->options.root_ca_file = arena_printf(k->arena, "%s/tls/server-ca.crt", k->dir);
+    k->options.service_account_private_key_file = k->command.options.service_account_signing_key_file;
     k->options.cluster_signing_cert_file = arena_printf(k->arena, "%s/tls/client-ca.crt", k->dir);
     k->options.cluster_signing_key_file = arena_printf(k->arena, "%s/tls/client-ca.key", k->dir);
     k->cc = (struct controller_context){.env = &k->env, .options = &k->options, .client_for = cluster_client_for, .client_for_data = k};

@@ -1,6 +1,7 @@
 /* Controllers of things that are one of a kind in a cluster: service ranges, admission policies, bootstrap tokens. */
 #include "controller_test.h"
 #include "api/time.h"
+#include "wire/json.h"
 
 #define CIDR(n) "/apis/networking.k8s.io/v1/servicecidrs/" n
 
@@ -53,10 +54,32 @@ static void tokens_sign_the_clusters_address_until_they_expire(void **state UNUS
     cluster_stop(k);
 }
 
+static void a_secret_gets_the_token_of_its_account_and_goes_with_it(void **state UNUSED) {
+    struct cluster *k = cluster_start("serviceaccount-token-controller");
+#define SECRET "/api/v1/namespaces/default/secrets/t"
+    cluster_create(k, "{'apiVersion':'v1','kind':'ServiceAccount','metadata':{'name':'sa','namespace':'default'}}");
+    cluster_create(k, "{'apiVersion':'v1','kind':'Secret','type':'kubernetes.io/service-account-token','metadata':{'name':'t','namespace':'default','annotations':{'kubernetes.io/service-account.name':'sa'}}}");
+    _cleanup_arena_ struct arena *a = arena_new();
+    cluster_expect(k, SECRET, "data.namespace", "ZGVmYXVsdA==");
+    cluster_expect(k, SECRET, "metadata.annotations.kubernetes|io/service-account|uid", cluster_get(k, a, "/api/v1/namespaces/default/serviceaccounts/sa", "metadata.uid"));
+    unsigned char *token;
+    size_t len;
+    char *text = cluster_get(k, a, SECRET, "data.token");
+    assert_int_equal(base64_decode(a, text, strlen(text), &token, &len, NULL), 0);
+    _cleanup_buf_ struct buf answer = BUF_INIT;
+    cluster_request(k, "POST", "/apis/authentication.k8s.io/v1/tokenreviews", "application/json",
+        cluster_json(a, arena_printf(a, "{'apiVersion':'authentication.k8s.io/v1','kind':'TokenReview','spec':{'token':'%.*s'}}", (int)len, (const char *)token)), &answer, NULL);
+    assert_non_null(strstr(buf_cstr(&answer), "\"username\":\"system:serviceaccount:default:sa\""));
+    cluster_delete(k, "/api/v1/namespaces/default/serviceaccounts/sa", NULL);
+    cluster_expect_gone(k, SECRET);
+    cluster_stop(k);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_service_range_stays_while_its_addresses_are_used),
         cmocka_unit_test(policies_are_told_that_they_were_seen),
+        cmocka_unit_test(a_secret_gets_the_token_of_its_account_and_goes_with_it),
         cmocka_unit_test(tokens_sign_the_clusters_address_until_they_expire),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
