@@ -456,7 +456,7 @@ static void on_slice_delete(void *data, struct cached *old) { on_slice(data, old
 
 static void on_slice_update(void *data, struct cached *old, struct cached *now) {
     on_slice(data, now->obj, false);
-    if (!string_map_equal(&old->obj->metadata.labels, &now->obj->metadata.labels)) on_slice(data, old->obj, false);
+    if (!string_map_equal(&old->obj->metadata.labels, &now->obj->metadata.labels)) on_slice(data, old->obj, true);
 }
 
 static void free_self(void *self) {

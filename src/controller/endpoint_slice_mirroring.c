@@ -175,7 +175,10 @@ static void on_slice(struct mirroring *m, const struct object *slice, bool gone)
     }
 }
 static void on_slice_add(void *data, struct cached *now) { on_slice(data, now->obj, false); }
-static void on_slice_update(void *data, struct cached *old UNUSED, struct cached *now) { on_slice(data, now->obj, false); }
+static void on_slice_update(void *data, struct cached *old, struct cached *now) {
+    on_slice(data, now->obj, false);
+    if (!string_map_equal(&old->obj->metadata.labels, &now->obj->metadata.labels)) on_slice(data, old->obj, true);
+}
 static void on_slice_delete(void *data, struct cached *old) { on_slice(data, old->obj, true); }
 
 /* Endpoints that the endpoints controller keeps have a Service with a selector: that is seen in sync; here only locks and those told to be skipped are let pass quickly. */

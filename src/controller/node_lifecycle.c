@@ -202,7 +202,9 @@ static int update_health(struct node_lifecycle *nl, struct arena *a, struct heal
     const struct controller_options *o = nl->c->context->options;
     struct corev1_NodeCondition *ready = node_condition(node, "Ready");
     int64_t now_ns = env_mono_ns(nl->c->env), grace_ms = ready ? o->node_monitor_grace_period_ms : o->node_startup_grace_period_ms;
+    pthread_mutex_lock(&nl->mutex);
     probe(nl, h, node, ready, now_ns);
+    pthread_mutex_unlock(&nl->mutex);
     *ret = (struct observed){ready ? ready->status : "Unknown", ready ? ready->status : NULL};
     if (now_ns - h->probe_ns <= grace_ms * 1000000) return 0;
     bool changes = !ready || !str_eq(ready->status, "Unknown");

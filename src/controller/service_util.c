@@ -191,7 +191,8 @@ void trigger_time_annotate(struct arena *a, struct string_map *annotations, int6
 
 /* ---- versions ---- */
 
-enum { VERSION_DELETED = 1 }; /* no object ever has it */
+enum { VERSION_DELETED = 1 /* no object ever has it */, STALE_MAX = 500 };
+#define STALE_COUNT "" /* no UID: how often in a row the cache was behind */
 struct version_tracker { pthread_mutex_t mutex; struct map *owners; }; /* owner -> map of UID -> version as an integer */
 
 static void versions_free(void *p) { map_free(p); }
@@ -246,12 +247,12 @@ void version_tracker_forget(struct version_tracker *t, const char *owner) {
 
 bool version_tracker_stale(struct version_tracker *t, const char *owner, const struct cached_list *cached) {
     pthread_mutex_lock(&t->mutex);
-    const struct map *m = map_get(t->owners, owner);
+    struct map *m = map_get(t->owners, owner);
     size_t seen = 0, expected = 0;
     bool stale = false;
     const char *uid;
     void *version;
-    for (size_t i = 0; m && map_next(m, &i, &uid, &version);) expected += (uintptr_t)version != VERSION_DELETED;
+    for (size_t i = 0; m && map_next(m, &i, &uid, &version);) expected += *uid && (uintptr_t)version != VERSION_DELETED;
     for (size_t i = 0; m && i < cached->len; i++) {
         const struct object *obj = cached->items[i]->obj;
         uintptr_t want = (uintptr_t)map_get(m, str_or(obj->metadata.uid, ""));
@@ -259,6 +260,15 @@ bool version_tracker_stale(struct version_tracker *t, const char *owner, const s
         stale |= want == VERSION_DELETED || version_of(obj) < want;
         seen += want != VERSION_DELETED;
     }
+    stale |= seen < expected;
+    /* One that came and went before it was tracked is never seen: the wait has an end. */
+    uintptr_t count = m && stale ? (uintptr_t)map_get(m, STALE_COUNT) + 1 : 0;
+    if (count > STALE_MAX) {
+        map_free(map_del(t->owners, owner));
+        stale = false;
+    } else if (m) {
+        map_put(m, STALE_COUNT, (void *)count);
+    }
     pthread_mutex_unlock(&t->mutex);
-    return stale || seen < expected;
+    return stale;
 }
