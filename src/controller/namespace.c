@@ -4,7 +4,7 @@
  * else is touched. How far it has come is told in five conditions. Three ways lead to another try: objects that end gracefully or have finalizers of their own are waited for
  * (half the estimate), the last Pod's deletion wakes the namespace at once (upstream waits), errors back off. Upstream leaves a new deletion alone for five seconds, since its
  * apiservers may still let a create through; ours check the namespace in the store itself, so that a moment is enough for those that are on their way.
- * Tests: tests/unit/test_controller_namespace.c, tests/integration/test_controllers_cluster.py. */
+ * Tests: tests/unit/test_controller_namespace.c, tests/integration/test_controllers.py. */
 #include "base/map.h"
 #include "base/str.h"
 #include "client/parallel.h"
