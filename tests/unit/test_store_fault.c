@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <lmdb.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -387,6 +388,8 @@ static void no_acknowledged_write_is_lost_to_sigkill_under_load(void **state UNU
         pid_t child = fork();
         if (child == 0) run_victim(fds[1]);
         close(fds[1]);
+        struct pollfd begun = {fds[0], POLLIN, 0};
+        if (round == 0) assert_int_equal(poll(&begun, 1, 20000), 1); /* there is a database to be killed in */
         usleep(5000 + (useconds_t)(rand_r(&seed) % 60000));
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);

@@ -92,7 +92,7 @@ static void back_handler(struct http_request *req, void *ctx UNUSED) {
         http_response_write(req, "begun", 5);
         fiber_sleep_ms(5);
         http_request_abort(req);
-    } else if (strcmp(req->path, "/silent") == 0) fiber_sleep_ms(300);
+    } else if (strcmp(req->path, "/silent") == 0) fiber_sleep_ms(1500);
     else if (strcmp(req->path, "/large") == 0) serve_large(req);
     else if (strcmp(req->path, "/none") == 0) http_respond(req, 204, text, 2, NULL, 0);
     else if (req->upgrade) {
@@ -121,7 +121,7 @@ static void front_handler(struct http_request *req, void *ctx UNUSED) {
     struct proxy_target t = {.host = "127.0.0.1", .port = refused ? 1 : http_server_port(tls ? secure : back), .tls = tls ? trusting : NULL,
         .headers = added, .headers_len = 1,
                              .target = arena_printf(req->arena, "%s%s%s", tls ? req->path + 4 : req->path, *req->query ? "?" : "", req->query),
-                                 .head_timeout_ms = 100};
+                                 .head_timeout_ms = 1000};
     _cleanup_status_ struct status st = STATUS_INIT;
     if (proxy_request(req, &t, &st) == 0) return;
     const struct http_slice body = {status_message(&st), strlen(status_message(&st)), NULL};
