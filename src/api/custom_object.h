@@ -23,6 +23,7 @@ struct custom_type {
     struct field_desc list_fields[4];
     const char *api_version;        /* "example.org/v1" */
     struct structural *schema;      /* NULL: nothing is known, everything is kept */
+    const struct schema_node *merge_schema; /* what server-side apply knows of it */
     const struct custom_type *storage; /* the version that is stored */
     const struct custom_type *const *versions; /* all of the kind, NULL-terminated */
     bool preserve_unknown;          /* spec.preserveUnknownFields */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "api/convert.h"
+#include "api/custom_object.h"
 #include "api/managed_entries.h"
 #include "api/time.h"
 #include "base/str.h"
@@ -287,7 +288,50 @@ static bool builtin_convert(const struct field_manager *m, const struct value *v
     return true;
 }
 
+/* ---- custom objects: versions differ in their schema and in nothing else ---- */
+
+static const struct custom_type *custom_version(const struct field_manager *m, const char *api_version) {
+    const struct custom_type *t = m->arg;
+    for (size_t i = 0; t->versions[i]; i++)
+        if (str_eq(t->versions[i]->api_version, api_version)) return t->versions[i];
+    return NULL;
+}
+
+static bool custom_version_schema(const struct field_manager *m, const char *api_version, struct schema_ref *ret) {
+    const struct custom_type *t = custom_version(m, api_version);
+    if (!t) return false;
+    *ret = schema_of_node(t->merge_schema);
+    return true;
+}
+
+static bool custom_convert(const struct field_manager *m, const struct value *v, const char *from, const char *to, struct value *ret) {
+    if (!custom_version(m, from) || !custom_version(m, to) || v->kind != VALUE_MAP) return false;
+    struct value_member *members = arena_memdup(m->arena, v->members, v->len * sizeof(*members));
+    for (size_t i = 0; i < v->len; i++)
+        if (strcmp(members[i].name, "apiVersion") == 0) members[i].value = value_string(to);
+    *ret = (struct value){.kind = VALUE_MAP, .len = v->len, .members = members};
+    return true;
+}
+
+static struct value custom_document(struct arena *a, const struct type_desc *type, const struct object *obj, bool exists) {
+    if (exists) return value_from_json(a, custom_object_document(a, (const struct custom_object *)obj));
+    struct value_member *members = arena_calloc(a, 2, sizeof(*members));
+    members[0] = (struct value_member){"apiVersion", value_string(custom_type_of(type)->api_version)};
+    members[1] = (struct value_member){"kind", value_string(type->kind)};
+    return (struct value){.kind = VALUE_MAP, .len = 2, .members = members};
+}
+
 static void for_type(struct field_manager *m, const struct type_desc *type) {
+    const struct custom_type *custom = custom_type_of(type);
+    if (custom) {
+        m->schema = schema_of_node(custom->merge_schema);
+        m->api_version = custom->api_version;
+        m->kind = type->kind;
+        m->version_schema = custom_version_schema;
+        m->convert = custom_convert;
+        m->arg = custom;
+        return;
+    }
     m->schema = schema_of_type(type);
     m->api_version = type_api_version(m->arena, type);
     m->kind = type->kind;
@@ -303,14 +347,13 @@ static struct value *document(struct arena *a, const struct type_desc *type, con
         o->metadata.managedFields = (struct metav1_ManagedFieldsEntry_list){0};
     } else o = arena_alloc(a, type->size);
     object_set_type_meta(a, type, o);
-    *v = value_from_object(a, type, o);
+    *v = type->flags & TYPE_DOCUMENT ? custom_document(a, type, o, obj != NULL) : value_from_object(a, type, o);
     return v;
 }
 
 void managed_fields_update(struct field_manager *m, const struct type_desc *type, const void *old, void *object) {
     struct object *obj = object;
     const struct object *live = old;
-    if (type->flags & TYPE_DOCUMENT) return; /* not recorded for custom objects yet */
     struct metav1_ManagedFieldsEntry_list none = {0}, before = live ? live->metadata.managedFields : none;
     for_type(m, type);
     struct managed managed = managed_of_update(m, &before, &obj->metadata.managedFields);

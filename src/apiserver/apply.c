@@ -1,6 +1,7 @@
 /* Server-side apply: PATCH with a YAML or JSON configuration. Upstream: handlers/patch.go's applyPatcher. The merging is in api/managed_apply.c.
  * Tests: tests/integration/test_apply.py. */
 #include <string.h>
+#include "api/custom_object.h"
 #include "api/defaults.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/handlers.h"
@@ -10,8 +11,9 @@
 #include "wire/yaml.h"
 
 struct field_manager request_field_manager(struct api_request *r, const struct write_options *o) {
+    const struct custom_type *custom = custom_type_of(r->strategy->type);
     return (struct field_manager){.arena = r->arena, .manager = o->field_manager, .subresource = r->subresource, .now_s = env_now_s(apiserver_env(r->server)),
-                                  .reset = reset_fields_of(r->group, r->version, r->resource, r->subresource)};
+                                  .reset = custom ? reset_fields_of_custom(custom->has_status, r->subresource) : reset_fields_of(r->group, r->version, r->resource, r->subresource)};
 }
 
 void request_managed_update(struct api_request *r, const struct write_options *o, const struct type_desc *type, const void *old, void *obj) {

@@ -3,10 +3,12 @@
 #include <pthread.h>
 #include <string.h>
 #include "api/cel/rules.h"
+#include "api/merge_schema.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/custom_controller.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "wire/json.h"
 
 struct custom_resources {
     struct apiserver *server;
@@ -98,6 +100,13 @@ static const char *default_warning(const struct apiextensionsv1_CustomResourceDe
     return best ? arena_printf(a, "%s; use %s/%s %s", text, crd->spec.group, best, crd->spec.names.kind) : text;
 }
 
+static const struct schema_node *merge_schema(struct arena *a, const struct apiextensionsv1_CustomResourceDefinitionVersion *from) {
+    _cleanup_buf_ struct buf text = BUF_INIT;
+    if (!from->schema || !from->schema->openAPIV3Schema) return schema_from_openapi(a, NULL);
+    object_encode_json(&apiextensionsv1_JSONSchemaProps_desc, from->schema->openAPIV3Schema, &text);
+    return schema_from_openapi(a, yyjson_doc_get_root(json_parse_in(a, buf_cstr(&text), text.len, 0, NULL)));
+}
+
 static int init_version(struct custom_resource *r, struct custom_version *v, const struct apiextensionsv1_CustomResourceDefinitionVersion *from, struct status *reterr) {
     struct arena *a = r->arena;
     const struct apiextensionsv1_CustomResourceDefinition *crd = r->crd;
@@ -108,6 +117,7 @@ static int init_version(struct custom_resource *r, struct custom_version *v, con
     custom_type_init(a, &v->type, crd->spec.group, from->name, crd->spec.names.kind, crd->spec.names.listKind);
     v->type.preserve_unknown = crd->spec.preserveUnknownFields;
     if (from->schema && from->schema->openAPIV3Schema && structural_new(a, from->schema->openAPIV3Schema, &v->type.schema, reterr) != 0) return -1;
+    v->type.merge_schema = merge_schema(a, from);
     if (v->type.schema) cel_rules_compile(a, v->type.schema, true);
     if (from->subresources) {
         v->type.has_status = from->subresources->status != NULL;

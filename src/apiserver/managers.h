@@ -6,6 +6,7 @@
 
 /* NULL: the (sub)resource resets nothing. */
 const struct reset_fields *reset_fields_of(const char *group, const char *version, const char *resource, const char *subresource);
+const struct reset_fields *reset_fields_of_custom(bool has_status, const char *subresource);
 
 /* Who this request writes as. */
 struct field_manager request_field_manager(struct api_request *r, const struct write_options *o);

@@ -35,3 +35,9 @@ const struct reset_fields *reset_fields_of(const char *group, const char *versio
     if (!str_empty(subresource)) return NULL;
     return api_resource_find(group, version, resource, "status") ? &main_path : NULL;
 }
+
+const struct reset_fields *reset_fields_of_custom(bool has_status, const char *subresource) {
+    static const struct reset_fields main_path = {status_only, NULL}, status_path = {spec_and_metadata, NULL};
+    if (str_eq(subresource, "status")) return &status_path;
+    return str_empty(subresource) && has_status ? &main_path : NULL;
+}
