@@ -239,7 +239,9 @@ int managed_update(const struct field_manager *m, const struct value *live, bool
     const struct field_set taken = own->changed;
     managed_reconcile(m, managed);
     LIST_FOREACH(e, managed) {
-        const struct version_diff *d = managed_diff(m, &diffs, e->version, live, now, NULL);
+        struct schema_ref schema;
+        const struct version_diff *d = managed_diff(m, &diffs, e->version, live, now, reterr);
+        if (!d && managed_schema(m, e->version, &schema)) return -1; /* what does not fit that version's schema */
         struct field_set lost = d ? field_set_union(m->arena, &d->changed, &d->diff.removed) : e->set; /* a version that the object cannot be had in */
         lost = field_set_intersection(m->arena, &e->set, &lost);
         if (lost.len) managed_set(e, field_set_difference(m->arena, &e->set, &lost));
@@ -358,7 +360,7 @@ void managed_fields_update(struct field_manager *m, const struct type_desc *type
     for_type(m, type);
     struct managed managed = managed_of_update(m, &before, &obj->metadata.managedFields);
     if (managed.len == 0 && old) obj->metadata.managedFields = none;
-    else if (managed_update(m, document(m->arena, type, old), !old, document(m->arena, type, obj), &managed, NULL) != 0) obj->metadata.managedFields = before;
+    else if (managed_update(m, document(m->arena, type, old), !old, document(m->arena, type, obj), &managed, NULL) != 0) obj->metadata.managedFields = none; /* as upstream: a failure removes them */
     else obj->metadata.managedFields = managed_encode(m->arena, &managed);
 }
 
