@@ -161,3 +161,11 @@ int authorize(struct api_request *r, struct status *reterr) {
     authorizer_decide(z, r->arena, &at, &reason);
     return authz_forbidden(r->arena, &at, reason, reterr);
 }
+
+int authorize_create(struct api_request *r, struct status *reterr) {
+    struct authz_attributes at = request_attributes(r);
+    const char *reason;
+    at.verb = "create";
+    if (authorizer_decide(apiserver_authorizer(r->server), r->arena, &at, &reason) == AUTHZ_ALLOW) return 0;
+    return authz_forbidden(r->arena, &at, reason, reterr);
+}

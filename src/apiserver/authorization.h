@@ -36,6 +36,8 @@ void authorizer_rules(struct authorizer *z, struct arena *a, const struct user_i
 struct authz_attributes request_attributes(struct api_request *r);
 /* -1 with upstream's 403. */
 int authorize(struct api_request *r, struct status *reterr);
+/* -1 with a 403 when the user may not also create what is asked for: a PUT or apply that makes an object, a stream that is opened by GET. */
+int authorize_create(struct api_request *r, struct status *reterr);
 /* The 403 for any attributes (impersonation). */
 int authz_forbidden(struct arena *a, const struct authz_attributes *attrs, const char *reason, struct status *reterr);
 #endif

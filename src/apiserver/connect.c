@@ -4,6 +4,7 @@
 #include <string.h>
 #include "api/field_error.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/authorization.h"
 #include "apiserver/registry.h"
 #include "apiserver/stream_translate.h"
 #include "base/env.h"
@@ -339,7 +340,8 @@ bool handle_connect(struct api_request *r) {
     if (str_eq(sub, "proxy") && str_in(r->resource, proxied)) failed = handle_proxy(r, &err);
     else if (r->rest.len || !str_eq(r->resource, "pods")) return false;
     else if (str_eq(sub, "log") && str_eq(r->method, "GET")) failed = handle_log(r, &err);
-    else if (str_in(sub, streams) && (str_eq(r->method, "GET") || str_eq(r->method, "POST"))) failed = handle_stream(r, &err);
+    else if (str_in(sub, streams) && (str_eq(r->method, "GET") || str_eq(r->method, "POST"))) /* who may only get may not run commands by a WebSocket's GET */
+        failed = str_eq(r->method, "GET") && authorize_create(r, &err) != 0 ? -1 : handle_stream(r, &err);
     else return false;
     if (failed) respond_status(r, &err);
     return true;

@@ -241,6 +241,21 @@ def test_bootstrap_tokens():
     same(whoami(token='abcdef.0123456789abcdef'), 401)
 
 
+def test_what_also_creates_needs_the_right_to_create():
+    ns = fresh('creates')
+    rules = [{'apiGroups': [''], 'resources': ['endpoints', 'pods/exec', 'pods/portforward'], 'verbs': ['get', 'update']}]
+    s().kubectl('create', '--validate=false', '-f', '-', stdin=json.dumps({'apiVersion': 'rbac.authorization.k8s.io/v1', 'kind': 'Role', 'metadata': {'name': 'r', 'namespace': ns}, 'rules': rules}))
+    s().kubectl('-n', ns, 'create', 'rolebinding', 'r', '--role=r', '--user=tom')
+    body = {'apiVersion': 'v1', 'kind': 'Endpoints', 'metadata': {'name': 'e'}}
+    code, doc = ask(f'/api/v1/namespaces/{ns}/endpoints/e', token='static-secret-1', method='PUT', body=body)
+    same(code, 403, doc)
+    code, doc = ask(f'/api/v1/namespaces/{ns}/pods/p/exec?command=id&stdout=true', token='static-secret-1')
+    same((code, doc['message']), (403, f'pods "p" is forbidden: User "tom" cannot create resource "pods/exec" in API group "" in the namespace "{ns}"'))
+    s().kubectl('-n', ns, 'patch', 'role', 'r', '--type=json', '-p', '[{"op":"add","path":"/rules/0/verbs/-","value":"create"}]')
+    same(ask(f'/api/v1/namespaces/{ns}/endpoints/e', token='static-secret-1', method='PUT', body=body)[0], 201)
+    same(ask(f'/api/v1/namespaces/{ns}/pods/p/exec?command=id&stdout=true', token='static-secret-1')[0], 404)
+
+
 def audited():
     with open(f'{s().certs}/audit.log') as f: return [json.loads(line) for line in f]
 
