@@ -25,6 +25,7 @@ static struct rbac *sample(void) {
     put(c, "/registry/rolebindings/ns/b3", "{\"metadata\":{\"name\":\"b3\",\"namespace\":\"ns\"},\"roleRef\":{\"kind\":\"Role\",\"name\":\"all\"},\"subjects\":[{\"kind\":\"ServiceAccount\",\"name\":\"bot\"}]}");
     put(c, "/registry/rolebindings/ns/b4", "{\"metadata\":{\"name\":\"b4\",\"namespace\":\"ns\"},\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"one\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"uno\"}]}");
     put(c, "/registry/rolebindings/ns/b5", "{\"metadata\":{\"name\":\"b5\",\"namespace\":\"ns\"},\"roleRef\":{\"kind\":\"Role\",\"name\":\"gone\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"ghost\"}]}");
+    put(c, "/registry/rolebindings/ns/b6", "{\"metadata\":{\"name\":\"b6\",\"namespace\":\"ns\"},\"roleRef\":{\"kind\":\"Role\",\"name\":\"all\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"odd/U:tail\"}]}");
     return c;
 }
 
@@ -52,6 +53,8 @@ static void decisions(void **state UNUSED) {
         {"uno", NULL, "get", "other", "", "secrets", NULL, "a", NULL, false, ""},
         {"ghost", NULL, "get", "ns", "", "pods", NULL, "p", NULL, false, "RBAC: role.rbac.authorization.k8s.io \"gone\" not found"},
         {NULL, NULL, "get", "ns", "", "pods", NULL, "p", NULL, false, ""},
+        {"tail", NULL, "get", "ns/U:odd", "", "pods", NULL, "p", NULL, false, ""}, /* the index's key is the same as that of the user below */
+        {"odd/U:tail", NULL, "get", "ns", "", "pods", NULL, "p", NULL, true, NULL},
     };
     struct rbac *c = sample();
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

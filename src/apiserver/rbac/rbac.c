@@ -332,8 +332,9 @@ static bool applies(const struct binding *b, const struct rbacv1_Subject *s, con
     return strncmp(name, ns, len) == 0 && name[len] == ':' && str_eq(name + len + 1, s->name);
 }
 
-/* A binding is visited once, for the first of its subjects that the user is. */
+/* A binding is visited once, for the first of its subjects that the user is. The index only finds candidates: names hold any characters, its keys' too. */
 static bool is_first(const struct posting *p, const struct user_info *u) {
+    if (!applies(p->binding, &p->binding->subjects.items[p->subject], u)) return false;
     for (size_t i = 0; i < p->subject; i++)
         if (applies(p->binding, &p->binding->subjects.items[i], u)) return false;
     return true;
