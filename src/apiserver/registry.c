@@ -264,9 +264,8 @@ static int may_create(struct api_request *r, struct status *reterr) {
 static int create_by_update(struct api_request *r, const struct strategy *st, const char *name, registry_transform transform, void *arg, const struct write_options *o, void **ret,
                             bool *ret_created, struct status *reterr) {
     if (!(st->flags & CREATE_ON_UPDATE) && !o->force_allow_create) return status_not_found(reterr, st->group, st->resource, name);
-    if (!str_eq(r->verb, "create") && authorize_create(r, reterr) != 0) return -1;
     struct object *obj = transform(r, NULL, arg, reterr);
-    if (!obj) return -1;
+    if (!obj || (!str_eq(r->verb, "create") && authorize_create(r, reterr) != 0)) return -1;
     if (!str_empty(obj->metadata.uid) && !o->force_allow_create)
         return status_conflict(reterr, st->group, st->resource, name, arena_printf(r->arena, "Precondition failed: UID in precondition: %s, UID in object meta: ", obj->metadata.uid));
     obj->metadata.resourceVersion = NULL;
