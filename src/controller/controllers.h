@@ -40,6 +40,7 @@
     CONTROLLER(job) \
     CONTROLLER(cronjob) \
     CONTROLLER(disruption) \
+    CONTROLLER(horizontal) \
     CONTROLLER(garbage_collector)
 
 #define CONTROLLER(id) extern const struct controller_desc controller_##id;

@@ -63,6 +63,7 @@ struct cluster {
     struct { const char *name; struct client *client; } clients[CLUSTER_CLIENTS_MAX];
     size_t clients_len;
     struct faults faults;
+    const char *metrics;        /* what GETs below /apis/metrics.k8s.io answer to controllers; NULL: the apiserver answers */
     /* the pretended kubelet */
     _Atomic int kubelet;
     atomic_bool stopping;
@@ -102,6 +103,11 @@ static int faults_draw(struct faults *f) {
 static int faulty_call(struct transport *t, const struct transport_call *c, int *ret_code, struct buf *ret_body, struct status *reterr) {
     struct faulty_transport *ft = (struct faulty_transport *)t;
     struct faults *f = &ft->k->faults;
+    if (ft->k->metrics && str_has_prefix(c->target, "/apis/metrics.k8s.io/")) {
+        *ret_code = 200;
+        for (const char *p = ft->k->metrics; *p; p++) buf_append_char(ret_body, *p == '\'' ? '"' : *p);
+        return 0;
+    }
     if (str_eq(c->method, "GET")) return ft->inner->call(ft->inner, c, ret_code, ret_body, reterr);
     if (f->writes_left >= 0 && atomic_fetch_sub(&f->writes_left, 1) <= 0) {
         f->writes_left = 0;
