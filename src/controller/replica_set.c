@@ -9,7 +9,7 @@
 #include "controller/controller_utils.h"
 #include "controller/controllers.h"
 
-enum { BURST_REPLICAS = 500, DOUBT_PERIOD_MS = 20 };
+enum { BURST_REPLICAS = 500, DOUBT_PERIOD_MS = 20, LARGE_SET = 50, GATHER_MS = 15 };
 
 struct replica_set_controller {
     struct controller *c;
@@ -43,6 +43,12 @@ static void enqueue_adopters(struct replica_set_controller *rc, const struct cor
     }
 }
 
+/* News of one Pod of many waits a moment for more: a sync looks at all of them. */
+static void enqueue_for_pod(struct replica_set_controller *rc, struct arena *a, const struct cached *set) {
+    if (rc->kind->view(a, set->obj)->spec.replicas.value > LARGE_SET) controller_enqueue_after(rc->c, set->obj, GATHER_MS);
+    else controller_enqueue(rc->c, set->obj);
+}
+
 static void on_pod_gone(struct replica_set_controller *rc, const struct corev1_Pod *pod) {
     const struct metav1_OwnerReference *ref = controller_of(pod);
     if (!ref) return;
@@ -50,7 +56,7 @@ static void on_pod_gone(struct replica_set_controller *rc, const struct corev1_P
     if (!set) return;
     _cleanup_arena_ struct arena *a = arena_new();
     expectations_deletion_observed(rc->expectations, object_key(a, set->obj), object_key(a, pod));
-    controller_enqueue(rc->c, set->obj);
+    enqueue_for_pod(rc, a, set);
 }
 
 static void on_pod_add(void *data, struct cached *now) {
@@ -69,7 +75,7 @@ static void on_pod_add(void *data, struct cached *now) {
     if (!set) return;
     _cleanup_arena_ struct arena *a = arena_new();
     expectations_creation_observed(rc->expectations, object_key(a, set->obj));
-    controller_enqueue(rc->c, set->obj);
+    enqueue_for_pod(rc, a, set);
 }
 
 static void on_pod_update(void *data, struct cached *old, struct cached *now) {
@@ -93,8 +99,8 @@ static void on_pod_update(void *data, struct cached *old, struct cached *now) {
     }
     _cleanup_cached_ struct cached *set = resolve(rc, pod->metadata.namespace, is);
     if (!set) return;
-    controller_enqueue(rc->c, set->obj);
     _cleanup_arena_ struct arena *a = arena_new();
+    enqueue_for_pod(rc, a, set);
     int32_t min_ready = rc->kind->view(a, set->obj)->spec.minReadySeconds;
     /* It becomes available by time alone; one second more, since clocks differ and times are whole seconds. */
     if (!pod_is_ready(before) && pod_is_ready(pod) && min_ready > 0) controller_enqueue_after(rc->c, set->obj, (min_ready + 1) * 1000LL);
