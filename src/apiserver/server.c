@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "apiserver/aggregation.h"
 #include "apiserver/allocators.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/audit.h"
@@ -160,6 +161,7 @@ static void handle(struct http_request *http, void *ctx) {
     }
     if (resource && custom_resources_find(r)) custom_request(r);
     else if (resource && known_group(r)) resource_request(r);
+    else if (handle_aggregated(r)) return;
     else if (resource || !(handle_openid(r) || handle_nonresource(r))) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
 }
 

@@ -1,0 +1,78 @@
+/* See aggregation.h. The other server learns from X-Remote-* headers who asks, and believes them by our front proxy certificate.
+ *
+ * Limits: its groups are not in our discovery and OpenAPI documents, and an Available condition of False does not keep requests away: a Service that
+ * cannot be had answers for itself. Tests: tests/integration/test_aggregation.py. */
+#include "apiserver/aggregation.h"
+#include <string.h>
+#include <strings.h>
+#include "apiserver/apiserver.h"
+#include "apiserver/registry.h"
+#include "apiserver/service_client.h"
+#include "base/str.h"
+#include "wire/upstream_proxy.h"
+
+enum { HTTPS_PORT = 443 };
+struct headers { struct http_header *items; size_t len; };
+
+/* A key as it may stand in a header's name. */
+static const char *escape_key(struct arena *a, const char *key) {
+    _cleanup_buf_ struct buf out = BUF_INIT;
+    for (const char *p = key; *p; p++) {
+        if (((*p >= '0' && *p <= '9') || ((*p | 0x20) >= 'a' && (*p | 0x20) <= 'z') || strchr("!#$&'*+-.^_`|~", *p))) buf_printf(&out, "%c", *p);
+        else buf_printf(&out, "%%%02X", (unsigned char)*p);
+    }
+    return arena_strndup(a, buf_cstr(&out), out.len);
+}
+
+static void add(struct api_request *r, struct headers *to, const char *name, const char *value) { *LIST_PUSH(r->arena, to) = (struct http_header){name, value}; }
+
+static struct headers identity(struct api_request *r) {
+    struct headers list = {0};
+    for (size_t i = 0; i < r->http->headers_len; i++) /* what the client says of itself is not passed on */
+        if (strncasecmp(r->http->headers[i].name, "X-Remote-", strlen("X-Remote-")) == 0) add(r, &list, r->http->headers[i].name, NULL);
+    add(r, &list, "X-Remote-User", r->user.name);
+    if (!str_empty(r->user.uid)) add(r, &list, "X-Remote-Uid", r->user.uid);
+    for (size_t i = 0; i < r->user.groups.len; i++) add(r, &list, "X-Remote-Group", r->user.groups.items[i]);
+    LIST_FOREACH(e, &r->user.extra)
+        for (size_t i = 0; i < e->value.len; i++) add(r, &list, arena_printf(r->arena, "X-Remote-Extra-%s", escape_key(r->arena, e->key)), e->value.items[i]);
+    return list;
+}
+
+static const struct apiregistrationv1_APIService *service_of_path(struct api_request *r) {
+    static const char prefix[] = "/apis/";
+    if (!str_has_prefix(r->http->path, prefix)) return NULL;
+    const char *group = r->http->path + strlen(prefix);
+    size_t group_len = strcspn(group, "/"), version_len = group[group_len] ? strcspn(group + group_len + 1, "/") : 0;
+    void *obj;
+    if (!group_len || !version_len) return NULL;
+    const char *name = arena_printf(r->arena, "%.*s.%.*s", (int)version_len, group + group_len + 1, (int)group_len, group);
+    if (registry_get(r, strategy_find("apiregistration.k8s.io", "apiservices"), NULL, name, &obj, NULL, NULL) != 0) return NULL;
+    const struct apiregistrationv1_APIService *service = obj;
+    return service->spec.service ? service : NULL;
+}
+
+static int pass_on(struct api_request *r, const struct apiregistrationv1_APIServiceSpec *spec, const struct service_target *to, struct status *reterr) {
+    const struct apiserver_options *o = apiserver_options(r->server);
+    const struct bytes *ca = &spec->caBundle;
+    const struct upstream_tls_options options = {.ca_pem = ca->len ? arena_strndup(r->arena, (const char *)ca->data, ca->len) : NULL, .server_name = to->server_name,
+                                                 .insecure = spec->insecureSkipTLSVerify, .cert_file = o->proxy_client_cert_file, .key_file = o->proxy_client_key_file};
+    struct upstream_tls *tls = upstream_tls_new(&options, reterr);
+    if (!tls) return -1;
+    const struct headers headers = identity(r);
+    const struct proxy_target target = {.host = to->host, .port = to->port, .tls = tls, .host_header = to->server_name, .headers = headers.items, .headers_len = headers.len,
+                                        .target = str_empty(r->http->query) ? r->http->path : arena_printf(r->arena, "%s?%s", r->http->path, r->http->query)};
+    int failed = proxy_request(r->http, &target, reterr);
+    upstream_tls_unref(tls);
+    return failed;
+}
+
+bool handle_aggregated(struct api_request *r) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    const struct apiregistrationv1_APIService *service = service_of_path(r);
+    struct service_target to;
+    if (!service) return false;
+    const struct apiregistrationv1_ServiceReference *ref = service->spec.service;
+    if (service_resolve(r, ref->namespace, ref->name, ref->port.has ? ref->port.value : HTTPS_PORT, &to, &err) != 0) respond_text(r, 503, "text/plain; charset=utf-8", "service unavailable\n");
+    else if (pass_on(r, &service->spec, &to, &err) != 0) respond_text(r, 503, "text/plain; charset=utf-8", arena_printf(r->arena, "error trying to reach service: %s\n", status_message(&err)));
+    return true;
+}
