@@ -86,6 +86,12 @@ static void namespace_(struct arena *a, void *obj) {
 
 static void node(struct arena *a, void *obj) {
     struct corev1_Node *n = obj;
+    struct corev1_NodeSpec *spec = &n->spec;
+    /* podCIDR is the first of podCIDRs; where they differ it wins. */
+    if (!str_empty(spec->podCIDR) && (!spec->podCIDRs.len || !str_eq(spec->podCIDR, spec->podCIDRs.items[0]))) {
+        spec->podCIDRs = (struct string_list){0};
+        string_list_push(a, &spec->podCIDRs, spec->podCIDR);
+    } else if (spec->podCIDRs.len) spec->podCIDR = spec->podCIDRs.items[0];
     if (!n->status.allocatable.items && n->status.capacity.items) n->status.allocatable = string_map_copy(a, &n->status.capacity);
 }
 

@@ -11,7 +11,7 @@
 
 /* ---- NamespaceLifecycle ---- */
 
-static int namespace_lifecycle(struct api_request *r, const struct strategy *st, enum admission_operation op, const void *old, struct status *reterr) {
+static int namespace_lifecycle(struct api_request *r, const struct strategy *st, enum admission_operation op, const void *obj, const void *old, struct status *reterr) {
     static const char *const immortal[] = {"default", "kube-system", "kube-public", NULL};
     if (st->type == &corev1_Namespace_desc) {
         const struct object *ns = old;
@@ -23,7 +23,7 @@ static int namespace_lifecycle(struct api_request *r, const struct strategy *st,
     if (registry_get(r, strategy_find("", "namespaces"), NULL, r->namespace, &found, NULL, reterr) != 0) return -1;
     const struct corev1_Namespace *ns = found;
     if (!str_eq(ns->status.phase, "Terminating")) return 0;
-    status_forbidden(reterr, st->group, st->resource, NULL, arena_printf(r->arena, "unable to create new content in namespace %s because it is being terminated", r->namespace));
+    status_forbidden(reterr, st->group, st->resource, admission_name(obj), arena_printf(r->arena, "unable to create new content in namespace %s because it is being terminated", r->namespace));
     status_add_cause(reterr, "NamespaceTerminating", "metadata.namespace", "namespace %s is being terminated", r->namespace);
     return -1;
 }
@@ -168,7 +168,7 @@ static int mutate_new(struct api_request *r, const struct strategy *st, void *ob
 
 int admission_mutate(struct api_request *r, const struct strategy *st, enum admission_operation op, void *obj, const void *old, const struct write_options *o, struct status *reterr) {
     bool creates = op == ADMIT_CREATE && !o->subresource;
-    if (namespace_lifecycle(r, st, op, old, reterr) != 0) return -1;
+    if (namespace_lifecycle(r, st, op, obj, old, reterr) != 0) return -1;
     if (limit_range_mutate(r, st, op, obj, o, reterr) != 0) return -1;
     if (creates && st->type == &corev1_Pod_desc && service_account(r, obj, reterr) != 0) return -1;
     if (node_restriction(r, st, op, obj, old, o->subresource, reterr) != 0) return -1;
@@ -177,7 +177,7 @@ int admission_mutate(struct api_request *r, const struct strategy *st, enum admi
 
 int admission_validate(struct api_request *r, const struct strategy *st, enum admission_operation op, const void *obj, const void *old, const struct write_options *o, struct status *reterr) {
     if (st->type == &certificatesv1_CertificateSigningRequest_desc && certificates_admission(r, op, obj, old, o->subresource, reterr) != 0) return -1;
-    if (op == ADMIT_DELETE) return namespace_lifecycle(r, st, op, old, reterr) != 0 ? -1 : node_restriction(r, st, op, NULL, old, o->subresource, reterr);
+    if (op == ADMIT_DELETE) return namespace_lifecycle(r, st, op, NULL, old, reterr) != 0 ? -1 : node_restriction(r, st, op, NULL, old, o->subresource, reterr);
     if (limit_range_validate(r, st, op, obj, old, o, reterr) != 0) return -1;
     if (st->type == &corev1_PersistentVolumeClaim_desc && op == ADMIT_UPDATE && !o->subresource && claim_resize(r, obj, old, reterr) != 0) return -1;
     return quota_admit(r, st, op, obj, old, o, reterr); /* last: it writes down what it allows */

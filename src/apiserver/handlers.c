@@ -270,13 +270,20 @@ static int validate_delete_options(struct api_request *r, const struct metav1_De
     return field_errors_status(&errs, "meta.k8s.io", "DeleteOptions", "", reterr);
 }
 
+/* Dependents of Jobs are left alone unless one says otherwise. */
+static void warn_of_orphans(struct api_request *r, const struct metav1_DeleteOptions *o) {
+    if (!(r->strategy->flags & ORPHAN_BY_DEFAULT) || o->orphanDependents.has || o->propagationPolicy) return;
+    request_warn(r, "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning");
+}
+
 void handle_delete(struct api_request *r) {
     _cleanup_status_ struct status err = STATUS_INIT;
     struct metav1_DeleteOptions o;
     void *obj;
     bool done;
-    if (negotiate(r, true, false, &err) != 0 || delete_options(r, &o, &err) != 0 || validate_delete_options(r, &o, &err) != 0 ||
-        registry_delete(r, r->strategy, r->rd->namespaced ? r->namespace : NULL, r->name, &o, o.dryRun.len > 0, &obj, &done, &err) != 0) {
+    bool ready = negotiate(r, true, false, &err) == 0 && delete_options(r, &o, &err) == 0 && validate_delete_options(r, &o, &err) == 0;
+    if (ready) warn_of_orphans(r, &o);
+    if (!ready || registry_delete(r, r->strategy, r->rd->namespaced ? r->namespace : NULL, r->name, &o, o.dryRun.len > 0, &obj, &done, &err) != 0) {
         respond_status(r, &err);
         return;
     }
@@ -306,6 +313,7 @@ void handle_delete_collection(struct api_request *r) {
         respond_status(r, &err);
         return;
     }
+    warn_of_orphans(r, &o);
     struct names names = {r->arena, {0}, &filter};
     uint64_t revision = store_txn_revision(t);
     store_range(t, storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL), NULL, take_name, &names);

@@ -10,10 +10,14 @@
 
 /* ---- filters ---- */
 
+/* Kinds with fields of their own list all that they allow; the rest know an object's name and namespace. */
 static int check_field(struct api_request *r, const char *field, struct status *reterr) {
-    if (str_eq(field, "metadata.name") || (str_eq(field, "metadata.namespace"))) return 0;
-    if (r->strategy->selectable_fields && str_in(field, r->strategy->selectable_fields)) return 0;
-    if (r->strategy->selectable_fields) return status_bad_request(reterr, "field label not supported: %s", field);
+    const char *const *own = r->strategy->selectable_fields;
+    bool namespaced = r->rd->namespaced;
+    if (str_eq(field, "metadata.name") || (str_eq(field, "metadata.namespace") && (namespaced || !own)) || (own && str_in(field, own))) return 0;
+    if (r->strategy->type == &batchv1_Job_desc) return status_bad_request(reterr, "field label %s not supported for Job", go_quote(r->arena, str_or(field, "")));
+    if (str_eq(r->resource, "resourceslices")) return status_bad_request(reterr, "field label not supported for %s/%s, Kind=ResourceSlice: %s", r->group, r->version, str_or(field, ""));
+    if (own) return status_bad_request(reterr, "field label not supported: %s", str_or(field, ""));
     return status_bad_request(reterr, "\"%s\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", str_or(field, ""));
 }
 

@@ -15,7 +15,7 @@
 #include "apiserver/handlers.h"
 #include "base/str.h"
 
-enum { NAME_SUFFIX_LEN = 5, NAME_GENERATED_MAX = 63, CREATE_TRIES = 8, UPDATE_TRIES = 100 };
+enum { NAME_SUFFIX_LEN = 5, NAME_GENERATED_MAX = 63, CREATE_TRIES = 8, UPDATE_TRIES = 100, EVENT_TTL_S = 3600 };
 
 char *storage_key(struct arena *a, const struct strategy *st, const char *namespace, const char *name) {
     const char *prefix = st->storage_prefix ? st->storage_prefix : arena_printf(a, "/registry/%s", st->resource);
@@ -59,9 +59,9 @@ static int store_put(struct api_request *r, const struct strategy *st, struct ob
     object_set_defaults(r->arena, st->type, obj); /* upstream defaults what it reads from its store: a strategy may have left something to default */
     object_drop_empty(st->type, obj);
     object_encode_stored(st->type, obj, &out, &rv_offset);
-    bool event = st->type == &corev1_Event_desc;
+    int event_ttl = apiserver_options(r->server)->event_ttl_s;
     struct store_op op = {.key = storage_key(r->arena, st, r->rd && !r->rd->namespaced ? NULL : obj->metadata.namespace, obj->metadata.name),
-                          .expect_mod_revision = expect, .value = out.data, .value_len = out.len, .rv_offset = (uint32_t)rv_offset, .ttl_s = event ? 3600 : 0};
+                          .expect_mod_revision = expect, .value = out.data, .value_len = out.len, .rv_offset = (uint32_t)rv_offset, .ttl_s = st->type == &corev1_Event_desc ? (event_ttl ? event_ttl : EVENT_TTL_S) : 0};
     store_write_wait(apiserver_store(r->server), &op, 1, ret);
     if (ret->outcome == STORE_OK) obj->metadata.resourceVersion = arena_printf(r->arena, "%llu", (unsigned long long)ret->revision);
     return 0;

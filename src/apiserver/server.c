@@ -110,6 +110,13 @@ static void custom_request(struct api_request *r) {
     else run_verb(r);
 }
 
+/* Kinds whose use upstream warns of, whatever is done with them. */
+static void warn_of_deprecation(struct api_request *r) {
+    if (!str_empty(r->group)) return;
+    if (str_eq(r->resource, "endpoints")) request_warn(r, "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
+    if (str_eq(r->resource, "componentstatuses")) request_warn(r, "v1 ComponentStatus is deprecated in v1.19+");
+}
+
 static void resource_request(struct api_request *r) {
     r->rd = api_resource_find(r->group, r->version, r->resource, r->subresource);
     if (r->rd && !r->rd->off_by_default && scope_fits(r) && handle_connect(r)) return;
@@ -118,6 +125,7 @@ static void resource_request(struct api_request *r) {
         else no_such_resource(r);
         return;
     }
+    warn_of_deprecation(r);
     r->strategy = strategy_find(r->group, r->resource);
     bool whole = !r->name && (str_eq(r->verb, "update") || str_eq(r->verb, "patch")), named = r->name && !r->subresource && str_eq(r->verb, "create");
     if (strcmp(r->method, "HEAD") == 0 || whole || named || !(r->rd->verbs & verb_bit(r->verb)) || has_post_without_namespace(r)) {

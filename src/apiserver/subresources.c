@@ -1,4 +1,4 @@
-/* Subresources whose body is of another kind than their object: scale, binding, finalize. */
+/* Subresources whose body is of another kind than their object: scale, binding. */
 #include <string.h>
 #include "api/time.h"
 #include "apiserver/access_review.h"
@@ -176,42 +176,11 @@ static void handle_scale(struct api_request *r) {
     else respond_object(r, 200, &autoscalingv1_Scale_desc, scale_of(r, obj));
 }
 
-/* ---- namespaces/finalize ---- */
-
-static void *finalize_transform(struct api_request *r, void *current, void *arg, struct status *reterr) {
-    struct corev1_Namespace *ns = current, *body = arg;
-    if (!ns) {
-        status_not_found(reterr, "", "namespaces", r->name);
-        return NULL;
-    }
-    ns->spec.finalizers = body->spec.finalizers;
-    ns->metadata.finalizers = body->metadata.finalizers;
-    ns->metadata.resourceVersion = body->metadata.resourceVersion;
-    return ns;
-}
-
-static void handle_finalize(struct api_request *r) {
-    _cleanup_status_ struct status err = STATUS_INIT;
-    struct write_options o;
-    void *stored;
-    bool created;
-    struct corev1_Namespace *ns = NULL;
-    if (negotiate(r, true, false, &err) == 0 && read_write_options(r, &o, &err) == 0) ns = body_decode(r, &corev1_Namespace_desc, &err);
-    if (!ns || body_check_names(r, (struct object *)ns, &err) != 0) {
-        fail(r, &err);
-        return;
-    }
-    o.subresource = "finalize";
-    if (registry_update(r, r->strategy, NULL, r->name, finalize_transform, ns, &o, &stored, &created, &err) != 0) fail(r, &err);
-    else respond_object(r, 200, &corev1_Namespace_desc, stored);
-}
-
 bool handle_subresource(struct api_request *r) {
     const char *sub = str_or(r->subresource, "");
     if (str_eq(r->resource, "pods") && str_eq(sub, "binding")) handle_binding(r);
     else if (str_eq(r->resource, "pods") && handle_pod_subresource(r)) return true;
     else if (str_eq(sub, "scale") && r->strategy) handle_scale(r);
-    else if (str_eq(r->resource, "namespaces") && str_eq(sub, "finalize")) handle_finalize(r);
     else if (str_eq(r->resource, "serviceaccounts") && str_eq(sub, "token")) handle_token_request(r);
     else return handle_access_review(r) || handle_authentication_review(r);
     return true;

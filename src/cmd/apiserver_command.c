@@ -52,6 +52,7 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "audit-policy-file", .text = &o->audit_policy_file, .help = "which requests are logged, audit.k8s.io/v1 Policy (default: none)"},
         {.name = "audit-log-path", .text = &o->audit_log_path, .help = "where they are logged; - is standard output (default: -)"},
         {.name = "audit-log-maxsize", .number = &o->audit_log_max_size_mb, .help = "megabytes after which the audit log is begun anew, the old one set aside (default 100; 0: never)"},
+        {.name = "event-ttl", .text = &c->event_ttl, .help = "how long Events are kept (default 1h0m0s)"},
         {.name = "v", .number = &c->verbosity, .help = "log verbosity"},
     };
     static_assert(ARRAY_LEN(flags) <= APISERVER_FLAGS_MAX, "room for all flags");
@@ -64,13 +65,26 @@ static bool parse_range(const char *text, int *min, int *max) {
     return sscanf(text, "%d-%d", min, max) == 2 && *min > 0 && *max >= *min && *max < 65536;
 }
 
-/* "48h", "90m", "7200s" */
-static bool parse_hours(const char *text, int *ret_s) {
-    char *end;
-    long n = strtol(text, &end, 10), unit = strcmp(end, "h") == 0 || strcmp(end, "h0m0s") == 0 ? 3600 : strcmp(end, "m") == 0 ? 60 : strcmp(end, "s") == 0 ? 1 : 0;
-    if (end == text || !unit || n <= 0 || n > INT32_MAX / unit || n * unit < 3600) return false;
-    *ret_s = (int)(n * unit);
-    return true;
+/* As Go writes durations, in whole seconds: "48h", "1h0m0s", "7200s". */
+static bool parse_duration(const char *text, int *ret_s) {
+    long total = 0;
+    const char *p = text;
+    while (*p) {
+        char *end;
+        long n = strtol(p, &end, 10), unit = *end == 'h' ? 3600 : *end == 'm' ? 60 : *end == 's' ? 1 : 0;
+        if (end == p || !unit || n < 0 || n > (INT32_MAX - total) / unit) return false;
+        total += n * unit;
+        p = end + 1;
+    }
+    *ret_s = (int)total;
+    return total > 0;
+}
+
+/* 0, or 2 with a message: an option that has to be a duration of at least so long. */
+static int take_duration(const char *command, const char *option, const char *text, int least_s, int *ret_s) {
+    if (!text || (parse_duration(text, ret_s) && *ret_s >= least_s)) return 0;
+    fprintf(stderr, "ckube %s: --%s: \"%s\" is no duration of %d seconds or more\n", command, option, text, least_s);
+    return 2;
 }
 
 int apiserver_command_check(struct apiserver_command *c, const char *command) {
@@ -79,10 +93,8 @@ int apiserver_command_check(struct apiserver_command *c, const char *command) {
     o->no_bootstrap_token_auth = !c->bootstrap_tokens;
     o->no_extended_token_expiration = !c->extend_tokens;
     o->advertise_address = c->advertise ? c->advertise : o->bind_address;
-    if (c->max_token_expiration && !parse_hours(c->max_token_expiration, &o->service_account_max_token_expiration_s)) {
-        fprintf(stderr, "ckube %s: --service-account-max-token-expiration: \"%s\" is no duration of an hour or more\n", command, c->max_token_expiration);
-        return 2;
-    }
+    if (take_duration(command, "service-account-max-token-expiration", c->max_token_expiration, 3600, &o->service_account_max_token_expiration_s) != 0 ||
+        take_duration(command, "event-ttl", c->event_ttl, 1, &o->event_ttl_s) != 0) return 2;
     if (parse_range(c->node_ports, &c->options.node_port_min, &c->options.node_port_max)) return 0;
     fprintf(stderr, "ckube %s: --service-node-port-range: \"%s\" is no range\n", command, c->node_ports);
     return 2;

@@ -6,7 +6,7 @@
 #include "cmd/flags.h"
 
 struct apiserver_command {
-    const char *advertise, *node_ports, *write_kubeconfig, *max_token_expiration;
+    const char *advertise, *node_ports, *write_kubeconfig, *max_token_expiration, *event_ttl;
     bool anonymous, bootstrap_tokens, extend_tokens;
     int verbosity;
     struct apiserver_options options;

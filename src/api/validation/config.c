@@ -1,9 +1,10 @@
-/* ConfigMaps, Secrets and Nodes. */
+/* ConfigMaps and Secrets. Upstream: ValidateConfigMap and ValidateSecret in pkg/apis/core/validation. Tests: tests/unit/test_validation_core.c. */
 #include <string.h>
 #include "api/names.h"
 #include "api/validation/core.h"
 #include "api/validation/meta.h"
 #include "base/str.h"
+#include "wire/json.h"
 
 enum { DATA_BYTES_MAX = 1 << 20 };
 
@@ -50,6 +51,22 @@ static void require_data(const struct corev1_Secret *s, const char *key, struct 
     if (!secret_get(s, key)) field_required(errs, FIELD_KEY(FIELD(NULL, "data"), key), "%s", "");
 }
 
+static const char *go_json_type(yyjson_val *v) {
+    if (yyjson_is_arr(v)) return "array";
+    if (yyjson_is_str(v)) return "string";
+    return yyjson_is_bool(v) ? "bool" : "number";
+}
+
+/* What Go says when it cannot make a map of the text. */
+static void validate_json_object(const struct bytes *b, const struct field_path *at, struct field_errors *errs) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    yyjson_doc *doc = json_parse_in(errs->arena, b->len ? (const char *)b->data : "", b->len, 0, &err);
+    yyjson_val *root = doc ? yyjson_doc_get_root(doc) : NULL;
+    if (!doc) field_invalid(errs, at, "<secret contents redacted>", "%s", status_message(&err));
+    else if (!yyjson_is_obj(root) && !yyjson_is_null(root))
+        field_invalid(errs, at, "<secret contents redacted>", "json: cannot unmarshal %s into Go value of type map[string]interface {}", go_json_type(root));
+}
+
 void validate_secret(const void *obj, struct field_errors *errs) {
     const struct corev1_Secret *s = obj;
     const struct field_path *data = FIELD(NULL, "data");
@@ -77,7 +94,7 @@ void validate_secret(const void *obj, struct field_errors *errs) {
         const char *key = str_eq(s->type, "kubernetes.io/dockercfg") ? ".dockercfg" : ".dockerconfigjson";
         const struct bytes *b = secret_get(s, key);
         if (!b) require_data(s, key, errs);
-        else if (!b->len || (b->data[0] != '{' && !strchr(" \t\r\n", b->data[0]))) field_invalid(errs, FIELD_KEY(data, key), "<secret contents redacted>", "invalid character");
+        else validate_json_object(b, FIELD_KEY(data, key), errs);
     }
 }
 
@@ -90,39 +107,4 @@ void validate_secret_update(const void *obj, const void *old_obj, struct field_e
         if (!object_equal(&corev1_Secret_desc, &a, &b)) field_forbidden(errs, FIELD(NULL, "data"), "field is immutable when `immutable` is set");
     }
     validate_secret(obj, errs);
-}
-
-static void validate_taints(const struct corev1_Taint_list *taints, const struct field_path *at, struct field_errors *errs) {
-    static const char *const effects[] = {"NoSchedule", "PreferNoSchedule", "NoExecute", NULL};
-    for (size_t i = 0; i < taints->len; i++) {
-        const struct corev1_Taint *t = &taints->items[i];
-        const struct field_path *p = FIELD_INDEX(at, i);
-        struct string_list msgs = {0};
-        name_qualified(errs->arena, str_or(t->key, ""), &msgs);
-        field_invalid_each(errs, FIELD(p, "key"), t->key, &msgs);
-        msgs = (struct string_list){0};
-        name_label_value(errs->arena, str_or(t->value, ""), &msgs);
-        field_invalid_each(errs, FIELD(p, "value"), t->value, &msgs);
-        if (str_empty(t->effect)) field_required(errs, FIELD(p, "effect"), "%s", "");
-        else if (!str_in(t->effect, effects)) field_not_supported(errs, FIELD(p, "effect"), t->effect, (const char *const[]){"NoExecute", "NoSchedule", "PreferNoSchedule", NULL});
-        for (size_t j = 0; j < i; j++)
-            if (str_eq(taints->items[j].key, t->key) && str_eq(taints->items[j].effect, t->effect)) {
-                field_duplicate_raw(errs, p, object_json_text(errs->arena, &corev1_Taint_desc, t));
-                break;
-            }
-    }
-}
-
-void validate_node(const void *obj, struct field_errors *errs) {
-    const struct corev1_Node *n = obj;
-    if (n->spec.taints.len) validate_taints(&n->spec.taints, FIELD(FIELD(NULL, "metadata"), "taints"), errs);
-}
-
-void validate_node_update(const void *obj, const void *old_obj, struct field_errors *errs) {
-    const struct corev1_Node *n = obj, *old = old_obj;
-    if (old->spec.podCIDRs.len && !(n->spec.podCIDRs.len == old->spec.podCIDRs.len && str_eq(n->spec.podCIDR, old->spec.podCIDR)))
-        field_forbidden(errs, FIELD(FIELD(NULL, "spec"), "podCIDRs"), "node updates may not change podCIDR except from \"\" to valid");
-    if (!str_empty(old->spec.providerID) && !str_eq(n->spec.providerID, old->spec.providerID))
-        field_forbidden(errs, FIELD(FIELD(NULL, "spec"), "providerID"), "node updates may not change providerID except from \"\" to valid");
-    validate_node(obj, errs);
 }

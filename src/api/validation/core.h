@@ -10,6 +10,18 @@ void validate_secret(const void *obj, struct field_errors *errs);
 void validate_secret_update(const void *obj, const void *old, struct field_errors *errs);
 void validate_node(const void *obj, struct field_errors *errs);
 void validate_node_update(const void *obj, const void *old, struct field_errors *errs);
+void validate_node_status_update(const void *obj, const void *old, struct field_errors *errs);
+void validate_namespace(const void *obj, struct field_errors *errs);
+void validate_namespace_update(const void *obj, const void *old, struct field_errors *errs);
+void validate_namespace_status_update(const void *obj, const void *old, struct field_errors *errs);
+void validate_namespace_finalize_update(const void *obj, const void *old, struct field_errors *errs);
+void validate_endpoints(const void *obj, struct field_errors *errs);
+void validate_endpoints_update(const void *obj, const void *old, struct field_errors *errs);
+/* core/v1's, and the strict ones of events.k8s.io/v1; all of the stored form, which is core's. */
+void validate_event(const void *obj, struct field_errors *errs);
+void validate_event_update(const void *obj, const void *old, struct field_errors *errs);
+void validate_events_event(const void *obj, struct field_errors *errs);
+void validate_events_event_update(const void *obj, const void *old, struct field_errors *errs);
 void validate_service(const void *obj, struct field_errors *errs);
 void validate_service_update(const void *obj, const void *old, struct field_errors *errs);
 void validate_pod(const void *obj, struct field_errors *errs);

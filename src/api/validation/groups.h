@@ -52,7 +52,7 @@ KIND(networkpolicy); KIND(ingress); STATUS(ingress); KIND(ingressclass); KIND(ip
 void object_name_ip(struct arena *a, const char *name, bool prefix, struct string_list *msgs);
 KIND(pdb); STATUS(pdb); KIND(hpa); STATUS(hpa);
 KIND(storageclass); KIND(csidriver); KIND(csinode); KIND(volumeattachment); KIND(csistoragecapacity); KIND(volumeattributesclass);
-KIND(runtimeclass); KIND(priorityclass); KIND(lease); KIND(leasecandidate); KIND(events_event);
+KIND(runtimeclass); KIND(priorityclass); KIND(lease); KIND(leasecandidate);
 void object_name_priority_class(struct arena *a, const char *name, bool prefix, struct string_list *msgs);
 KIND(resourceclaim); STATUS(resourceclaim); KIND(deviceclass); KIND(resourceclaimtemplate); KIND(resourceslice); KIND(devicetaintrule); STATUS(devicetaintrule);
 KIND(flowschema); STATUS(flowschema); KIND(prioritylevel); STATUS(prioritylevel);

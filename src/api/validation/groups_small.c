@@ -120,61 +120,6 @@ void validate_leasecandidate_update(const void *obj, const void *old, struct fie
     check_immutable_string(errs, FIELD(FIELD(NULL, "spec"), "leaseName"), ((const struct coordinationv1beta1_LeaseCandidate *)obj)->spec.leaseName, ((const struct coordinationv1beta1_LeaseCandidate *)old)->spec.leaseName);
 }
 
-/* ---- Event as events.k8s.io has it; stored as core's. Upstream: pkg/apis/core/validation/events.go ---- */
-
-enum { EVENT_INSTANCE_MAX = 128, EVENT_ACTION_MAX = 128, EVENT_REASON_MAX = 128, EVENT_NOTE_MAX = 1024 };
-
-static void need_string(const char *value, const char *name, size_t max, struct field_errors *errs) {
-    if (str_empty(value)) field_required(errs, FIELD(NULL, name), "%s", "");
-    if (strlen(str_or(value, "")) > max) field_invalid(errs, FIELD(NULL, name), "", "can have at most %zu characters", max);
-}
-
-void validate_events_event(const void *obj, struct field_errors *errs) {
-    const struct corev1_Event *e = obj;
-    if (!e->eventTime.set) { /* one that core made, or an old client: only what core asks */
-        field_required(errs, FIELD(NULL, "eventTime"), "%s", "");
-        return;
-    }
-    if (str_eq(e->series ? "y" : NULL, "y")) {
-        if (e->series->count < 2) field_invalid(errs, FIELD(FIELD(NULL, "series"), "count"), "", "should be at least 2");
-        if (!e->series->lastObservedTime.set) field_required(errs, FIELD(FIELD(NULL, "series"), "lastObservedTime"), "%s", "");
-    }
-    if (str_empty(e->reportingComponent)) field_required(errs, FIELD(NULL, "reportingController"), "%s", "");
-    CHECK_NAME(errs, FIELD(NULL, "reportingController"), e->reportingComponent, name_qualified);
-    need_string(e->reportingInstance, "reportingInstance", EVENT_INSTANCE_MAX, errs);
-    need_string(e->action, "action", EVENT_ACTION_MAX, errs);
-    need_string(e->reason, "reason", EVENT_REASON_MAX, errs);
-    if (strlen(str_or(e->message, "")) > EVENT_NOTE_MAX) field_invalid(errs, FIELD(NULL, "message"), "", "can have at most %d characters", EVENT_NOTE_MAX);
-    if (!str_eq(e->type, "Normal") && !str_eq(e->type, "Warning")) field_invalid(errs, FIELD(NULL, "type"), "", "has invalid value: %s", str_or(e->type, ""));
-}
-
-static void immutable_struct(const struct type_desc *type, const void *value, const void *old, const char *name, struct field_errors *errs) {
-    bool equal = value && old ? object_equal(type, value, old) : value == old;
-    validate_immutable(equal, value ? text_of_go(errs->arena, type, value) : "null", FIELD(NULL, name), errs);
-}
-
-void validate_events_event_update(const void *obj, const void *old_obj, struct field_errors *errs) {
-    const struct corev1_Event *e = obj, *old = old_obj;
-    if (!e->eventTime.set && !old->eventTime.set) return;
-    immutable_struct(&corev1_ObjectReference_desc, &e->involvedObject, &old->involvedObject, "involvedObject", errs);
-    check_immutable_string(errs, FIELD(NULL, "reason"), e->reason, old->reason);
-    check_immutable_string(errs, FIELD(NULL, "message"), e->message, old->message);
-    immutable_struct(&corev1_EventSource_desc, &e->source, &old->source, "source", errs);
-    if (e->firstTimestamp.set != old->firstTimestamp.set || e->firstTimestamp.sec != old->firstTimestamp.sec) field_invalid_raw(errs, FIELD(NULL, "firstTimestamp"), "null", "field is immutable");
-    if (e->lastTimestamp.set != old->lastTimestamp.set || e->lastTimestamp.sec != old->lastTimestamp.sec) field_invalid_raw(errs, FIELD(NULL, "lastTimestamp"), "null", "field is immutable");
-    if (e->count != old->count) field_invalid_int(errs, FIELD(NULL, "count"), e->count, "field is immutable");
-    check_immutable_string(errs, FIELD(NULL, "type"), e->type, old->type);
-    if (e->eventTime.set != old->eventTime.set || e->eventTime.sec != old->eventTime.sec || e->eventTime.nsec / 1000 != old->eventTime.nsec / 1000) {
-        struct corev1_Event only = {.eventTime = e->eventTime};
-        const char *json = strstr(object_json_text(errs->arena, &corev1_Event_desc, &only), "\"eventTime\":");
-        field_invalid_raw(errs, FIELD(NULL, "eventTime"), json ? arena_strndup(errs->arena, json + 12, strcspn(json + 12, ",}")) : "null", "field is immutable");
-    }
-    check_immutable_string(errs, FIELD(NULL, "action"), e->action, old->action);
-    immutable_struct(&corev1_ObjectReference_desc, e->related, old->related, "related", errs);
-    check_immutable_string(errs, FIELD(NULL, "reportingController"), e->reportingComponent, old->reportingComponent);
-    check_immutable_string(errs, FIELD(NULL, "reportingInstance"), e->reportingInstance, old->reportingInstance);
-}
-
 /* ---- APIService ---- */
 
 void object_name_any(struct arena *a, const char *name, bool prefix, struct string_list *msgs) {

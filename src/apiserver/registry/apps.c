@@ -35,13 +35,9 @@ const struct strategy deployment_strategy = {.group = "apps", .version = "v1", .
 
 SPLIT_STATUS(replicaset, appsv1_ReplicaSet)
 TEMPLATE_WARNINGS(replicaset, appsv1_ReplicaSet, true)
-static const char *replicaset_field(struct arena *a, const void *obj, const char *name) {
-    return strcmp(name, "status.replicas") == 0 ? arena_printf(a, "%d", ((const struct appsv1_ReplicaSet *)obj)->status.replicas) : NULL;
-}
-static const char *const replica_fields[] = {"status.replicas", NULL};
 const struct strategy replicaset_strategy = {.group = "apps", .version = "v1", .resource = "replicasets", .type = &appsv1_ReplicaSet_desc, .flags = HAS_GENERATION, .prepare_create = replicaset_create,
     .prepare_update = replicaset_update, .prepare_status_update = replicaset_status, .validate = validate_replicaset, .validate_update = validate_replicaset_update,
-    .validate_status_update = validate_replicaset_status_update, .warnings = replicaset_warnings, .selectable_fields = replica_fields, .field = replicaset_field};
+    .validate_status_update = validate_replicaset_status_update, .warnings = replicaset_warnings};
 
 /* ---- StatefulSet ---- */
 
@@ -123,6 +119,7 @@ static void rc_warnings(struct api_request *r, const void *obj, const void *old)
     if (c->spec.template && (!old || c->metadata.generation != ((const struct corev1_ReplicationController *)old)->metadata.generation))
         pod_warnings(r->arena, &c->spec.template->spec, &c->spec.template->metadata, FIELD(FIELD(NULL, "spec"), "template"), &r->warnings);
 }
+static const char *const replica_fields[] = {"status.replicas", NULL};
 static const char *rc_field(struct arena *a, const void *obj, const char *name) {
     return strcmp(name, "status.replicas") == 0 ? arena_printf(a, "%d", ((const struct corev1_ReplicationController *)obj)->status.replicas) : NULL;
 }

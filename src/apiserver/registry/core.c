@@ -8,6 +8,7 @@
 #include "apiserver/apiserver.h"
 #include "apiserver/registry/strategies.h"
 #include "base/str.h"
+#include "wire/x509_key_pair.h"
 
 /* ---- ConfigMap, Secret ---- */
 
@@ -20,8 +21,21 @@ static void secret_prepare_update(struct api_request *r UNUSED, void *obj, const
     if (str_empty(s->type)) s->type = ((const struct corev1_Secret *)old)->type;
 }
 
+/* A TLS secret ought to hold a certificate and its key. */
+static void secret_warnings(struct api_request *r, const void *obj, const void *old UNUSED) {
+    const struct corev1_Secret *s = obj;
+    struct bytes cert = {0}, key = {0};
+    _cleanup_status_ struct status err = STATUS_INIT;
+    if (!str_eq(s->type, "kubernetes.io/tls")) return;
+    LIST_FOREACH(e, &s->data) {
+        if (strcmp(e->key, "tls.crt") == 0) cert = e->value;
+        if (strcmp(e->key, "tls.key") == 0) key = e->value;
+    }
+    if (x509_key_pair_check(cert.data, cert.len, key.data, key.len, &err) != 0) request_warn(r, "%s", status_message(&err));
+}
+
 static const char *const secret_fields[] = {"type", NULL};
-const struct strategy secret_strategy = {.group = "", .version = "v1", .resource = "secrets", .type = &corev1_Secret_desc, .prepare_update = secret_prepare_update,
+const struct strategy secret_strategy = {.group = "", .version = "v1", .resource = "secrets", .type = &corev1_Secret_desc, .flags = META_TWICE, .warnings = secret_warnings, .prepare_update = secret_prepare_update,
     .validate = validate_secret, .validate_update = validate_secret_update, .selectable_fields = secret_fields, .field = secret_field};
 
 /* ---- Namespace ---- */
@@ -38,44 +52,69 @@ static void namespace_prepare_update(struct api_request *r UNUSED, void *obj, co
     ns->status = ((const struct corev1_Namespace *)old)->status;
 }
 
+static void namespace_prepare_finalize(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_Namespace *)obj)->status = ((const struct corev1_Namespace *)old)->status; }
 static void namespace_prepare_status(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_Namespace *)obj)->spec = ((const struct corev1_Namespace *)old)->spec; }
 
 static const char *namespace_field(struct arena *a UNUSED, const void *obj, const char *name) { return strcmp(name, "status.phase") == 0 ? ((const struct corev1_Namespace *)obj)->status.phase : NULL; }
 
 static const char *const namespace_fields[] = {"status.phase", NULL};
 const struct strategy namespace_strategy = {.group = "", .version = "v1", .resource = "namespaces", .type = &corev1_Namespace_desc, .flags = RETURN_DELETED_OBJECT, .validate_name = object_name_dns_label,
-    .prepare_create = namespace_prepare_create, .prepare_update = namespace_prepare_update, .prepare_status_update = namespace_prepare_status,
-    .selectable_fields = namespace_fields, .field = namespace_field};
-
-/* namespaces/finalize: the only way to change spec.finalizers. */
-static void namespace_prepare_finalize(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_Namespace *)obj)->status = ((const struct corev1_Namespace *)old)->status; }
-
-static void namespace_validate_finalize(const void *obj, const void *old UNUSED, struct field_errors *errs) {
-    const struct corev1_Namespace *ns = obj;
-    for (size_t i = 0; i < ns->spec.finalizers.len; i++) {
-        struct string_list msgs = {0};
-        name_qualified(errs->arena, ns->spec.finalizers.items[i], &msgs);
-        LIST_FOREACH(m, &msgs) field_invalid(errs, FIELD_INDEX(FIELD(FIELD(NULL, "spec"), "finalizers"), i), ns->spec.finalizers.items[i], "%s", *m);
-    }
-}
-
-const struct strategy namespace_finalize_strategy = {.group = "", .version = "v1", .resource = "namespaces", .type = &corev1_Namespace_desc, .flags = RETURN_DELETED_OBJECT,
-    .validate_name = object_name_dns_label, .prepare_update = namespace_prepare_finalize, .validate_update = namespace_validate_finalize};
+    .prepare_create = namespace_prepare_create, .prepare_update = namespace_prepare_update, .prepare_status_update = namespace_prepare_status, .validate = validate_namespace,
+    .validate_update = validate_namespace_update, .validate_status_update = validate_namespace_status_update, .selectable_fields = namespace_fields, .field = namespace_field};
+/* namespaces/finalize: all but the status may be written, the spec's finalizers too. */
+const struct strategy namespace_finalize_strategy = {.group = "", .version = "v1", .resource = "namespaces", .type = &corev1_Namespace_desc, .prepare_update = namespace_prepare_finalize,
+    .validate_update = validate_namespace_finalize_update};
 
 /* ---- Node ---- */
 
-static void node_prepare_update(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_Node *)obj)->status = ((const struct corev1_Node *)old)->status; }
-static void node_prepare_status(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_Node *)obj)->spec = ((const struct corev1_Node *)old)->spec; }
+/* A node's configuration from a ConfigMap is gone from Kubernetes: only what still bears one keeps it. */
+static void node_prepare_create(struct api_request *r UNUSED, void *obj) {
+    struct corev1_Node *n = obj;
+    n->spec.configSource = NULL;
+    n->status.config = NULL;
+}
+static void node_prepare_update(struct api_request *r UNUSED, void *obj, const void *old_obj) {
+    struct corev1_Node *n = obj;
+    const struct corev1_Node *old = old_obj;
+    n->status = old->status;
+    if (!old->spec.configSource) n->spec.configSource = NULL;
+}
+static void node_prepare_status(struct api_request *r UNUSED, void *obj, const void *old_obj) {
+    struct corev1_Node *n = obj;
+    const struct corev1_Node *old = old_obj;
+    n->spec = old->spec;
+    if (!old->status.config) n->status.config = NULL;
+}
+static void node_warnings(struct api_request *r, const void *obj, const void *old UNUSED) {
+    const struct corev1_Node *n = obj;
+    if (n->spec.configSource) request_warn(r, "spec.configSource: the feature is removed");
+    if (!str_empty(n->spec.externalID)) request_warn(r, "spec.externalID: this field is deprecated, and is unused by Kubernetes");
+}
 static const char *node_field(struct arena *a UNUSED, const void *obj, const char *name) {
     return strcmp(name, "spec.unschedulable") == 0 ? (((const struct corev1_Node *)obj)->spec.unschedulable ? "true" : "false") : NULL;
 }
 static const char *const node_fields[] = {"spec.unschedulable", NULL};
-const struct strategy node_strategy = {.group = "", .version = "v1", .resource = "nodes", .type = &corev1_Node_desc, .storage_prefix = "/registry/minions", .prepare_update = node_prepare_update,
-    .prepare_status_update = node_prepare_status, .validate = validate_node, .validate_update = validate_node_update, .selectable_fields = node_fields, .field = node_field};
+const struct strategy node_strategy = {.group = "", .version = "v1", .resource = "nodes", .type = &corev1_Node_desc, .storage_prefix = "/registry/minions", .prepare_create = node_prepare_create,
+    .prepare_update = node_prepare_update, .prepare_status_update = node_prepare_status, .validate = validate_node, .validate_update = validate_node_update, .flags = META_TWICE,
+    .validate_status_update = validate_node_status_update, .warnings = node_warnings, .selectable_fields = node_fields, .field = node_field};
 
 /* ---- Endpoints, Event, ServiceAccount ---- */
 
-const struct strategy endpoints_strategy = {.group = "", .version = "v1", .resource = "endpoints", .type = &corev1_Endpoints_desc, .storage_prefix = "/registry/services/endpoints", .flags = CREATE_ON_UPDATE};
+static void addresses_warnings(struct api_request *r, const struct corev1_EndpointAddress_list *list, const struct field_path *at) {
+    for (size_t i = 0; i < list->len; i++) ip_warnings(r->arena, list->items[i].ip, FIELD(FIELD_INDEX(at, i), "ip"), &r->warnings);
+}
+/* The controller's own are well-formed. */
+static void endpoints_warnings(struct api_request *r, const void *obj, const void *old UNUSED) {
+    const struct corev1_Endpoints *e = obj;
+    if (str_eq(string_map_get(&e->metadata.labels, "endpoints.kubernetes.io/managed-by"), "endpoint-controller")) return;
+    for (size_t i = 0; i < e->subsets.len; i++) {
+        const struct field_path *at = FIELD_INDEX(FIELD(NULL, "subsets"), i);
+        addresses_warnings(r, &e->subsets.items[i].addresses, FIELD(at, "addresses"));
+        addresses_warnings(r, &e->subsets.items[i].notReadyAddresses, FIELD(at, "notReadyAddresses"));
+    }
+}
+const struct strategy endpoints_strategy = {.group = "", .version = "v1", .resource = "endpoints", .type = &corev1_Endpoints_desc, .storage_prefix = "/registry/services/endpoints",
+    .flags = CREATE_ON_UPDATE | META_TWICE, .validate = validate_endpoints, .validate_update = validate_endpoints_update, .warnings = endpoints_warnings};
 
 static const char *event_field(struct arena *a UNUSED, const void *obj, const char *name) {
     const struct corev1_Event *e = obj;
@@ -90,7 +129,8 @@ static const char *event_field(struct arena *a UNUSED, const void *obj, const ch
 }
 static const char *const event_fields[] = {"involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid", "involvedObject.apiVersion", "involvedObject.resourceVersion",
     "involvedObject.fieldPath", "reason", "reportingComponent", "source", "type", NULL};
-const struct strategy event_strategy = {.group = "", .version = "v1", .resource = "events", .type = &corev1_Event_desc, .flags = CREATE_ON_UPDATE, .selectable_fields = event_fields, .field = event_field};
+const struct strategy event_strategy = {.group = "", .version = "v1", .resource = "events", .type = &corev1_Event_desc, .flags = CREATE_ON_UPDATE, .validate = validate_event, .validate_update = validate_event_update,
+    .selectable_fields = event_fields, .field = event_field};
 
 const struct strategy serviceaccount_strategy = {.group = "", .version = "v1", .resource = "serviceaccounts", .type = &corev1_ServiceAccount_desc, .flags = RETURN_DELETED_OBJECT};
 
@@ -135,11 +175,9 @@ static void pvc_update(struct api_request *r, void *obj, const void *old) {
     pvc_data_sources(r->arena, &((struct corev1_PersistentVolumeClaim *)obj)->spec, &((const struct corev1_PersistentVolumeClaim *)old)->spec);
 }
 static void pvc_warnings(struct api_request *r, const void *obj, const void *old UNUSED) { persistent_volume_claim_warnings(r->arena, obj, &r->warnings); }
-static const char *name_field(struct arena *a UNUSED, const void *obj, const char *name) { return strcmp(name, "name") == 0 ? ((const struct object *)obj)->metadata.name : NULL; }
-static const char *const name_fields[] = {"name", NULL};
 const struct strategy persistentvolumeclaim_strategy = {.group = "", .version = "v1", .resource = "persistentvolumeclaims", .type = &corev1_PersistentVolumeClaim_desc, .flags = RETURN_DELETED_OBJECT,
     .prepare_create = pvc_create, .prepare_update = pvc_update, .prepare_status_update = pvc_prepare_status, .validate = validate_persistent_volume_claim, .validate_update = validate_persistent_volume_claim_update,
-    .validate_status_update = validate_persistent_volume_claim_status_update, .warnings = pvc_warnings, .selectable_fields = name_fields, .field = name_field};
+    .validate_status_update = validate_persistent_volume_claim_status_update, .warnings = pvc_warnings};
 
 SPLIT_STATUS(pv, corev1_PersistentVolume)
 static void pv_create(struct api_request *r, void *obj) {
@@ -160,8 +198,22 @@ static void pv_status(struct api_request *r, void *obj, const void *old_obj) {
 }
 static void pv_warnings(struct api_request *r, const void *obj, const void *old UNUSED) { persistent_volume_warnings(r->arena, obj, &r->warnings); }
 const struct strategy persistentvolume_strategy = {.group = "", .version = "v1", .resource = "persistentvolumes", .type = &corev1_PersistentVolume_desc, .flags = RETURN_DELETED_OBJECT, .prepare_create = pv_create,
-    .prepare_update = pv_prepare_update, .prepare_status_update = pv_status, .validate = validate_persistent_volume, .validate_update = validate_persistent_volume_update, .warnings = pv_warnings,
-    .selectable_fields = name_fields, .field = name_field};
+    .prepare_update = pv_prepare_update, .prepare_status_update = pv_status, .validate = validate_persistent_volume, .validate_update = validate_persistent_volume_update, .warnings = pv_warnings};
 
 const struct strategy limitrange_strategy = {.group = "", .version = "v1", .resource = "limitranges", .type = &corev1_LimitRange_desc, .validate = validate_limit_range, .validate_update = validate_limit_range_update};
-const struct strategy podtemplate_strategy = {.group = "", .version = "v1", .resource = "podtemplates", .type = &corev1_PodTemplate_desc, .flags = RETURN_DELETED_OBJECT};
+
+/* ---- PodTemplate: its template makes the generation ---- */
+
+static void podtemplate_update(struct api_request *r UNUSED, void *obj, const void *old_obj) {
+    struct corev1_PodTemplate *t = obj;
+    const struct corev1_PodTemplate *old = old_obj;
+    if (!object_equal(&corev1_PodTemplateSpec_desc, &t->template, &old->template)) t->metadata.generation = old->metadata.generation + 1;
+}
+static void podtemplate_validate(const void *obj, struct field_errors *errs) { validate_pod_template(&((const struct corev1_PodTemplate *)obj)->template, FIELD(NULL, "template"), errs); }
+static void podtemplate_validate_update(const void *obj, const void *old UNUSED, struct field_errors *errs) { podtemplate_validate(obj, errs); }
+static void podtemplate_warnings(struct api_request *r, const void *obj, const void *old) {
+    const struct corev1_PodTemplate *t = obj;
+    if (!old || t->metadata.generation != ((const struct object *)old)->metadata.generation) pod_warnings(r->arena, &t->template.spec, &t->template.metadata, FIELD(NULL, "template"), &r->warnings);
+}
+const struct strategy podtemplate_strategy = {.group = "", .version = "v1", .resource = "podtemplates", .type = &corev1_PodTemplate_desc, .flags = RETURN_DELETED_OBJECT | HAS_GENERATION,
+    .prepare_update = podtemplate_update, .validate = podtemplate_validate, .validate_update = podtemplate_validate_update, .warnings = podtemplate_warnings};

@@ -2,6 +2,7 @@
 #include <string.h>
 #include "api/names.h"
 #include "api/time.h"
+#include "api/validation/core.h"
 #include "api/validation/groups.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/registry/strategies.h"

@@ -9,7 +9,8 @@ extern const size_t special_strategies_len;
 extern const struct strategy *const group_strategies[];
 extern const size_t group_strategies_len;
 
-extern const struct strategy configmap_strategy, secret_strategy, namespace_strategy, node_strategy, pod_strategy, pod_ephemeral_strategy, pod_binding_strategy, pod_resize_strategy, namespace_finalize_strategy, service_strategy, endpoints_strategy, event_strategy,
+extern const struct strategy configmap_strategy, secret_strategy, namespace_strategy, namespace_finalize_strategy, node_strategy, pod_strategy, pod_ephemeral_strategy, pod_binding_strategy, pod_resize_strategy,
+    service_strategy, endpoints_strategy, event_strategy,
     serviceaccount_strategy, replicationcontroller_strategy, podtemplate_strategy, limitrange_strategy, resourcequota_strategy, persistentvolume_strategy, persistentvolumeclaim_strategy;
 extern const struct strategy deployment_strategy, replicaset_strategy, statefulset_strategy, daemonset_strategy, controllerrevision_strategy;
 extern const struct strategy job_strategy, cronjob_strategy;
