@@ -1,4 +1,5 @@
 #include "api/defaults_pod.h"
+#include "api/image_reference.h"
 #include <string.h>
 #include "api/quantity.h"
 #include "base/str.h"
@@ -7,13 +8,7 @@
 #define DEFAULT_OPT(field, v) ((field).has ? (void)0 : ((field).has = true, (field).value = (v), (void)0))
 #define DEFAULT_INT(field, v) ((field) = (field) ? (field) : (v))
 
-const char *image_tag(const char *reference) {
-    const char *r = str_or(reference, ""), *slash = strrchr(r, '/'), *last = slash ? slash + 1 : r, *colon = strchr(last, ':');
-    if (strchr(last, '@')) return colon && colon < strchr(last, '@') ? colon + 1 : "";
-    return colon ? colon + 1 : "latest";
-}
-
-static const char *pull_policy(const char *image) { return str_eq(image_tag(image), "latest") ? "Always" : "IfNotPresent"; }
+static const char *pull_policy(struct arena *a, const char *image) { return str_eq(image_tag(a, image), "latest") ? "Always" : "IfNotPresent"; }
 
 static void http_get(struct corev1_HTTPGetAction *h) {
     if (!h) return;
@@ -31,8 +26,10 @@ static void probe(struct corev1_Probe *p) {
     if (p->grpc && !p->grpc->service) p->grpc->service = "";
 }
 
-static void lifecycle(struct corev1_Lifecycle *l) {
+static void lifecycle(struct corev1_Container *c) {
+    struct corev1_Lifecycle *l = c->lifecycle;
     if (!l) return;
+    if (l->stopSignal && !l->postStart && !l->preStop) c->lifecycle = NULL;
     l->stopSignal = NULL; /* its feature gate is off by default */
     if (l->postStart) http_get(l->postStart->httpGet);
     if (l->preStop) http_get(l->preStop->httpGet);
@@ -52,7 +49,7 @@ static void field_ref(struct corev1_ObjectFieldSelector *f) {
 }
 
 static void container(struct arena *a, struct corev1_Container *c) {
-    DEFAULT_STR(c->imagePullPolicy, pull_policy(c->image));
+    DEFAULT_STR(c->imagePullPolicy, pull_policy(a, c->image));
     DEFAULT_STR(c->terminationMessagePath, "/dev/termination-log");
     DEFAULT_STR(c->terminationMessagePolicy, "File");
     LIST_FOREACH(p, &c->ports) DEFAULT_STR(p->protocol, "TCP");
@@ -63,7 +60,7 @@ static void container(struct arena *a, struct corev1_Container *c) {
     probe(c->livenessProbe);
     probe(c->readinessProbe);
     probe(c->startupProbe);
-    lifecycle(c->lifecycle);
+    lifecycle(c);
 }
 
 static void items_field_refs(struct corev1_DownwardAPIVolumeFile_list *items) { LIST_FOREACH(i, items) field_ref(i->fieldRef); }
@@ -97,7 +94,7 @@ static void remote_disks(struct corev1_VolumeSource *v) {
 
 static void volume(struct arena *a, struct corev1_Volume *v) {
     if (object_is_zero(&corev1_VolumeSource_desc, &v->VolumeSource)) v->emptyDir = ARENA_NEW(a, struct corev1_EmptyDirVolumeSource);
-    if (v->image && str_empty(v->image->pullPolicy)) v->image->pullPolicy = pull_policy(v->image->reference);
+    if (v->image && str_empty(v->image->pullPolicy)) v->image->pullPolicy = pull_policy(a, v->image->reference);
     if (v->secret) DEFAULT_OPT(v->secret->defaultMode, 0644);
     if (v->configMap) DEFAULT_OPT(v->configMap->defaultMode, 0644);
     if (v->downwardAPI) {
@@ -125,12 +122,6 @@ void default_pod_spec(struct arena *a, struct corev1_PodSpec *s) {
     LIST_FOREACH(c, &s->ephemeralContainers) container(a, (struct corev1_Container *)(void *)c);
     LIST_FOREACH(v, &s->volumes) volume(a, v);
     resource_list(a, &s->overhead);
-    if (s->hostNetwork) {
-        LIST_FOREACH(c, &s->containers)
-            LIST_FOREACH(p, &c->ports) DEFAULT_INT(p->hostPort, p->containerPort);
-        LIST_FOREACH(c, &s->initContainers)
-            LIST_FOREACH(p, &c->ports) DEFAULT_INT(p->hostPort, p->containerPort);
-    }
 }
 
 /* What has a limit but no request requests its limit: in Pods only, not in templates. */
@@ -157,11 +148,21 @@ static void pod_level_requests(struct arena *a, struct corev1_PodSpec *s) {
         if (any) string_map_set(a, &s->resources->requests, names[i], quantity_format(a, &sum));
     }
     LIST_FOREACH(e, &s->resources->limits)
-        if (!string_map_has(&s->resources->requests, e->key)) string_map_set(a, &s->resources->requests, e->key, e->value);
+        if ((str_eq(e->key, "cpu") || str_eq(e->key, "memory") || str_has_prefix(e->key, "hugepages-")) && !string_map_has(&s->resources->requests, e->key)) string_map_set(a, &s->resources->requests, e->key, e->value);
+}
+
+/* Not in templates: upstream's gate for that is off. */
+static void host_network_ports(struct corev1_PodSpec *s) {
+    if (!s->hostNetwork) return;
+    LIST_FOREACH(c, &s->containers)
+        LIST_FOREACH(p, &c->ports) DEFAULT_INT(p->hostPort, p->containerPort);
+    LIST_FOREACH(c, &s->initContainers)
+        LIST_FOREACH(p, &c->ports) DEFAULT_INT(p->hostPort, p->containerPort);
 }
 
 void default_pod(struct arena *a, struct corev1_Pod *pod) {
     default_pod_spec(a, &pod->spec);
+    host_network_ports(&pod->spec);
     LIST_FOREACH(c, &pod->spec.containers) requests_from_limits(a, &c->resources);
     LIST_FOREACH(c, &pod->spec.initContainers) requests_from_limits(a, &c->resources);
     pod_level_requests(a, &pod->spec);

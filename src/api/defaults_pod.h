@@ -5,6 +5,4 @@
 
 void default_pod(struct arena *a, struct corev1_Pod *pod);
 void default_pod_spec(struct arena *a, struct corev1_PodSpec *spec);
-/* "latest" when the reference names neither tag nor digest. */
-const char *image_tag(const char *reference);
 #endif

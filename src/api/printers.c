@@ -56,15 +56,23 @@ static struct raw_json encode_raw(struct arena *a, const struct type_desc *type,
     return (struct raw_json){arena_strndup(a, out.data, out.len), out.len};
 }
 
+static struct string_map without_key(struct arena *a, const struct string_map *map, const char *key) {
+    struct string_map rest = {0};
+    LIST_FOREACH(e, map)
+        if (strcmp(e->key, key) != 0) string_map_set(a, &rest, e->key, e->value);
+    return rest;
+}
+
 static struct raw_json row_object(struct arena *a, const struct type_desc *type, const void *obj, const char *include, const struct type_desc *as) {
     const struct object *o = obj;
-    if (str_eq(include, "None")) return (struct raw_json){0};
+    if (str_eq(include, "None")) return (struct raw_json){"null", 4};
     if (str_eq(include, "Object")) {
         struct object *copy = arena_memdup(a, object_convert(a, type, obj, as), as->size);
         object_set_type_meta(a, as, copy);
         return encode_raw(a, as, copy);
     }
     struct metav1_PartialObjectMetadata m = {.kind = "PartialObjectMetadata", .apiVersion = "meta.k8s.io/v1", .metadata = o->metadata};
+    if (type == &appsv1_DaemonSet_desc) m.metadata.annotations = without_key(a, &m.metadata.annotations, "deprecated.daemonset.template.generation"); /* rows are of the internal version, which has none */
     return encode_raw(a, &metav1_PartialObjectMetadata_desc, &m);
 }
 

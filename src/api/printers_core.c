@@ -142,6 +142,7 @@ static void job(struct row *row, const void *obj) {
         struct row at = *row;
         at.now_s = end.sec;
         cell_age(&at, &j->status.startTime);
+        at.now_s = row->now_s;
         *row = at;
     }
     cell_age(row, &j->metadata.creationTimestamp);

@@ -146,7 +146,7 @@ static void overlapping_paths(struct sink *s, const struct corev1_Volume *v) {
 static void fractional(struct sink *s, const struct string_map *list, const char *name, const struct field_path *at) {
     const char *value = string_map_get(list, name);
     struct quantity q = quantity_of(value);
-    if (value && quantity_milli_value(&q) % 1000 != 0) warn(s, FIELD_KEY(at, name), "fractional byte value \"%s\" is invalid, must be an integer", value);
+    if (value && q.nanos % 1000000000 != 0) warn(s, FIELD_KEY(at, name), "fractional byte value \"%s\" is invalid, must be an integer", value);
 }
 
 static void environment(struct sink *s, const struct corev1_EnvVar_list *env, const struct field_path *at) {

@@ -273,7 +273,7 @@ static int locate_service(struct api_request *r, struct proxy_target *t, struct 
         if (!found) return status_set(reterr, 503, REASON_SERVICE_UNAVAILABLE, "no service port %d found for service \"%s\"", number, name);
         port_text = str_or(found->name, "");
     }
-    if (registry_get(r, strategy_find("", "endpoints"), r->namespace, name, &obj, NULL, reterr) != 0) return -1;
+    if (registry_get(r, strategy_find("", "endpoints"), r->namespace, name, &obj, NULL, NULL) != 0) return status_not_found(reterr, "", "services", name); /* upstream's words, whichever is missing */
     const struct corev1_Endpoints *endpoints = obj;
     size_t n = endpoints->subsets.len, from = n ? (size_t)env_random_below(env_real(), n) : 0;
     for (size_t i = 0; i < n; i++) {

@@ -272,7 +272,7 @@ static int validate_delete_options(struct api_request *r, const struct metav1_De
 
 /* Dependents of Jobs are left alone unless one says otherwise. */
 static void warn_of_orphans(struct api_request *r, const struct metav1_DeleteOptions *o) {
-    if (!(r->strategy->flags & ORPHAN_BY_DEFAULT) || o->orphanDependents.has || o->propagationPolicy) return;
+    if (r->strategy->type != &batchv1_Job_desc || o->orphanDependents.has || o->propagationPolicy) return;
     request_warn(r, "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning");
 }
 
@@ -292,14 +292,16 @@ void handle_delete(struct api_request *r) {
     else respond_success(r, 200, str_empty(r->group) ? NULL : r->group, r->resource, gone->metadata.name, gone->metadata.uid);
 }
 
-struct names { struct arena *a; struct string_list list; const struct object_filter *filter; };
+/* The objects as they are listed, which is how they are answered too. */
+struct collected { struct arena *a; const struct object_filter *filter; struct object_list *list; };
 
-static bool take_name(void *arg, const struct store_view *v) {
-    struct names *n = arg;
-    struct object *obj = registry_decode(n->a, n->filter->strategy, v);
-    if (!obj || !filter_matches(n->a, n->filter, obj)) return true;
-    string_list_push(n->a, &n->list, str_or(obj->metadata.namespace, ""));
-    string_list_push(n->a, &n->list, obj->metadata.name);
+static bool collect(void *arg, const struct store_view *v) {
+    struct collected *c = arg;
+    const struct type_desc *type = c->filter->strategy->type;
+    struct object *obj = registry_decode(c->a, c->filter->strategy, v);
+    if (!obj || !filter_matches(c->a, c->filter, obj)) return true;
+    obj->kind = obj->apiVersion = NULL;
+    memcpy(arena_list_push(c->a, &c->list->items.items, &c->list->items.len, type->size), obj, type->size);
     return true;
 }
 
@@ -314,26 +316,24 @@ void handle_delete_collection(struct api_request *r) {
         return;
     }
     warn_of_orphans(r, &o);
-    struct names names = {r->arena, {0}, &filter};
-    uint64_t revision = store_txn_revision(t);
-    store_range(t, storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL), NULL, take_name, &names);
-    store_read_end(t);
     const struct type_desc *list_type = stored_list_type(r);
     struct object_list *list = object_new(r->arena, list_type);
-    list->metadata.resourceVersion = arena_printf(r->arena, "%llu", (unsigned long long)revision);
+    struct collected c = {r->arena, &filter, list};
     list->items.items = arena_list_alloc(r->arena, 0, r->strategy->type->size);
-    for (size_t i = 0; i + 1 < names.list.len; i += 2) {
-        struct object *obj;
-        void *p;
+    list->metadata.resourceVersion = arena_printf(r->arena, "%llu", (unsigned long long)store_txn_revision(t));
+    store_range(t, storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL), NULL, collect, &c);
+    store_read_end(t);
+    for (size_t i = 0; i < list->items.len; i++) {
+        const struct object *obj = (const void *)((const char *)list->items.items + i * r->strategy->type->size);
+        void *gone;
         bool done;
-        if (registry_delete(r, r->strategy, r->rd->namespaced ? names.list.items[i] : NULL, names.list.items[i + 1], &o, o.dryRun.len > 0, &p, &done, &err) != 0) {
-            if (err.code == 404) continue;
+        if (registry_delete(r, r->strategy, obj->metadata.namespace, obj->metadata.name, &o, o.dryRun.len > 0, &gone, &done, &err) == 0) continue;
+        if (err.code != 404) {
             respond_status(r, &err);
             return;
         }
-        obj = arena_list_push(r->arena, &list->items.items, &list->items.len, r->strategy->type->size);
-        memcpy(obj, p, r->strategy->type->size);
-        obj->kind = obj->apiVersion = NULL;
+        status_release(&err);
+        err = (struct status)STATUS_INIT;
     }
     respond_object(r, 200, list_type, list);
 }

@@ -40,7 +40,7 @@ static void *bind_transform(struct api_request *r, void *current, void *arg, str
     LIST_FOREACH(c, &pod->status.conditions)
         if (str_eq(c->type, "PodScheduled")) scheduled = c;
     if (!scheduled) scheduled = LIST_PUSH(r->arena, &pod->status.conditions);
-    *scheduled = (struct corev1_PodCondition){.type = "PodScheduled", .status = "True", .observedGeneration = pod->metadata.generation, .lastTransitionTime = time_from_s(env_now_s(apiserver_env(r->server)))};
+    *scheduled = (struct corev1_PodCondition){.type = "PodScheduled", .status = "True", .lastTransitionTime = time_from_s(env_now_s(apiserver_env(r->server)))};
     return pod;
 }
 

@@ -27,6 +27,8 @@ void validate_service_update(const void *obj, const void *old, struct field_erro
 void validate_pod(const void *obj, struct field_errors *errs);
 void validate_pod_update(const void *obj, const void *old, struct field_errors *errs);
 void validate_pod_status_update(const void *obj, const void *old, struct field_errors *errs);
+/* qos_*: the QOS classes of both. */
+void validate_pod_resize(const void *obj, const void *old, const char *qos_before, const char *qos_after, struct field_errors *errs);
 void validate_pod_ephemeral_update(const void *obj, const void *old, struct field_errors *errs);
 /* A Pod's spec wherever it stands: in Pods and in templates. */
 void validate_pod_spec(const struct corev1_PodSpec *spec, const struct metav1_ObjectMeta *meta, const struct field_path *at, bool is_template, struct field_errors *errs);

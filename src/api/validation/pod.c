@@ -173,7 +173,10 @@ static bool containers_update(const struct corev1_Container_list *now, const str
         field_forbidden(errs, at, "pod updates may not add or remove containers");
         return false;
     }
-    for (size_t i = 0; i < now->len; i++) validate_required(now->items[i].image, FIELD(FIELD_INDEX(at, i), "image"), errs);
+    for (size_t i = 0; i < now->len; i++) {
+        validate_required(now->items[i].image, FIELD(FIELD_INDEX(at, i), "image"), errs);
+        validate_image_not_padded(now->items[i].image, FIELD_INDEX(at, i), errs);
+    }
     return true;
 }
 

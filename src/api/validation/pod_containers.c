@@ -325,7 +325,7 @@ static void not_for_ephemeral(const struct corev1_EphemeralContainer *c, const s
     }
 }
 
-static void no_padded_image(const char *image, const struct field_path *at, struct field_errors *errs) {
+void validate_image_not_padded(const char *image, const struct field_path *at, struct field_errors *errs) {
     static const char blanks[] = " \t\r\n\v\f";
     if (!str_empty(image) && (strchr(blanks, image[0]) || strchr(blanks, image[strlen(image) - 1]))) field_invalid(errs, FIELD(at, "image"), image, "must not have leading or trailing whitespace");
 }
@@ -338,7 +338,7 @@ void validate_pod_ephemeral_containers(const struct pod_scope *scope, const stru
         bool other = named_before(s->containers.items, s->containers.len, c->name) || named_before(s->initContainers.items, s->initContainers.len, c->name), duplicate = other;
         for (size_t j = 0; j < i; j++) duplicate |= str_eq(s->ephemeralContainers.items[j].name, c->name);
         container_common((const struct corev1_Container *)(const void *)c, scope, p, errs);
-        no_padded_image(c->image, p, errs);
+        validate_image_not_padded(c->image, p, errs);
         if (duplicate) field_duplicate(errs, FIELD(p, "name"), c->name);
         const char *target = c->targetContainerName;
         if (!str_empty(target) && !named_before(s->containers.items, s->containers.len, target) && !named_before(s->initContainers.items, s->initContainers.len, target))
@@ -348,6 +348,6 @@ void validate_pod_ephemeral_containers(const struct pod_scope *scope, const stru
 }
 
 void validate_images_not_padded(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
-    for (size_t i = 0; i < s->containers.len; i++) no_padded_image(s->containers.items[i].image, FIELD_INDEX(FIELD(at, "containers"), i), errs);
-    for (size_t i = 0; i < s->initContainers.len; i++) no_padded_image(s->initContainers.items[i].image, FIELD_INDEX(FIELD(at, "initContainers"), i), errs);
+    for (size_t i = 0; i < s->containers.len; i++) validate_image_not_padded(s->containers.items[i].image, FIELD_INDEX(FIELD(at, "containers"), i), errs);
+    for (size_t i = 0; i < s->initContainers.len; i++) validate_image_not_padded(s->initContainers.items[i].image, FIELD_INDEX(FIELD(at, "initContainers"), i), errs);
 }

@@ -19,6 +19,7 @@ void validate_pod_init_containers(const struct pod_scope *s, const struct field_
 void validate_pod_ephemeral_containers(const struct pod_scope *s, const struct field_path *at, struct field_errors *errs);
 void validate_container_environment(const struct corev1_Container *c, const struct field_path *at, struct field_errors *errs);
 /* Images of Pods (not of templates) have no blanks around them. */
+void validate_image_not_padded(const char *image, const struct field_path *at, struct field_errors *errs);
 void validate_images_not_padded(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs);
 /* Volumes that environment variables are read from. */
 void validate_file_key_volumes(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs);

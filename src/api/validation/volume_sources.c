@@ -55,7 +55,10 @@ void validate_csi_driver_name(const char *name, const struct field_path *at, str
     struct string_list msgs = {0};
     char *lower = arena_strdup(errs->arena, str_or(name, ""));
     for (char *p = lower; *p; p++) *p = (char)tolower((unsigned char)*p);
-    validate_required(name, at, errs);
+    if (str_empty(name)) {
+        field_required(errs, at, "%s", "");
+        return;
+    }
     if (strlen(lower) > DRIVER_NAME_MAX) field_too_long(errs, at, DRIVER_NAME_MAX);
     name_dns1123_subdomain(errs->arena, lower, &msgs);
     field_invalid_each(errs, at, name, &msgs);

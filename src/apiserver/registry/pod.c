@@ -97,10 +97,11 @@ static void pod_prepare_status(struct api_request *r, void *object, const void *
     if (pod->status.podIPs.len) pod->status.podIP = pod->status.podIPs.items[0].ip;
 }
 
+/* spec.host is what the first clients called the node. */
 static const char *pod_field(struct arena *a UNUSED, const void *obj, const char *name) {
     const struct corev1_Pod *p = obj;
     const struct { const char *name, *value; } fields[] = {
-        {"spec.nodeName", p->spec.nodeName}, {"spec.restartPolicy", p->spec.restartPolicy}, {"spec.schedulerName", p->spec.schedulerName}, {"spec.serviceAccountName", p->spec.serviceAccountName},
+        {"spec.nodeName", p->spec.nodeName}, {"spec.host", p->spec.nodeName}, {"spec.restartPolicy", p->spec.restartPolicy}, {"spec.schedulerName", p->spec.schedulerName}, {"spec.serviceAccountName", p->spec.serviceAccountName},
         {"spec.hostNetwork", p->spec.hostNetwork ? "true" : "false"}, {"status.phase", p->status.phase},
         {"status.podIP", p->status.podIPs.len ? p->status.podIPs.items[0].ip : p->status.podIP}, {"status.nominatedNodeName", p->status.nominatedNodeName}};
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)
@@ -124,7 +125,7 @@ static void warn_of_pod(struct api_request *r, const void *obj, const void *old)
     pod_warnings(r->arena, &pod->spec, &pod->metadata, NULL, &r->warnings);
 }
 
-static const char *const pod_fields[] = {"spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork", "status.phase", "status.podIP", "status.podIPs",
+static const char *const pod_fields[] = {"spec.nodeName", "spec.host", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork", "status.phase", "status.podIP", "status.podIPs",
     "status.nominatedNodeName", NULL};
 const struct strategy pod_strategy = {.group = "", .version = "v1", .resource = "pods", .type = &corev1_Pod_desc, .flags = RETURN_DELETED_OBJECT | HAS_GENERATION, .prepare_create = pod_prepare_create,
     .prepare_update = pod_prepare_update, .prepare_status_update = pod_prepare_status, .validate = validate_pod, .validate_update = validate_pod_update, .validate_status_update = validate_pod_status_update, .selectable_fields = pod_fields, .field = pod_field,
@@ -141,33 +142,38 @@ static void ephemeral_prepare(struct api_request *r UNUSED, void *obj, const voi
     pod->status = old->status;
 }
 
+/* The old containers with the new resources; the new ones as they are where they differ otherwise, for validation to refuse. */
+static struct corev1_Container_list resized(struct arena *a, const struct corev1_Container_list *now, const struct corev1_Container_list *old) {
+    struct corev1_Container_list list = {0};
+    for (size_t i = 0; i < old->len; i++) {
+        if (!str_eq(now->items[i].name, old->items[i].name)) return *now;
+        struct corev1_Container *c = LIST_PUSH(a, &list);
+        *c = old->items[i];
+        c->resources = now->items[i].resources;
+        c->resizePolicy = now->items[i].resizePolicy;
+    }
+    return list;
+}
+
 static void resize_prepare(struct api_request *r, void *obj, const void *old_obj) {
     struct corev1_Pod *pod = obj;
     const struct corev1_Pod *old = old_obj;
-    struct corev1_PodSpec *spec = object_copy(r->arena, &corev1_PodSpec_desc, &old->spec);
-    for (size_t i = 0; i < spec->containers.len && i < pod->spec.containers.len; i++) {
-        spec->containers.items[i].resources = pod->spec.containers.items[i].resources;
-        spec->containers.items[i].resizePolicy = pod->spec.containers.items[i].resizePolicy;
-    }
-    pod->spec = *spec;
+    if (pod->spec.containers.len != old->spec.containers.len || pod->spec.initContainers.len != old->spec.initContainers.len) return;
+    struct corev1_PodSpec spec = old->spec;
+    spec.resources = pod->spec.resources;
+    spec.containers = resized(r->arena, &pod->spec.containers, &old->spec.containers);
+    spec.initContainers = resized(r->arena, &pod->spec.initContainers, &old->spec.initContainers);
+    pod->spec = spec;
     pod->status = old->status;
+    pod->metadata.labels = old->metadata.labels;
+    pod->metadata.annotations = old->metadata.annotations;
+    pod->metadata.finalizers = old->metadata.finalizers;
+    pod->metadata.ownerReferences = old->metadata.ownerReferences;
 }
 
 static void resize_validate(const void *obj, const void *old_obj, struct field_errors *errs) {
-    const struct corev1_Pod *pod = obj, *old = old_obj;
-    const char *before = qos_class(&old->spec), *after = qos_class(&pod->spec);
-    validate_pod_spec(&pod->spec, &pod->metadata, FIELD(NULL, "spec"), false, errs);
-    if (!str_eq(before, after)) field_invalid(errs, FIELD(NULL, "spec"), after, "Pod QOS Class may not change as a result of resizing");
-    for (size_t i = 0; i < pod->spec.containers.len; i++) {
-        const struct string_map *const now[] = {&pod->spec.containers.items[i].resources.requests, &pod->spec.containers.items[i].resources.limits};
-        const struct string_map *const then[] = {&old->spec.containers.items[i].resources.requests, &old->spec.containers.items[i].resources.limits};
-        for (size_t k = 0; k < 2; k++)
-            LIST_FOREACH(e, now[k])
-                if (!str_eq(e->key, "cpu") && !str_eq(e->key, "memory") && !str_eq(string_map_get(then[k], e->key), e->value)) {
-                    field_forbidden(errs, FIELD(NULL, "spec"), "only cpu and memory resources are mutable");
-                    return;
-                }
-    }
+    const struct corev1_Pod *old = old_obj;
+    validate_pod_resize(obj, old, str_or(old->status.qosClass, qos_class(&old->spec)), qos_class(&((const struct corev1_Pod *)obj)->spec), errs);
 }
 
 /* pods/binding: the one write that sets spec.nodeName; the handler has checked it, and no rule for updates applies. */
