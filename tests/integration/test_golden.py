@@ -20,12 +20,12 @@ def replay(pattern):
 
 def test_core_conversations_agree():
     share = replay('core-*.json')
-    assert share >= 0.55, f'only {share:.1%} agree'
+    assert share >= 0.98, f'only {share:.1%} agree'
 
 
 def test_machinery_conversations_agree():
     share = replay('machinery-*.json')
-    assert share >= 0.65, f'only {share:.1%} agree'
+    assert share >= 0.88, f'only {share:.1%} agree'
 
 
 def test_discovery_conversations_agree():
