@@ -105,6 +105,14 @@ const struct column serviceaccounts_columns[] = {
 };
 const size_t serviceaccounts_columns_len = sizeof(serviceaccounts_columns) / sizeof(serviceaccounts_columns[0]);
 
+const struct column componentstatuses_columns[] = {
+    {"Name", "string", "name", NULL, 0},
+    {"Status", "string", "", "Status of the component conditions", 0},
+    {"Message", "string", "", "Message of the component conditions", 0},
+    {"Error", "string", "", "Error of the component conditions", 0},
+};
+const size_t componentstatuses_columns_len = sizeof(componentstatuses_columns) / sizeof(componentstatuses_columns[0]);
+
 const struct column endpoints_columns[] = {
     {"Name", "string", "name", NULL, 0},
     {"Endpoints", "string", "", "The set of all endpoints is the union of all subsets. Addresses are placed into subsets according to the IPs they share. A single address with multiple ports, some of which are ready and some of which are not (because they come from different containers) will result in the address being displayed in different subsets for the different ports. No address will appear in both Addresses and NotReadyAddresses in the same subset. Sets of addresses and ports that comprise a service.", 0},

@@ -23,6 +23,8 @@ extern const struct column secrets_columns[];
 extern const size_t secrets_columns_len;
 extern const struct column serviceaccounts_columns[];
 extern const size_t serviceaccounts_columns_len;
+extern const struct column componentstatuses_columns[];
+extern const size_t componentstatuses_columns_len;
 extern const struct column endpoints_columns[];
 extern const size_t endpoints_columns_len;
 extern const struct column replicationcontrollers_columns[];

@@ -372,6 +372,17 @@ static void quota(struct row *row, const void *obj) {
 
 /* ---- the smaller groups ---- */
 
+static void component_status(struct row *row, const void *obj) {
+    const struct corev1_ComponentStatus *s = obj;
+    const struct corev1_ComponentCondition *healthy = NULL;
+    LIST_FOREACH(c, &s->conditions)
+        if (!healthy && str_eq(c->type, "Healthy")) healthy = c;
+    cell_str(row, s->metadata.name);
+    cell_str(row, !healthy ? "Unknown" : str_eq(healthy->status, "True") ? "Healthy" : "Unhealthy");
+    cell_str(row, healthy ? str_or(healthy->message, "") : "");
+    cell_str(row, healthy ? str_or(healthy->error, "") : "");
+}
+
 static void lease(struct row *row, const void *obj) {
     const struct coordinationv1_Lease *l = obj;
     cell_str(row, l->metadata.name);
@@ -448,7 +459,7 @@ const struct printer *printer_find(const struct type_desc *type) {
         P(corev1_ReplicationController_desc, replicationcontrollers, replication_controller), P(appsv1_StatefulSet_desc, statefulsets, statefulset), P(appsv1_DaemonSet_desc, daemonsets, daemonset),
         P(appsv1_ControllerRevision_desc, controllerrevisions, controller_revision), P(batchv1_Job_desc, jobs, job), P(batchv1_CronJob_desc, cronjobs, cronjob), P(corev1_ConfigMap_desc, configmaps, configmap),
         P(corev1_Secret_desc, secrets, secret), P(corev1_ServiceAccount_desc, serviceaccounts, name_and_age), P(corev1_Namespace_desc, namespaces, namespace_), P(corev1_PodTemplate_desc, podtemplates, pod_template),
-        P(corev1_Service_desc, services, service), P(corev1_Endpoints_desc, endpoints, endpoints), P(corev1_Node_desc, nodes, node), P(corev1_Event_desc, events, event),
+        P(corev1_Service_desc, services, service), P(corev1_Endpoints_desc, endpoints, endpoints), P(corev1_ComponentStatus_desc, componentstatuses, component_status), P(corev1_Node_desc, nodes, node), P(corev1_Event_desc, events, event),
         P(corev1_PersistentVolume_desc, persistentvolumes, persistent_volume), P(corev1_PersistentVolumeClaim_desc, persistentvolumeclaims, claim), P(corev1_ResourceQuota_desc, resourcequotas, quota),
         P(coordinationv1_Lease_desc, leases, lease), P(schedulingv1_PriorityClass_desc, priorityclasses, priority_class), P(storagev1_StorageClass_desc, storageclasses, storage_class),
         P(rbacv1_RoleBinding_desc, rolebindings, role_binding), P(rbacv1_ClusterRoleBinding_desc, clusterrolebindings, role_binding), P(discoveryv1_EndpointSlice_desc, endpointslices, endpoint_slice),

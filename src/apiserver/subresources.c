@@ -4,6 +4,7 @@
 #include "apiserver/access_review.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/authentication.h"
+#include "apiserver/component_status.h"
 #include "apiserver/handlers.h"
 #include "apiserver/managers.h"
 #include "apiserver/pod_subresources.h"
@@ -182,6 +183,6 @@ bool handle_subresource(struct api_request *r) {
     else if (str_eq(r->resource, "pods") && handle_pod_subresource(r)) return true;
     else if (str_eq(sub, "scale") && r->strategy) handle_scale(r);
     else if (str_eq(r->resource, "serviceaccounts") && str_eq(sub, "token")) handle_token_request(r);
-    else return handle_access_review(r) || handle_authentication_review(r);
+    else return handle_component_status(r) || handle_access_review(r) || handle_authentication_review(r);
     return true;
 }
