@@ -30,7 +30,7 @@ static void put_name(struct buf *out, const struct field_desc *f, bool first) {
 
 /* The field's name in upstream's internal Go struct: capital first, initialisms whole. */
 static void put_go_name(struct buf *out, const struct field_desc *f, bool first) {
-    static const char *const initialisms[] = {"api", "uid", "url", "cidr", "ip", "cel", "csi", "http", "tls", "ca", "nfs", "iscsi", "fc", "rbd", "gce", "aws", "id", "fs", "dns"};
+    static const char *const initialisms[] = {"api", "uid", "url", "cidr", "ip", "cel", "csi", "http", "tls", "ca", "nfs", "iscsi", "fc", "rbd", "gce", "aws", "id", "fs", "dns", "se"};
     size_t whole = 0;
     for (size_t i = 0; i < sizeof(initialisms) / sizeof(initialisms[0]); i++) {
         size_t n = strlen(initialisms[i]);

@@ -13,7 +13,7 @@ void field_invalid_each(struct field_errors *errs, const struct field_path *at, 
 
 char *object_json_text(struct arena *a, const struct type_desc *type, const void *obj) {
     _cleanup_buf_ struct buf out = BUF_INIT;
-    object_encode_json(type, obj, &out);
+    object_encode_go(type, obj, &out);
     return arena_strdup(a, buf_cstr(&out));
 }
 

@@ -72,10 +72,19 @@ static void ports_together(const struct corev1_Service *s, const struct field_pa
 
 /* ---- addresses ---- */
 
+/* An IPv4 address without the zeros that its numbers may begin with: decimal all the same. */
+static const char *without_leading_zeros(struct arena *a, const char *ip) {
+    char *out = arena_alloc(a, strlen(ip) + 1), *to = out;
+    for (const char *p = ip; *p; p++)
+        if (*p != '0' || (p > ip && p[-1] != '.' && to > out && to[-1] != '.') || !(p[1] >= '0' && p[1] <= '9')) *to++ = *p;
+    *to = 0;
+    return out;
+}
+
 void validate_endpoint_ip(const char *ip, const struct field_path *at, struct field_errors *errs) {
     struct in_addr four;
     struct in6_addr six;
-    bool is4 = inet_pton(AF_INET, str_or(ip, ""), &four) == 1, is6 = !is4 && inet_pton(AF_INET6, str_or(ip, ""), &six) == 1;
+    bool is4 = inet_pton(AF_INET, strchr(str_or(ip, ""), ':') ? "" : without_leading_zeros(errs->arena, str_or(ip, "")), &four) == 1, is6 = !is4 && inet_pton(AF_INET6, str_or(ip, ""), &six) == 1;
     uint32_t a = is4 ? ntohl(four.s_addr) : 0;
     if (!is4 && !is6) {
         field_invalid(errs, at, ip, "must be a valid IP address");
