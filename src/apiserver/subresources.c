@@ -35,6 +35,7 @@ static void *bind_transform(struct api_request *r, void *current, void *arg, str
         return NULL;
     }
     pod->spec.nodeName = b->target.name;
+    pod->status.nominatedNodeName = NULL;
     LIST_FOREACH(e, &b->metadata.annotations) string_map_set(r->arena, &pod->metadata.annotations, e->key, e->value);
     LIST_FOREACH(e, &b->metadata.labels) string_map_set(r->arena, &pod->metadata.labels, e->key, e->value);
     struct corev1_PodCondition *scheduled = NULL;

@@ -91,6 +91,25 @@ static void pods_resize(void **state UNUSED) {
     CHECK_UPDATES(corev1_Pod_desc, resize, cases);
 }
 
+#define STATUS(status) "{'metadata':{'name':'p','namespace':'n'},'spec':{'restartPolicy':'OnFailure','nodeName':'n1','containers':[{'name':'c','image':'i'},{'name':'d','image':'i','restartPolicy':'Never'}]},'status':{" status "}}"
+#define ENDED(name, code) "{'name':'" name "','state':{'terminated':{'exitCode':" code "}}}"
+#define RUNS(name) "{'name':'" name "','state':{'running':{}}}"
+
+static void statuses(void **state UNUSED) {
+    static const struct update_case cases[] = {
+        {STATUS("'qosClass':'BestEffort'"), STATUS("'qosClass':'BestEffort','phase':'Running','podIPs':[{'ip':'10.1.0.1'},{'ip':'fd00::1'}],'conditions':[{'type':'Ready','status':'True'},{'type':'a.b/c','status':'True'}]"), ""},
+        {STATUS("'qosClass':'BestEffort'"), STATUS("'qosClass':'Burstable'"), "status.qosClass: Invalid value: \"Burstable\": field is immutable"},
+        {STATUS(""), STATUS("'conditions':[{'type':'a b','observedGeneration':-1}],'observedGeneration':-2"), "status.conditions[0].observedGeneration: Invalid value: -1: must be a non-negative integer | status.conditions[0].Type: Invalid value: \"a b\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') | status.observedGeneration: Invalid value: -2: must be a non-negative integer"},
+        {STATUS(""), STATUS("'nominatedNodeName':'A'"), "status.nominatedNodeName: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*') | status.nominatedNodeName: Forbidden: may not be set on pods that are already bound to a node"},
+        {STATUS(""), STATUS("'podIPs':[{'ip':'x'},{'ip':'10.0.0.1'}],'hostIP':'1.1.1.1','hostIPs':[{'ip':'1.1.1.2'}]"), "status.podIPs[0]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff) | status.podIPs: Invalid value: [{\"IP\":\"x\"},{\"IP\":\"10.0.0.1\"}]: may specify no more than one IP for each IP family | status.hostIPs[0].ip: Invalid value: \"1.1.1.2\": must be equal to `hostIP`"},
+        {STATUS("'podIPs':[{'ip':'010.0.0.1'}]"), STATUS("'podIPs':[{'ip':'010.0.0.1'}]"), ""}, /* what was there is let be */
+        {STATUS("'containerStatuses':[" ENDED("c", "0") "," ENDED("d", "1") "]"), STATUS("'containerStatuses':[" RUNS("c") "," RUNS("d") "]"), "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state | status.containerStatuses[1].state: Forbidden: may not be transitioned to non-terminated state"},
+        {STATUS("'containerStatuses':[" ENDED("c", "1") "]"), STATUS("'containerStatuses':[" RUNS("c") "]"), ""},
+        {STATUS(""), STATUS("'resourceClaimStatuses':[{'name':'x'},{'name':'x','resourceClaimName':'A'}]"), "status.resourceClaimStatuses[0].name: Invalid value: \"x\": must match the name of an entry in `spec.resourceClaims` | status.resourceClaimStatuses[1].name: Invalid value: \"x\": must match the name of an entry in `spec.resourceClaims` | status.resourceClaimStatuses[1].name: Duplicate value: \"x\" | status.resourceClaimStatuses[1].resourceClaimName: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"},
+    };
+    CHECK_UPDATES(corev1_Pod_desc, validate_pod_status_update, cases);
+}
+
 static void tags(void **state UNUSED) {
     static const struct { const char *image, *tag; } cases[] = {
         {"app", "latest"}, {"app:1", "1"}, {"reg.example:5000/app", "latest"}, {"reg.example:5000/a/b:v2", "v2"}, {"localhost/app", "latest"}, {" app", ""}, {"App", ""}, {"app:", ""}, {"app:.x", ""},
@@ -103,6 +122,6 @@ static void tags(void **state UNUSED) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(specs), cmocka_unit_test(containers), cmocka_unit_test(volumes), cmocka_unit_test(pods_change), cmocka_unit_test(pods_resize), cmocka_unit_test(tags)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(specs), cmocka_unit_test(containers), cmocka_unit_test(volumes), cmocka_unit_test(pods_change), cmocka_unit_test(pods_resize), cmocka_unit_test(statuses), cmocka_unit_test(tags)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

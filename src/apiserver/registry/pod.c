@@ -86,12 +86,30 @@ static void pod_prepare_update(struct api_request *r UNUSED, void *obj, const vo
     fix_grace(obj);
 }
 
+/* What a client leaves out of observedGeneration stays as it was, in the status and in each condition. */
+static void keep_observed_generations(struct corev1_PodStatus *s, const struct corev1_PodStatus *old) {
+    if (!s->observedGeneration) s->observedGeneration = old->observedGeneration;
+    for (size_t i = 0; i < s->conditions.len; i++) {
+        struct corev1_PodCondition *c = &s->conditions.items[i];
+        size_t nth = 0;
+        if (c->observedGeneration) continue;
+        for (size_t k = 0; k < i; k++) nth += str_eq(s->conditions.items[k].type, c->type);
+        LIST_FOREACH(o, &old->conditions)
+            if (str_eq(o->type, c->type) && nth-- == 0) {
+                c->observedGeneration = o->observedGeneration;
+                break;
+            }
+    }
+}
+
 static void pod_prepare_status(struct api_request *r, void *object, const void *old_object) {
     struct corev1_Pod *pod = object;
     const struct corev1_Pod *old = old_object;
     pod->spec = old->spec;
-    pod->metadata.deletionTimestamp.set = old->metadata.deletionTimestamp.set;
+    pod->metadata.deletionTimestamp = old->metadata.deletionTimestamp;
+    pod->metadata.ownerReferences = old->metadata.ownerReferences; /* the first kubelets lost some */
     if (str_empty(pod->status.qosClass)) pod->status.qosClass = old->status.qosClass;
+    keep_observed_generations(&pod->status, &old->status);
     /* podIP and podIPs, hostIP and hostIPs say the same: the one that was given fills the other. */
     if (!str_empty(pod->status.podIP) && !pod->status.podIPs.len) LIST_PUSH(r->arena, &pod->status.podIPs)->ip = pod->status.podIP;
     if (pod->status.podIPs.len) pod->status.podIP = pod->status.podIPs.items[0].ip;
@@ -133,6 +151,14 @@ const struct strategy pod_strategy = {.group = "", .version = "v1", .resource = 
 
 /* ---- ephemeralcontainers: only they change; resize: only the containers' resources ---- */
 
+/* Nothing of the metadata changes by these. */
+static void keep_metadata(struct metav1_ObjectMeta *m, const struct metav1_ObjectMeta *old) {
+    m->labels = old->labels;
+    m->annotations = old->annotations;
+    m->finalizers = old->finalizers;
+    m->ownerReferences = old->ownerReferences;
+}
+
 static void ephemeral_prepare(struct api_request *r UNUSED, void *obj, const void *old_obj) {
     struct corev1_Pod *pod = obj;
     const struct corev1_Pod *old = old_obj;
@@ -140,6 +166,7 @@ static void ephemeral_prepare(struct api_request *r UNUSED, void *obj, const voi
     pod->spec = old->spec;
     pod->spec.ephemeralContainers = kept;
     pod->status = old->status;
+    keep_metadata(&pod->metadata, &old->metadata);
 }
 
 /* The old containers with the new resources; the new ones as they are where they differ otherwise, for validation to refuse. */
@@ -165,10 +192,7 @@ static void resize_prepare(struct api_request *r, void *obj, const void *old_obj
     spec.initContainers = resized(r->arena, &pod->spec.initContainers, &old->spec.initContainers);
     pod->spec = spec;
     pod->status = old->status;
-    pod->metadata.labels = old->metadata.labels;
-    pod->metadata.annotations = old->metadata.annotations;
-    pod->metadata.finalizers = old->metadata.finalizers;
-    pod->metadata.ownerReferences = old->metadata.ownerReferences;
+    keep_metadata(&pod->metadata, &old->metadata);
 }
 
 static void resize_validate(const void *obj, const void *old_obj, struct field_errors *errs) {
