@@ -496,3 +496,52 @@ const struct column resourceslices_columns[] = {
 };
 const size_t resourceslices_columns_len = sizeof(resourceslices_columns) / sizeof(resourceslices_columns[0]);
 
+const struct column clustertrustbundles_columns[] = {
+    {"Name", "string", "name", NULL, 0},
+    {"SignerName", "string", "", "signerName indicates the associated signer, if any.\n\nIn order to create or update a ClusterTrustBundle that sets signerName, you must have the following cluster-scoped permission: group=certificates.k8s.io resource=signers resourceName=<the signer name> verb=attest.\n\nIf signerName is not empty, then the ClusterTrustBundle object must be named with the signer name as a prefix (translating slashes to colons). For example, for the signer name `example.com/foo`, valid ClusterTrustBundle object names include `example.com:foo:abc` and `example.com:foo:v1`.\n\nIf signerName is empty, then the ClusterTrustBundle object's name must not have such a prefix.\n\nList/watch requests for ClusterTrustBundles can filter on this field using a `spec.signerName=NAME` field selector.", 0},
+};
+const size_t clustertrustbundles_columns_len = sizeof(clustertrustbundles_columns) / sizeof(clustertrustbundles_columns[0]);
+
+const struct column podcertificaterequests_columns[] = {
+    {"Name", "string", "name", NULL, 0},
+    {"PodName", "string", "", "podName is the name of the pod into which the certificate will be mounted.", 0},
+    {"ServiceAccountName", "string", "", "serviceAccountName is the name of the service account the pod is running as.", 0},
+    {"NodeName", "string", "", "nodeName is the name of the node the pod is assigned to.", 0},
+    {"SignerName", "string", "", "signerName indicates the requested signer.\n\nAll signer names beginning with `kubernetes.io` are reserved for use by the Kubernetes project.  There is currently one well-known signer documented by the Kubernetes project, `kubernetes.io/kube-apiserver-client-pod`, which will issue client certificates understood by kube-apiserver.  It is currently unimplemented.", 0},
+    {"State", "string", "", "The current state of the request.", 0},
+    {"UnverifiedUserAnnotations", "string", "", "unverifiedUserAnnotations allow pod authors to pass additional information to the signer implementation.", 0},
+};
+const size_t podcertificaterequests_columns_len = sizeof(podcertificaterequests_columns) / sizeof(podcertificaterequests_columns[0]);
+
+const struct column leasecandidates_columns[] = {
+    {"Name", "string", "name", NULL, 0},
+    {"LeaseName", "string", "", "LeaseName is the name of the lease for which this candidate is contending. The limits on this field are the same as on Lease.name. Multiple lease candidates may reference the same Lease.name. This field is immutable.", 0},
+    {"BinaryVersion", "string", "", "BinaryVersion is the binary version. It must be in a semver format without leading `v`. This field is required.", 0},
+    {"EmulationVersion", "string", "", "EmulationVersion is the emulation version. It must be in a semver format without leading `v`. EmulationVersion must be less than or equal to BinaryVersion. This field is required when strategy is \"OldestEmulationVersion\"", 0},
+    {"Age", "string", "", NULL, 0},
+};
+const size_t leasecandidates_columns_len = sizeof(leasecandidates_columns) / sizeof(leasecandidates_columns[0]);
+
+const struct column devicetaintrules_columns[] = {
+    {"Name", "string", "name", NULL, 0},
+    {"Key", "string", "", "The taint key to be applied to a device. Must be a label name.", 0},
+    {"Value", "string", "", "The taint value corresponding to the taint key. Must be a label value.", 0},
+    {"Effect", "string", "", "The effect of the taint on claims that do not tolerate the taint and through such claims on the pods using them.", 0},
+    {"TimeAdded", "string", "", "TimeAdded represents the time at which the taint was added.", 0},
+    {"Age", "string", "", NULL, 0},
+};
+const size_t devicetaintrules_columns_len = sizeof(devicetaintrules_columns) / sizeof(devicetaintrules_columns[0]);
+
+const struct column workloads_columns[] = {
+    {"Name", "string", "name", NULL, 0},
+    {"Age", "string", "", NULL, 0},
+};
+const size_t workloads_columns_len = sizeof(workloads_columns) / sizeof(workloads_columns[0]);
+
+const struct column mutatingadmissionpolicybindings_columns[] = {
+    {"Name", "string", "name", NULL, 0},
+    {"PolicyName", "string", "", "PolicyName indicates the policy definition which the policy binding binded to", 0},
+    {"ParamRef", "string", "", "ParamRef indicates the param resource which sets the configuration param", 0},
+    {"Age", "string", "", NULL, 0},
+};
+const size_t mutatingadmissionpolicybindings_columns_len = sizeof(mutatingadmissionpolicybindings_columns) / sizeof(mutatingadmissionpolicybindings_columns[0]);

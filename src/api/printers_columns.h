@@ -109,4 +109,16 @@ extern const struct column resourceclaimtemplates_columns[];
 extern const size_t resourceclaimtemplates_columns_len;
 extern const struct column resourceslices_columns[];
 extern const size_t resourceslices_columns_len;
+extern const struct column clustertrustbundles_columns[];
+extern const size_t clustertrustbundles_columns_len;
+extern const struct column podcertificaterequests_columns[];
+extern const size_t podcertificaterequests_columns_len;
+extern const struct column leasecandidates_columns[];
+extern const size_t leasecandidates_columns_len;
+extern const struct column devicetaintrules_columns[];
+extern const size_t devicetaintrules_columns_len;
+extern const struct column workloads_columns[];
+extern const size_t workloads_columns_len;
+extern const struct column mutatingadmissionpolicybindings_columns[];
+extern const size_t mutatingadmissionpolicybindings_columns_len;
 #endif

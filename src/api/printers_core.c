@@ -4,6 +4,7 @@
 #include "api/printers.h"
 #include "api/printers_certificates.h"
 #include "api/printers_columns.h"
+#include "api/printers_groups.h"
 #include "api/printers_pod.h"
 #include "api/quantity.h"
 #include "api/selector.h"
@@ -468,5 +469,5 @@ const struct printer *printer_find(const struct type_desc *type) {
 #undef P
     for (size_t i = 0; i < ARRAY_LEN(printers); i++)
         if (printers[i].type == type) return &printers[i];
-    return NULL;
+    return printers_groups_find(type);
 }

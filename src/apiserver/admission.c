@@ -1,6 +1,7 @@
 /* The admission plugins that are built in, in upstream's order. */
 #include "apiserver/admission.h"
 #include <string.h>
+#include "apiserver/admission_groups.h"
 #include "apiserver/admission_pods.h"
 #include "apiserver/admission_quota.h"
 #include "apiserver/apiserver.h"
@@ -160,7 +161,8 @@ static int mutate_new(struct api_request *r, const struct strategy *st, void *ob
     if (st->type == &corev1_PersistentVolumeClaim_desc) {
         if (default_storage_class(r, obj, reterr) != 0) return -1;
         protect(r, obj, "kubernetes.io/pvc-protection");
-    } else if (st->type == &corev1_Node_desc) taint_new_node(r, obj);
+    } else if (st->type == &networkingv1_Ingress_desc) return default_ingress_class(r, obj, reterr);
+    else if (st->type == &corev1_Node_desc) taint_new_node(r, obj);
     else if (st->type == &corev1_PersistentVolume_desc) protect(r, obj, "kubernetes.io/pv-protection");
     else if (st->type == &storagev1_VolumeAttributesClass_desc) protect(r, obj, "kubernetes.io/vac-protection");
     return 0;

@@ -26,6 +26,7 @@ struct apiserver_options {
     const char *proxy_client_cert_file, *proxy_client_key_file; /* how we show other API servers that we are their front proxy */
     const char *authorization_mode;          /* "Node,RBAC"; NULL: that */
     int event_ttl_s;                         /* how long Events are kept; 0: an hour */
+    const char *runtime_config;              /* see runtime_config.h; NULL: upstream's defaults */
     struct env *env;
 };
 

@@ -11,7 +11,7 @@
 #include "wire/yaml.h"
 
 struct field_manager request_field_manager(struct api_request *r, const struct write_options *o) {
-    const struct custom_type *custom = custom_type_of(r->strategy->type);
+    const struct custom_type *custom = r->strategy ? custom_type_of(r->strategy->type) : NULL;
     return (struct field_manager){.arena = r->arena, .manager = o->field_manager, .subresource = r->subresource, .now_s = env_now_s(apiserver_env(r->server)),
                                   .reset = custom ? reset_fields_of_custom(custom->has_status, r->subresource) : reset_fields_of(r->group, r->version, r->resource, r->subresource)};
 }

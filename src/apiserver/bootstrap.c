@@ -3,6 +3,7 @@
 #include "api/defaults.h"
 #include "api/time.h"
 #include "apiserver/allocators.h"
+#include "apiserver/bootstrap_groups.h"
 #include "apiserver/registry.h"
 #include "base/str.h"
 
@@ -44,21 +45,20 @@ static void want_kubernetes_service(struct writer *w, struct store_txn *t) {
     string_map_set(w->a, &svc->metadata.labels, "component", "apiserver");
     string_map_set(w->a, &svc->metadata.labels, "provider", "kubernetes");
     svc->spec.clusterIP = ip_allocator_first(apiserver_cluster_ips(w->s), w->a);
-    string_list_push(w->a, &svc->spec.clusterIPs, svc->spec.clusterIP);
-    string_list_push(w->a, &svc->spec.ipFamilies, "IPv4");
     svc->spec.ipFamilyPolicy = "SingleStack";
     svc->spec.type = "ClusterIP";
     *LIST_PUSH(w->a, &svc->spec.ports) = (struct corev1_ServicePort){.name = "https", .protocol = "TCP", .port = 443, .targetPort = {INTSTR_INT, apiserver_options(w->s)->secure_port ? apiserver_options(w->s)->secure_port : 6443, NULL}};
+    bootstrap_own(w->a, &corev1_Service_desc, svc, "kube-apiserver", env_now_s(apiserver_env(w->s)));
+    string_list_push(w->a, &svc->spec.clusterIPs, svc->spec.clusterIP); /* what the registry allocates belongs to no manager */
+    string_list_push(w->a, &svc->spec.ipFamilies, "IPv4");
     want(w, t, "services", "", svc);
 }
 
-static void want_priority_class(struct writer *w, struct store_txn *t, const char *name, int32_t value, const char *description) {
-    struct schedulingv1_PriorityClass *pc = object_new(w->a, &schedulingv1_PriorityClass_desc);
-    pc->metadata.name = name;
-    pc->metadata.generation = 1;
-    pc->value = value;
-    pc->description = description;
-    want(w, t, "priorityclasses", "scheduling.k8s.io", pc);
+struct emit { struct writer *w; struct store_txn *t; };
+
+static void want_emitted(void *arg, const char *resource, const char *group, void *obj) {
+    struct emit *e = arg;
+    want(e->w, e->t, resource, group, obj);
 }
 
 /* Every Service holds its cluster IPs and node ports again. */
@@ -83,8 +83,7 @@ int bootstrap(struct apiserver *s, struct status *reterr) {
     if (store_read_begin(apiserver_store(s), &t, reterr) != 0) return -1;
     for (size_t i = 0; i < ARRAY_LEN(namespaces); i++) want_namespace(&w, t, namespaces[i]);
     want_kubernetes_service(&w, t);
-    want_priority_class(&w, t, "system-cluster-critical", 2000000000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.");
-    want_priority_class(&w, t, "system-node-critical", 2000001000, "Used for system critical pods that must not be moved from their current node.");
+    bootstrap_groups(a, env_now_s(apiserver_env(s)), ip_allocator_cidr(apiserver_cluster_ips(s)), want_emitted, &(struct emit){&w, t});
     ip_allocator_take(apiserver_cluster_ips(s), ip_allocator_first(apiserver_cluster_ips(s), a));
     store_range(t, "/registry/services/specs/", NULL, take_service, s);
     store_read_end(t);

@@ -1,4 +1,4 @@
-/* Everything that is no resource: discovery (plain and aggregated), version, health. */
+/* Everything that is no resource: discovery (plain and aggregated), version; health and metrics have files of their own. */
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,46 +6,44 @@
 #include "apiserver/apiserver.h"
 #include "apiserver/custom_resources.h"
 #include "apiserver/handlers.h"
+#include "apiserver/metrics.h"
 #include "apiserver/openapi.h"
+#include "apiserver/runtime_config.h"
+#include "apiserver/versions.h"
 #include "base/str.h"
 #include "wire/json.h"
 
 /* The order upstream lists its groups in: by priority, set when each was added. */
 static const char *const group_order[] = {"apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "autoscaling", "batch", "certificates.k8s.io",
     "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io", "admissionregistration.k8s.io", "apiextensions.k8s.io", "scheduling.k8s.io", "coordination.k8s.io",
-    "node.k8s.io", "discovery.k8s.io", "resource.k8s.io", "flowcontrol.apiserver.k8s.io"};
-
-static bool served(const struct resource_desc *d) { return !d->off_by_default; }
+    "node.k8s.io", "discovery.k8s.io", "resource.k8s.io", "flowcontrol.apiserver.k8s.io", "internal.apiserver.k8s.io", "storagemigration.k8s.io"};
 
 static bool group_exists(const char *group) {
     for (size_t i = 0; i < api_resources_len; i++)
-        if (strcmp(api_resources[i].group, group) == 0 && served(&api_resources[i])) return true;
+        if (strcmp(api_resources[i].group, group) == 0 && resource_served(&api_resources[i])) return true;
     return false;
 }
 
-/* The served versions of a group, the preferred one first: v2 before v1 before betas. */
+/* The served versions of a group, the preferred (most stable) one first. */
 static struct string_list versions_of(struct arena *a, const char *group) {
     struct string_list list = {0};
-    for (int pass = 0; pass < 2; pass++)
-        for (size_t i = 0; i < api_resources_len; i++) {
-            const struct resource_desc *d = &api_resources[i];
-            if (strcmp(d->group, group) != 0 || !served(d) || string_list_has(&list, d->version)) continue;
-            bool first = strcmp(d->version, "v2") == 0;
-            if ((pass == 0) == first) string_list_push(a, &list, d->version);
+    for (size_t i = 0; i < api_resources_len; i++) {
+        const struct resource_desc *d = &api_resources[i];
+        if (strcmp(d->group, group) != 0 || !resource_served(d) || string_list_has(&list, d->version)) continue;
+        string_list_push(a, &list, d->version);
+        for (size_t k = list.len - 1; k > 0 && version_rank(list.items[k]) > version_rank(list.items[k - 1]); k--) {
+            const char *later = list.items[k];
+            list.items[k] = list.items[k - 1];
+            list.items[k - 1] = later;
         }
+    }
     return list;
 }
 
 static const char *group_version(struct arena *a, const char *group, const char *version) { return *group ? arena_printf(a, "%s/%s", group, version) : version; }
 
-/* Upstream stores a few kinds in an older version than it prefers, and the hash says so. */
-static const char *hashed_version(const struct resource_desc *d, const char *stored) {
-    static const struct { const char *group, *resource, *version; } older[] = {{"admissionregistration.k8s.io", "mutatingadmissionpolicies", "v1beta1"},
-        {"admissionregistration.k8s.io", "mutatingadmissionpolicybindings", "v1beta1"}, {"apiextensions.k8s.io", "customresourcedefinitions", "v1beta1"}, {"autoscaling", "horizontalpodautoscalers", "v2"}};
-    for (size_t i = 0; i < ARRAY_LEN(older); i++)
-        if (strcmp(older[i].group, d->group) == 0 && strcmp(older[i].resource, d->resource) == 0) return older[i].version;
-    return stored;
-}
+/* Definitions are hashed by the version they began with. */
+static const char *hashed_version(const struct resource_desc *d) { return strcmp(d->resource, "customresourcedefinitions") == 0 ? "v1beta1" : storage_version_of(d); }
 
 static const char *hash_of(struct arena *a, const char *group, const char *version, const char *kind) {
     unsigned char sum[SHA256_DIGEST_LENGTH];
@@ -59,8 +57,7 @@ static const char *hash_of(struct arena *a, const char *group, const char *versi
 }
 
 static const char *storage_hash(struct arena *a, const struct resource_desc *d) {
-    const struct strategy *st = strategy_find(d->group, d->resource);
-    return hash_of(a, d->group, hashed_version(d, st ? st->version : d->version), d->kind);
+    return hash_of(a, d->group, hashed_version(d), d->kind);
 }
 
 /* In the order in which upstream lists them for custom resources. */
@@ -133,7 +130,7 @@ static void respond_resources(struct api_request *r, const char *group, const ch
     struct metav1_APIResourceList out = {.kind = "APIResourceList", .apiVersion = *group ? "v1" : NULL, .groupVersion = group_version(r->arena, group, version)};
     for (size_t i = 0; i < api_resources_len; i++) {
         const struct resource_desc *d = &api_resources[i];
-        if (strcmp(d->group, group) != 0 || strcmp(d->version, version) != 0 || !served(d)) continue;
+        if (strcmp(d->group, group) != 0 || strcmp(d->version, version) != 0 || !resource_served(d)) continue;
         bool stored = !d->subresource && (d->verbs & VERB_CREATE) && (d->verbs & VERB_GET);
         put_resource(r->arena, &out, d, stored ? storage_hash(r->arena, d) : NULL, false);
     }
@@ -201,7 +198,7 @@ static void discover_version(struct arena *a, struct apidiscoveryv2_APIVersionDi
     v->freshness = "Current";
     for (size_t i = 0; i < api_resources_len; i++) {
         const struct resource_desc *d = &api_resources[i];
-        if (strcmp(d->group, group) != 0 || strcmp(d->version, version) != 0 || !served(d)) continue;
+        if (strcmp(d->group, group) != 0 || strcmp(d->version, version) != 0 || !resource_served(d)) continue;
         if (!d->subresource) {
             *LIST_PUSH(a, &v->resources) = discover(a, d);
             continue;
@@ -248,7 +245,8 @@ static void respond_aggregated(struct api_request *r, bool core, const char *ver
     if (core) discover_group(r, &list, "");
     else {
         struct string_list custom = custom_groups(r);
-        for (size_t i = 0; i < ARRAY_LEN(group_order); i++) discover_group(r, &list, group_order[i]);
+        for (size_t i = 0; i < ARRAY_LEN(group_order); i++)
+            if (group_exists(group_order[i])) discover_group(r, &list, group_order[i]);
         for (size_t i = 0; i < custom.len; i++) discover_group(r, &list, custom.items[i]);
     }
     object_encode_json(&apidiscoveryv2_APIGroupDiscoveryList_desc, &list, &json);
@@ -297,7 +295,8 @@ static void respond_apis(struct api_request *r) {
     }
     struct metav1_APIGroupList out = {.kind = "APIGroupList", .apiVersion = "v1"};
     struct string_list custom = custom_groups(r);
-    for (size_t i = 0; i < ARRAY_LEN(group_order); i++) fill_group(r, LIST_PUSH(r->arena, &out.groups), group_order[i]);
+    for (size_t i = 0; i < ARRAY_LEN(group_order); i++)
+        if (group_exists(group_order[i])) fill_group(r, LIST_PUSH(r->arena, &out.groups), group_order[i]);
     for (size_t i = 0; i < custom.len; i++) fill_group(r, LIST_PUSH(r->arena, &out.groups), custom.items[i]);
     respond_encoded(r, &metav1_APIGroupList_desc, &out, "application/json");
 }
@@ -310,46 +309,6 @@ static void respond_version(struct api_request *r) {
         "  \"gitVersion\": \"v1.36.2+ckube-%s\",\n  \"gitCommit\": \"\",\n  \"gitTreeState\": \"clean\",\n  \"buildDate\": \"\",\n  \"goVersion\": \"\",\n  \"compiler\": \"gcc\",\n  \"platform\": \"linux/%s\"\n}",
         CKUBE_VERSION, strcmp(u.machine, "x86_64") == 0 ? "amd64" : strcmp(u.machine, "aarch64") == 0 ? "arm64" : u.machine);
     respond_text(r, 200, "application/json", json);
-}
-
-static bool is_health(const char *path) { return strcmp(path, "/healthz") == 0 || strcmp(path, "/livez") == 0 || strcmp(path, "/readyz") == 0; }
-
-static void respond_health(struct api_request *r, const char *endpoint) {
-    if (!url_query_has(&r->query, "verbose")) {
-        respond_text(r, 200, "text/plain; charset=utf-8", "ok");
-        return;
-    }
-    respond_text(r, 200, "text/plain; charset=utf-8", arena_printf(r->arena, "[+]ping ok\n[+]log ok\n[+]etcd ok\n%s check passed\n", endpoint + 1));
-}
-
-static bool health_path(struct api_request *r) {
-    static const char *const roots[] = {"/healthz", "/livez", "/readyz"};
-    static const char *const checks[] = {"ping", "log", "etcd", NULL};
-    if (is_health(r->path)) {
-        respond_health(r, r->path);
-        return true;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(roots); i++) {
-        size_t n = strlen(roots[i]);
-        if (strncmp(r->path, roots[i], n) == 0 && r->path[n] == '/' && str_in(r->path + n + 1, checks)) {
-            respond_text(r, 200, "text/plain; charset=utf-8", "ok");
-            return true;
-        }
-    }
-    return false;
-}
-
-static void respond_metrics(struct api_request *r) {
-    struct store_metrics m;
-    struct buf out = BUF_INIT;
-    store_metrics(apiserver_store(r->server), &m);
-    buf_printf(&out, "# HELP ckube_store_revision Revision of the last durable write.\n# TYPE ckube_store_revision gauge\nckube_store_revision %llu\n", (unsigned long long)m.revision);
-    buf_printf(&out, "# HELP ckube_store_commits_total Commits, each with one sync.\n# TYPE ckube_store_commits_total counter\nckube_store_commits_total %llu\n", (unsigned long long)m.commits);
-    buf_printf(&out, "# HELP ckube_store_writes_total Writes that took effect.\n# TYPE ckube_store_writes_total counter\nckube_store_writes_total %llu\n", (unsigned long long)m.writes);
-    buf_printf(&out, "# HELP ckube_store_commit_seconds_total Time spent in commits.\n# TYPE ckube_store_commit_seconds_total counter\nckube_store_commit_seconds_total %.6f\n", (double)m.commit_ns_total / 1e9);
-    buf_printf(&out, "# HELP apiserver_storage_size_bytes Size of the storage database file physically allocated in bytes.\n# TYPE apiserver_storage_size_bytes gauge\napiserver_storage_size_bytes %llu\n", (unsigned long long)m.db_bytes);
-    respond_text(r, 200, "text/plain; version=0.0.4; charset=utf-8", out.data);
-    buf_release(&out);
 }
 
 static void fail(struct api_request *r, int code, const char *reason, const char *message) {
@@ -367,7 +326,7 @@ static void group_document(struct api_request *r, const char *group) {
 
 static bool version_exists(const char *group, const char *version) {
     for (size_t i = 0; i < api_resources_len; i++)
-        if (strcmp(api_resources[i].group, group) == 0 && strcmp(api_resources[i].version, version) == 0 && served(&api_resources[i])) return true;
+        if (strcmp(api_resources[i].group, group) == 0 && strcmp(api_resources[i].version, version) == 0 && resource_served(&api_resources[i])) return true;
     return false;
 }
 
@@ -417,5 +376,5 @@ bool handle_nonresource(struct api_request *r) {
         respond_metrics(r);
         return true;
     }
-    return health_path(r);
+    return handle_health(r);
 }

@@ -15,6 +15,7 @@ void handle_delete_collection(struct api_request *r);
 bool handle_subresource(struct api_request *r);
 /* /api, /apis, /openapi, /version, health: everything that is no resource. False when the path is unknown. */
 bool handle_nonresource(struct api_request *r);
+bool handle_health(struct api_request *r); /* /healthz, /livez, /readyz and what is below them; false: another path */
 
 /* ---- what several verbs share ---- */
 

@@ -1,3 +1,4 @@
+#include "apiserver/runtime_config.h"
 #include "apiserver/openapi.h"
 #include <openssl/sha.h>
 #include <pthread.h>
@@ -130,7 +131,7 @@ static void build_v2(struct openapi *o, int form, struct custom_resources *custo
     _cleanup_buf_ struct buf proto = BUF_INIT;
     openapi_document_begin(&d, a, true);
     for (size_t i = 0; i < api_resources_len; i++)
-        if (!api_resources[i].off_by_default) openapi_put_resource(&d, &api_resources[i]);
+        if (resource_served(&api_resources[i])) openapi_put_resource(&d, &api_resources[i]);
     struct custom_resource_list all = custom_resources_served(custom, a);
     for (size_t i = 0; i < all.len; i++)
         for (size_t j = 0; j < all.items[i]->versions.len; j++)
@@ -210,7 +211,7 @@ static bool put_group_version(struct api_request *r, struct openapi_document *d,
     struct custom_resource_list all = custom_resources_served(apiserver_custom_resources(r->server), r->arena);
     for (size_t i = 0; i < api_resources_len; i++) {
         const struct resource_desc *rd = &api_resources[i];
-        if (strcmp(rd->group, group) == 0 && strcmp(rd->version, version) == 0 && !rd->off_by_default) openapi_put_resource(d, rd);
+        if (strcmp(rd->group, group) == 0 && strcmp(rd->version, version) == 0 && resource_served(rd)) openapi_put_resource(d, rd);
     }
     for (size_t i = 0; i < all.len; i++)
         for (size_t j = 0; strcmp(all.items[i]->crd->spec.group, group) == 0 && j < all.items[i]->versions.len; j++)
@@ -253,7 +254,7 @@ static void respond_index(struct api_request *r) {
     struct string_list seen = {0};
     buf_append_str(&out, "{\"paths\":{");
     for (size_t i = 0; i < api_resources_len; i++)
-        if (!api_resources[i].off_by_default) put_index(r, &out, &seen, api_resources[i].group, api_resources[i].version);
+        if (resource_served(&api_resources[i])) put_index(r, &out, &seen, api_resources[i].group, api_resources[i].version);
     struct custom_resource_list all = custom_resources_served(apiserver_custom_resources(r->server), r->arena);
     for (size_t i = 0; i < all.len; i++)
         for (size_t j = 0; j < all.items[i]->versions.len; j++)

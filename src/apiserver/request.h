@@ -36,6 +36,7 @@ struct api_request {
     struct string_list warnings;
     struct audit_event *audit;          /* NULL: this request is not logged */
     struct negotiated out;
+    int code;                           /* of the answer, once there is one */
 
     /* Upstream's RequestInfo. verb is the API's: get, list, watch, create, update, patch, delete, deletecollection; for other paths the method in lower case. */
     bool is_resource;

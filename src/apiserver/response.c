@@ -8,6 +8,8 @@
 #include "apiserver/versions.h"
 #include "base/env.h"
 #include "base/str.h"
+#include "wire/gzip.h"
+#include "wire/http_stream.h"
 #include "wire/json.h"
 #include "wire/yaml.h"
 
@@ -138,10 +140,37 @@ struct http_header *response_headers(struct api_request *r, const char *content_
     return h.items;
 }
 
+/* As upstream: large answers go out compressed to those who take that, at the least effort. */
+enum { GZIP_FROM_BYTES = 128 * 1024 };
+
+static bool wants_gzip(struct api_request *r, int code, const struct http_slice *body, size_t body_len) {
+    const char *accept = http_request_header(r->http, "Accept-Encoding");
+    size_t len = 0;
+    if (code != 200 || !accept || !r->is_resource || !str_in(r->verb, (const char *const[]){"get", "list", NULL})) return false;
+    for (size_t i = 0; i < body_len; i++) len += http_slice_len(&body[i]);
+    if (len <= GZIP_FROM_BYTES) return false;
+    for (const char *p = accept; *p; p += strcspn(p, ","), p += *p == ',') {
+        p += strspn(p, " ");
+        size_t n = strcspn(p, ",; ");
+        if (n == 4 && strncmp(p, "gzip", 4) == 0) return true;
+    }
+    return false;
+}
+
 void respond_bytes(struct api_request *r, int code, const char *content_type, const struct http_slice *body, size_t body_len) {
     size_t n;
     struct http_header *h = response_headers(r, content_type, &n);
-    http_respond(r->http, code, h, n, body, body_len);
+    r->code = code;
+    _cleanup_buf_ struct buf packed = BUF_INIT;
+    if (!wants_gzip(r, code, body, body_len) || gzip_slices(body, body_len, &packed) != 0) {
+        http_respond(r->http, code, h, n, body, body_len);
+        return;
+    }
+    struct http_header *more = arena_calloc(r->arena, n + 2, sizeof(*more));
+    memcpy(more, h, n * sizeof(*more));
+    more[n] = (struct http_header){"Content-Encoding", "gzip"};
+    more[n + 1] = (struct http_header){"Vary", "Accept-Encoding"};
+    http_respond(r->http, code, more, n + 2, &(struct http_slice){packed.data, packed.len, NULL}, 1);
 }
 
 void respond_text(struct api_request *r, int code, const char *content_type, const char *text) {

@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <sys/stat.h>
 #include "apiserver/aggregation.h"
 #include "apiserver/allocators.h"
@@ -11,6 +12,8 @@
 #include "apiserver/authentication.h"
 #include "apiserver/authorization.h"
 #include "apiserver/bootstrap.h"
+#include "apiserver/metrics.h"
+#include "apiserver/runtime_config.h"
 #include "apiserver/connect.h"
 #include "apiserver/custom_resources.h"
 #include "apiserver/handlers.h"
@@ -119,8 +122,8 @@ static void warn_of_deprecation(struct api_request *r) {
 
 static void resource_request(struct api_request *r) {
     r->rd = api_resource_find(r->group, r->version, r->resource, r->subresource);
-    if (r->rd && !r->rd->off_by_default && scope_fits(r) && handle_connect(r)) return;
-    if (!r->rd || r->rd->off_by_default || r->rest.len || !scope_fits(r)) {
+    if (r->rd && resource_served(r->rd) && scope_fits(r) && handle_connect(r)) return;
+    if (!r->rd || !resource_served(r->rd) || r->rest.len || !scope_fits(r)) {
         if (r->rd && r->rest.len && strcmp(str_or(r->subresource, ""), "proxy") == 0) no_such_resource(r);
         else no_such_resource(r);
         return;
@@ -149,15 +152,13 @@ static void resource_request(struct api_request *r) {
 static bool known_group(const struct api_request *r) {
     if (str_empty(r->group)) return true;
     for (size_t i = 0; i < api_resources_len; i++)
-        if (strcmp(api_resources[i].group, r->group) == 0 && !api_resources[i].off_by_default) return true;
+        if (strcmp(api_resources[i].group, r->group) == 0 && resource_served(&api_resources[i])) return true;
     return false;
 }
 
-static void handle(struct http_request *http, void *ctx) {
-    struct api_request *r = ARENA_NEW(http->arena, struct api_request);
+static void serve(struct api_request *r) {
+    struct http_request *http = r->http;
     _cleanup_status_ struct status err = STATUS_INIT;
-    *r = (struct api_request){.server = ctx, .arena = http->arena, .http = http, .method = http->method, .path = http->path, .query = url_parse_query(http->arena, http->query)};
-    http->user = r;
     bool resource = request_info(r), known = true;
     if (resource && str_eq(r->verb, "watch") && strcmp(r->path, "") == 0) resource = false;
     if (http->local_identity) r->user = *(const struct user_info *)http->local_identity;
@@ -171,6 +172,22 @@ static void handle(struct http_request *http, void *ctx) {
     else if (resource && known_group(r)) resource_request(r);
     else if (handle_aggregated(r)) return;
     else if (resource || !(handle_openid(r) || handle_nonresource(r))) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
+}
+
+static double seconds_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void handle(struct http_request *http, void *ctx) {
+    struct api_request *r = ARENA_NEW(http->arena, struct api_request);
+    double begun = seconds_now();
+    *r = (struct api_request){.server = ctx, .arena = http->arena, .http = http, .method = http->method, .path = http->path, .query = url_parse_query(http->arena, http->query)};
+    http->user = r;
+    metrics_request_begin(r);
+    serve(r);
+    metrics_request_end(r, seconds_now() - begun);
 }
 
 /* ---- life ---- */
@@ -206,7 +223,7 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     struct upstream_tls_options kubelets = {.ca_file = options->kubelet_ca_file, .cert_file = options->kubelet_client_cert_file, .key_file = options->kubelet_client_key_file, .insecure = !options->kubelet_ca_file};
     s->kubelet_tls = upstream_tls_new(&kubelets, reterr);
     s->insecure_tls = upstream_tls_new(&(struct upstream_tls_options){.insecure = true}, reterr);
-    if (!s->kubelet_tls || !s->insecure_tls || !s->cluster_ips || !s->authenticator || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0 ||
+    if (runtime_config_set(options->runtime_config, reterr) != 0 || !s->kubelet_tls || !s->insecure_tls || !s->cluster_ips || !s->authenticator || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0 ||
         policy_reconcile(s, reterr) != 0 || auth_config_publish(s, reterr) != 0 || (options->audit_policy_file && !(s->audit = audit_new(options->audit_policy_file, str_or(options->audit_log_path, "-"), options->audit_log_max_size_mb, reterr))) ||
         !(s->authorizer = authorizer_new(options->authorization_mode, s->store, reterr)) || !(s->custom = custom_resources_new(s, reterr))) {
         destroy(s);

@@ -37,7 +37,7 @@ void *response_object(const struct api_request *r, const struct type_desc *type,
 }
 
 /* v2 before v1 before betas before alphas, the later of two alike first. */
-static int rank(const char *version) {
+int version_rank(const char *version) {
     int major = 0, minor = 0, n = 0;
     if (sscanf(version, "v%d%n", &major, &n) != 1) return 0;
     if (!version[n]) return 2000000 + major;
@@ -55,7 +55,7 @@ const char *storage_version_of(const struct resource_desc *d) {
         if (str_eq(overrides[i].group, d->group) && str_eq(overrides[i].resource, d->resource)) return overrides[i].version;
     for (size_t i = 0; i < api_resources_len; i++) {
         const struct resource_desc *o = &api_resources[i];
-        if (!o->subresource && str_eq(o->group, d->group) && str_eq(o->resource, d->resource) && rank(o->version) > rank(best)) best = o->version;
+        if (!o->subresource && str_eq(o->group, d->group) && str_eq(o->resource, d->resource) && version_rank(o->version) > version_rank(best)) best = o->version;
     }
     return best;
 }

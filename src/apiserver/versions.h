@@ -18,4 +18,6 @@ void *response_object(const struct api_request *r, const struct type_desc *type,
 
 /* The version a resource is stored in: upstream's overrides, else the most stable one it is served in. */
 const char *storage_version_of(const struct resource_desc *d);
+/* Greater is more stable: v2, v1, v1beta2, v1beta1, v1alpha3... */
+int version_rank(const char *version);
 #endif

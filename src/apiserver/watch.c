@@ -239,6 +239,7 @@ static bool begin(struct watcher *w) {
     size_t n;
     const char *type = w->r->out.media == MEDIA_PROTOBUF ? "application/vnd.kubernetes.protobuf;stream=watch" : "application/json";
     struct http_header *h = response_headers(w->r, type, &n);
+    w->r->code = 200;
     http_response_begin(w->http, 200, h, n);
     fiber_sleep_ms(0); /* the head goes out by itself, as upstream flushes it: clients may wait for it alone */
     if (http_request_closed(w->http)) return false;

@@ -53,6 +53,7 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "audit-log-path", .text = &o->audit_log_path, .help = "where they are logged; - is standard output (default: -)"},
         {.name = "audit-log-maxsize", .number = &o->audit_log_max_size_mb, .help = "megabytes after which the audit log is begun anew, the old one set aside (default 100; 0: never)"},
         {.name = "event-ttl", .text = &c->event_ttl, .help = "how long Events are kept (default 1h0m0s)"},
+        {.name = "runtime-config", .text = &o->runtime_config, .help = "which groups, versions and resources are served besides or without the defaults: api/all=true,batch/v1/jobs=false"},
         {.name = "v", .number = &c->verbosity, .help = "log verbosity"},
     };
     static_assert(ARRAY_LEN(flags) <= APISERVER_FLAGS_MAX, "room for all flags");

@@ -321,6 +321,7 @@ void http1_respond(struct request_ext *r, int code, const struct http_header *he
         r->length_left = length ? strtoull(length, NULL, 10) : 0;
         r->chunked = code != 101 && !length && r->conn->parser.http_minor > 0;
         put_str(q, r->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
+        sock_cut_record(&r->conn->sock); /* a client that waits for the socket must not find the first event already read with the head */
         if (code != 101 && r->conn->eof) sock_close(&r->conn->sock);
         return;
     }

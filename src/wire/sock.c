@@ -185,12 +185,14 @@ static void encrypt_some(struct sock *s) {
             data = scratch.record;
         }
         n = MIN(n, (size_t)SSL_WRITE_MAX);
+        if (s->cut) n = MIN(n, s->cut);
         if (SSL_write_ex(s->ssl, data, n, &done) != 1) {
             buf_clear(&scratch.cipher);
             fail(s, "tls: writing failed");
             return;
         }
         outq_consume(&s->out, done);
+        s->cut -= MIN(s->cut, done);
     }
     send_scratch(s);
 }
@@ -244,6 +246,8 @@ static void flush(struct loop_deferred *d) {
 void sock_flush_later(struct sock *s) {
     if (!s->closing) loop_defer(&s->flush);
 }
+
+void sock_cut_record(struct sock *s) { s->cut = s->out.bytes; }
 
 void sock_write(struct sock *s, const void *data, size_t len) {
     if (s->closing || s->shut || !len) return;

@@ -29,6 +29,7 @@ struct sock {
     struct outq out;           /* plain bytes, not yet encrypted */
     char *cipher;              /* encrypted, the socket was full */
     size_t cipher_len, cipher_at, cipher_cap;
+    size_t cut;                /* bytes of out after which a TLS record ends; 0: anywhere */
     struct loop_deferred flush;
     struct loop_timer *timer;  /* runs while it closes */
     const char *error;         /* static text; NULL: an orderly end */
@@ -45,6 +46,7 @@ void sock_write(struct sock *s, const void *data, size_t len);
 void sock_write_shared(struct sock *s, struct shared *block, const char *data, size_t len);
 struct outq *sock_out(struct sock *s);          /* for writing without a copy; sock_flush_later after */
 void sock_flush_later(struct sock *s);
+void sock_cut_record(struct sock *s);           /* what is written by now ends a TLS record */
 size_t sock_backlog_bytes(const struct sock *s);
 void sock_pause(struct sock *s, bool paused);
 void sock_shutdown(struct sock *s);             /* ends our half after what is queued */

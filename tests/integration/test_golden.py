@@ -46,3 +46,10 @@ def test_custom_resource_conversations_agree():
 def test_admission_conversations_agree():
     share = replay('groups-admission.json')
     assert share >= 0.75, f'only {share:.1%} agree'
+
+
+def test_conversations_of_the_smaller_groups_agree():
+    floors = {'networking': 0.97, 'policy-scaling': 0.94, 'storage-node-resource': 0.89, 'cluster': 1}
+    for name, floor in floors.items():
+        share = replay(f'groups-{name}.json')
+        assert share >= floor, f'{name}: only {share:.1%} agree'

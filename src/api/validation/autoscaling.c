@@ -94,6 +94,7 @@ static void metric_spec(const struct autoscalingv2_MetricSpec *m, const struct f
         expected = sources[i].field;
         if (!sources[i].source) field_required(errs, FIELD(at, expected), "must populate information for the given metric source");
     }
+    if (!*expected) check_supported(errs, FIELD(at, "type"), m->type, types); /* told twice, as upstream does */
     for (size_t i = 0; present > 1 && i < ARRAY_LEN(sources); i++)
         if (sources[i].source && !str_eq(sources[i].field, expected)) field_forbidden(errs, FIELD(at, sources[i].field), "must populate the given metric source only");
 }

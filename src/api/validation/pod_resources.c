@@ -2,6 +2,7 @@
 #include <string.h>
 #include "api/names.h"
 #include "api/quantity.h"
+#include "api/validation/groups.h"
 #include "api/validation/meta.h"
 #include "api/validation/pod_parts.h"
 #include "base/str.h"
@@ -203,7 +204,7 @@ static void resource_claim(const struct corev1_PodSpec *s, size_t i, const struc
     if (str_empty(c->name)) field_required(errs, FIELD(at, "name"), "%s", "");
     else if (duplicate) field_duplicate(errs, FIELD(at, "name"), c->name);
     else validate_dns1123_label(c->name, FIELD(at, "name"), errs);
-    const char *text = object_json_text(errs->arena, &corev1_PodResourceClaim_desc, c);
+    const char *text = text_of_go(errs->arena, &corev1_PodResourceClaim_desc, c);
     if (c->resourceClaimName && c->resourceClaimTemplateName) field_invalid_raw(errs, at, text, "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified");
     if (!c->resourceClaimName && !c->resourceClaimTemplateName) field_invalid_raw(errs, at, text, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
     if (c->resourceClaimName) validate_dns1123_subdomain(c->resourceClaimName, FIELD(at, "resourceClaimName"), errs);

@@ -57,11 +57,13 @@ static void topologies(const struct corev1_TopologySelectorTerm_list *terms, con
             CHECK_NAME(errs, FIELD(p, "key"), r->key, name_qualified);
             check_duplicate(errs, FIELD(p, "key"), &keys, r->key);
         }
-        /* terms that say the same are duplicates of each other; upstream's comparison of an odd and an empty term comes out equal too */
+        /* Terms that say the same are duplicates of each other. Upstream compares with as many empty terms as there are terms besides, so one that says nothing is a duplicate of each. */
         bool odd = false;
         for (size_t j = 0; j < terms->items[i].matchLabelExpressions.len; j++) odd |= terms->items[i].matchLabelExpressions.items[j].values.len == 0;
         const char *text = odd ? "" : arena_strdup(errs->arena, buf_cstr(&form));
-        if (string_list_has(&before, text)) field_duplicate(errs, e, "");
+        for (size_t j = 0; j < before.len; j++)
+            if (strcmp(before.items[j], text) == 0 && *text) field_duplicate(errs, e, "");
+        for (size_t j = 0; !*text && !odd && j < terms->len; j++) field_duplicate(errs, e, "");
         string_list_push(errs->arena, &before, text);
     }
 }
@@ -129,7 +131,6 @@ static void csidriver_spec(const struct storagev1_CSIDriverSpec *s, struct field
 
 void validate_csidriver(const void *obj, struct field_errors *errs) {
     const struct storagev1_CSIDriver *d = obj;
-    check_driver_name(errs, FIELD(NULL, "name"), d->metadata.name);
     csidriver_spec(&d->spec, errs);
 }
 

@@ -140,7 +140,17 @@ static const struct strategy workload_strategy = {KIND("scheduling.k8s.io", "v1a
 SPLIT_STATUS_META(podgroup, schedulingv1alpha2_PodGroup)
 static const struct strategy podgroup_strategy = {KIND("scheduling.k8s.io", "v1alpha2", "podgroups", schedulingv1alpha2_PodGroup_desc, podgroup), .flags = HAS_GENERATION, WITH_STATUS(podgroup)};
 
-static const struct strategy lease_strategy = {KIND("coordination.k8s.io", "v1", "leases", coordinationv1_Lease_desc, lease), .flags = NO_UNCONDITIONAL_UPDATE | CREATE_ON_UPDATE};
+/* Coordinated leader election is off: its fields are dropped unless they are in use already. */
+static void lease_create(struct api_request *r UNUSED, void *obj) {
+    struct coordinationv1_Lease *l = obj;
+    l->spec.strategy = l->spec.preferredHolder = NULL;
+}
+static void lease_update(struct api_request *r, void *obj, const void *old_obj) {
+    const struct coordinationv1_Lease *old = old_obj;
+    if (!old->spec.strategy && !old->spec.preferredHolder) lease_create(r, obj);
+}
+static const struct strategy lease_strategy = {KIND("coordination.k8s.io", "v1", "leases", coordinationv1_Lease_desc, lease), .flags = NO_UNCONDITIONAL_UPDATE | CREATE_ON_UPDATE, .prepare_create = lease_create,
+    .prepare_update = lease_update};
 static const struct strategy leasecandidate_strategy = {KIND("coordination.k8s.io", "v1beta1", "leasecandidates", coordinationv1beta1_LeaseCandidate_desc, leasecandidate), .flags = NO_UNCONDITIONAL_UPDATE | CREATE_ON_UPDATE};
 
 /* The same objects as core's Events, under the new group's names. */
