@@ -90,7 +90,8 @@ static void refuse(struct runner *r, const struct structural *s, const struct co
     const char *path = str_or(c->rule->fieldPath, ""), *reason = str_or(c->rule->reason, "FieldValueInvalid"), *value = yyjson_is_str(x) ? go_quote(a, yyjson_get_str(x)) : json_text(a, x);
     bool omit = str_eq(s->props->type, "object") || str_eq(s->props->type, "array");
     static const struct field_path nowhere = {NULL, "<nil>", 0, false};
-    if (*path) at = FIELD(at, *path == '.' ? path + 1 : path);
+    const struct field_path inner = {at, *path == '.' ? path + 1 : path, 0, false};
+    if (*path) at = &inner;
     if (!at) at = &nowhere;
     if (strcmp(reason, "FieldValueForbidden") == 0) field_forbidden(r->errs, at, "%s", detail);
     else if (strcmp(reason, "FieldValueRequired") == 0) field_required(r->errs, at, "%s", detail);
