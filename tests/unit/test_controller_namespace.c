@@ -32,6 +32,7 @@ static void a_deleted_namespace_takes_all_its_content_with_it(void **state UNUSE
     make_namespace(k, "b");
     cluster_create(k, "{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'c','namespace':'a'}}");
     cluster_create(k, "{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'c','namespace':'b'}}");
+    cluster_expect(k, NS("a/serviceaccounts/default"), "metadata.name", "default"); /* without it no Pod can be made */
     cluster_create(k, "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'p','namespace':'a'},'spec':{'containers':[{'name':'c','image':'i'}]}}");
     cluster_delete(k, NS("a"), NULL);
     cluster_expect_gone(k, NS("a"));
