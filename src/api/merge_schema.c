@@ -147,6 +147,7 @@ static void convert_fields(struct arena *a, yyjson_val *properties, struct schem
     size_t i, max;
     yyjson_val *k, *v;
     struct { struct schema_node_field *items; size_t len; } fields = {0};
+    if (!properties) return;
     yyjson_obj_foreach(properties, i, max, k, v) {
         struct schema_node_field *f = LIST_PUSH(a, &fields);
         f->name = arena_strdup(a, yyjson_get_str(k));
