@@ -109,7 +109,7 @@ void mirror_pod_sync(struct kubelet *k, const struct pod *p) {
     if (api_get(k, a, &corev1_Pod_desc, p->obj->metadata.namespace, p->obj->metadata.name, &have, &err) == 0) {
         if (str_eq(string_map_get(&have.metadata.annotations, ANNOTATION_CONFIG_MIRROR), hash) && !have.metadata.deletionTimestamp.set) return;
         if (!pod_is_mirror(&have) || api_pod_delete(k, have.metadata.namespace, have.metadata.name, have.metadata.uid, 0, NULL) != 0) return;
-    } else if (!status_is(&err, 404)) {
+    } else if (!status_is(&err, 404) && !status_is(&err, 403)) { /* a node may not ask for Pods that are not its own, and so for none that is not there */
         return;
     }
     struct corev1_Pod *m = object_copy(a, &corev1_Pod_desc, p->obj);
