@@ -26,6 +26,7 @@ void buf_reserve(struct buf *b, size_t more) {
     CHECK(data);
     b->data = data;
     b->cap = cap;
+    data[b->len] = 0; /* also when nothing is ever appended */
 }
 
 void buf_append(struct buf *b, const void *data, size_t len) {
