@@ -246,7 +246,32 @@ static int put_node(struct converter *c, struct fy_node *n) {
     return r;
 }
 
+/* Length of the UTF-8 sequence at p, or 0 if it is none. */
+static size_t utf8_len(const unsigned char *p, size_t left) {
+    size_t n = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2 : (*p & 0xf0) == 0xe0 ? 3 : *p >= 0xf0 && *p < 0xf5 ? 4 : 0;
+    if (n > left) return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80) return 0;
+    return n;
+}
+
+/* What must not reach the parser: it loops for ever on some of it. Upstream's reader refuses the same, in these words. */
+static int check_characters(const char *text, size_t len, struct status *reterr) {
+    const unsigned char *p = (const unsigned char *)text, *end = p + len;
+    bool before = true; /* the document: only there is a line that begins with % a directive */
+    for (size_t n; p < end; p += n) {
+        if (!(n = utf8_len(p, (size_t)(end - p)))) return status_bad_request(reterr, "error converting YAML to JSON: yaml: invalid leading UTF-8 octet");
+        if ((*p < 0x20 && *p != '\t' && *p != '\n' && *p != '\r') || *p == 0x7f) return status_bad_request(reterr, "error converting YAML to JSON: yaml: control characters are not allowed");
+        bool at_line = p == (const unsigned char *)text || p[-1] == '\n' || p[-1] == '\r';
+        before = before && (!at_line || strchr("%#\r\n", *p));
+        if (before && at_line && *p == '%' && (end - p < 5 || (memcmp(p, "%YAML", 5) != 0 && memcmp(p, "%TAG ", 5) != 0)))
+            return status_bad_request(reterr, "error converting YAML to JSON: yaml: found unknown directive name");
+    }
+    return 0;
+}
+
 int yaml_to_json(const char *text, size_t len, struct buf *out, char **ret_duplicate, struct status *reterr) {
+    if (check_characters(text, len, reterr) != 0) return -1;
     struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET | FYPCF_ALLOW_DUPLICATE_KEYS | FYPCF_DEFAULT_VERSION_1_1 | FYPCF_SLOPPY_FLOW_INDENTATION};
     struct fy_parser *p = fy_parser_create(&cfg);
     CHECK(p);
