@@ -57,6 +57,7 @@ static int report_strict(struct api_request *r, int validation, const struct str
     struct buf all = BUF_INIT;
     size_t n = 0;
     if (validation == VALIDATE_IGNORE) return 0;
+    if (duplicate && validation == VALIDATE_WARN) request_warn(r, "%s", duplicate);
     if (duplicate) buf_printf(&all, "%syaml: unmarshal errors:\n  %s", n++ ? ", " : "", duplicate);
     for (size_t i = 0; i < strict->len; i++) {
         if (validation == VALIDATE_WARN) request_warn(r, "%s", strict->items[i]);
@@ -65,7 +66,6 @@ static int report_strict(struct api_request *r, int validation, const struct str
     int failed = 0;
     if (validation == VALIDATE_STRICT && n)
         failed = status_bad_request(reterr, "%s in version \"%s\" cannot be handled as a %s: strict decoding error: %s", type->kind, type->version, type->kind, all.data);
-    else if (duplicate) request_warn(r, "%s", duplicate);
     buf_release(&all);
     return failed;
 }
@@ -149,7 +149,10 @@ void handle_get(struct api_request *r) {
     struct status err = STATUS_INIT;
     struct store_txn *t;
     struct store_view v;
-    if (negotiate(r, true, false, &err) != 0 || store_read_begin(apiserver_store(r->server), &t, &err) != 0) {
+    uint64_t rv;
+    const char *version = url_query_get(&r->query, "resourceVersion");
+    if (!str_empty(version) && !str_to_u64(version, &rv)) status_set(&err, 500, NULL, "invalid resource version \"%s\"", version);
+    if (err.code || negotiate(r, true, false, &err) != 0 || store_read_begin(apiserver_store(r->server), &t, &err) != 0) {
         fail(r, &err);
         return;
     }
@@ -226,14 +229,16 @@ static int delete_options(struct api_request *r, struct metav1_DeleteOptions *o,
         if (media == MEDIA_YAML) failed = yaml_to_json(r->http->body, r->http->body_len, &json, NULL, reterr);
         else if (media == MEDIA_JSON) buf_append(&json, r->http->body, r->http->body_len);
         else {
-            const char *v, *k;
+            const char *v;
             struct bytes raw;
-            failed = proto_envelope_open(r->arena, r->http->body, r->http->body_len, &v, &k, &raw, reterr) != 0 ||
+            failed = proto_envelope_open(r->arena, r->http->body, r->http->body_len, &v, &body->kind, &raw, reterr) != 0 ||
                      object_decode_proto(r->arena, &metav1_DeleteOptions_desc, body, raw.data, raw.len, reterr) != 0;
         }
         if (!failed && media != MEDIA_PROTOBUF) failed = object_decode_json(r->arena, &metav1_DeleteOptions_desc, body, json.data, json.len, NULL, reterr);
         buf_release(&json);
         if (failed) return -1;
+        if (!str_empty(body->kind) && !str_eq(body->kind, "DeleteOptions"))
+            return status_bad_request(reterr, "no kind \"%s\" is registered for version \"%s\"", body->kind, str_or(body->apiVersion, ""));
         *o = *body;
     } else {
         const char *grace = url_query_get(&r->query, "gracePeriodSeconds"), *policy = url_query_get(&r->query, "propagationPolicy"), *orphan = url_query_get(&r->query, "orphanDependents");

@@ -110,6 +110,7 @@ struct lister {
     struct object_list *list;    /* typed */
     size_t count;
     char *next;                  /* key to continue at, or NULL */
+    int64_t remaining;           /* there were from `next` on, when listing the past */
     size_t skip_len;             /* of `"kind":"X","apiVersion":"Y",` which items do without */
 };
 
@@ -186,17 +187,20 @@ static int list_past(struct lister *l, struct store_txn *t, const char *start, s
     for (size_t i = 0; i < keys.list.len; i++) {
         struct store_view v;
         if (i && strcmp(keys.list.items[i], keys.list.items[i - 1]) == 0) continue;
-        if (view_then(l, t, past.first, keys.list.items[i], &v) && !take(l, &v)) break;
+        if (!view_then(l, t, past.first, keys.list.items[i], &v)) continue;
+        if (l->next || !take(l, &v)) l->remaining++;
     }
     map_free_with(past.first, event_unref);
     return failed;
 }
 
-static int parse_limit(struct api_request *r, uint64_t *ret, struct status *reterr) {
+static int parse_numbers(struct api_request *r, uint64_t *ret, struct status *reterr) {
     const char *text = url_query_get(&r->query, "limit");
     int64_t n = 0;
     if (!str_empty(text) && !str_to_i64(text, &n)) return status_bad_request(reterr, "strconv.ParseInt: parsing \"%s\": invalid syntax", text);
     *ret = n > 0 ? (uint64_t)n : 0;
+    text = url_query_get(&r->query, "timeoutSeconds");
+    if (!str_empty(text) && !str_to_i64(text, &n)) return status_bad_request(reterr, "strconv.ParseInt: parsing \"%s\": invalid syntax", text);
     return 0;
 }
 
@@ -210,8 +214,9 @@ static int check_versions(struct api_request *r, bool continued, uint64_t *ret_e
         if (str_empty(rv)) field_forbidden(&errs, FIELD(NULL, "resourceVersionMatch"), "resourceVersionMatch is forbidden unless resourceVersion is provided");
         if (continued) field_forbidden(&errs, FIELD(NULL, "resourceVersionMatch"), "resourceVersionMatch is forbidden when continue is provided");
         if (!str_in(match, supported)) field_not_supported(&errs, FIELD(NULL, "resourceVersionMatch"), match, supported);
-        if (str_eq(match, "Exact") && str_eq(rv, "0")) field_forbidden(&errs, FIELD(NULL, "resourceVersionMatch"), "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"");
+        if (str_eq(match, "Exact") && str_eq(rv, "0")) field_forbidden(&errs, FIELD(NULL, "resourceVersionMatch"), "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
     }
+    if (!str_empty(url_query_get(&r->query, "sendInitialEvents"))) field_forbidden(&errs, FIELD(NULL, "sendInitialEvents"), "sendInitialEvents is forbidden for list");
     if (errs.len) return field_errors_status(&errs, "meta.k8s.io", "ListOptions", "", reterr);
     if (!str_empty(rv) && !str_to_u64(rv, &n)) return status_bad_request(reterr, "invalid resource version \"%s\": strconv.ParseUint", rv);
     if (continued && n) return status_bad_request(reterr, "specifying resource version is not allowed when using continue");
@@ -230,7 +235,7 @@ static void finish_meta(struct lister *l, struct metav1_ListMeta *m, struct stor
     m->resourceVersion = arena_printf(a, "%llu", (unsigned long long)l->revision);
     if (!l->next) return;
     m->continue_ = encode_continue(a, l->revision, l->next + strlen(l->prefix));
-    if (l->filter.any) m->remainingItemCount = (struct opt_int64)OPT((int64_t)store_count(t, l->prefix, l->next));
+    if (l->filter.any) m->remainingItemCount = (struct opt_int64)OPT(l->remaining ? l->remaining : (int64_t)store_count(t, l->prefix, l->next));
 }
 
 static void respond_bytes_list(struct lister *l, const struct metav1_ListMeta *m) {
@@ -250,7 +255,7 @@ static int run(struct lister *l, struct status *reterr) {
     const char *token = url_query_get(&r->query, "continue"), *start = NULL;
     struct store_txn *t;
     uint64_t exact = 0;
-    if (parse_limit(r, &l->limit, reterr) != 0 || filter_from_request(r, &l->filter, reterr) != 0) return -1;
+    if (parse_numbers(r, &l->limit, reterr) != 0 || filter_from_request(r, &l->filter, reterr) != 0) return -1;
     if (!str_empty(token) && decode_continue(r->arena, token, &exact, &start, reterr) != 0) return -1;
     if (store_read_begin(apiserver_store(r->server), &t, reterr) != 0) return -1;
     uint64_t now = store_txn_revision(t);

@@ -6,6 +6,7 @@
 #include "apiserver/handlers.h"
 #include "apiserver/managers.h"
 #include "apiserver/versions.h"
+#include "base/map.h"
 #include "base/str.h"
 #include "wire/json.h"
 
@@ -69,6 +70,46 @@ static void *patch_transform(struct api_request *r, void *current, void *arg, st
     return storage_version(r, patch_apply(r, p->patch, p->options, request_type(r), request_version(r, current), reterr));
 }
 
+/* The fields a document has twice, with their paths. */
+static void find_duplicates(struct arena *a, yyjson_val *v, const char *path, struct string_list *ret) {
+    size_t i, max;
+    yyjson_val *key, *val;
+    if (yyjson_is_arr(v)) {
+        yyjson_arr_foreach(v, i, max, val) find_duplicates(a, val, arena_printf(a, "%s[%zu]", path, i), ret);
+        return;
+    }
+    if (!yyjson_is_obj(v)) return;
+    struct map *seen = map_new();
+    yyjson_obj_foreach(v, i, max, key, val) {
+        const char *name = yyjson_get_str(key), *at = arena_printf(a, "%s%s%s", path, *path ? "." : "", name);
+        if (map_get(seen, name)) {
+            if (!string_list_has(ret, at)) string_list_push(a, ret, at);
+        } else map_put(seen, name, val);
+        find_duplicates(a, val, at, ret);
+    }
+    map_free(seen);
+}
+
+static int report_duplicates(struct api_request *r, yyjson_val *body, struct status *reterr) {
+    const char *validation = url_query_get(&r->query, "fieldValidation");
+    struct string_list found = {0};
+    if (str_eq(validation, "Ignore")) return 0;
+    find_duplicates(r->arena, body, "", &found);
+    if (!found.len) return 0;
+    struct buf all = BUF_INIT;
+    for (size_t i = 0; i < found.len; i++) {
+        if (!str_eq(validation, "Strict")) request_warn(r, "duplicate field \"%s\"", found.items[i]);
+        buf_printf(&all, "%sduplicate field \"%s\"", i ? ", " : "", found.items[i]);
+    }
+    if (str_eq(validation, "Strict")) {
+        status_set(reterr, 422, REASON_INVALID, " \"\" is invalid: patch: Invalid value: \"%.*s\": strict decoding error: %s", (int)MIN(r->http->body_len, (size_t)1024), r->http->body, all.data);
+        status_add_cause(reterr, "FieldValueInvalid", "patch", "Invalid value: strict decoding error: %s", all.data);
+        reterr->has_details = true;
+    }
+    buf_release(&all);
+    return str_eq(validation, "Strict") ? -1 : 0;
+}
+
 int patch_read(struct api_request *r, struct patch *p, struct write_options *o, struct status *reterr) {
     if (patch_kind(r, &p->kind, reterr) != 0) return -1;
     if (r->http->body_too_large) return status_set(reterr, 413, REASON_REQUEST_ENTITY_TOO_LARGE, "Request entity too large: limit is 3145728");
@@ -82,7 +123,7 @@ int patch_read(struct api_request *r, struct patch *p, struct write_options *o, 
     if (read_write_options(r, o, reterr) != 0) return -1;
     yyjson_doc *doc = json_parse_in(r->arena, r->http->body, r->http->body_len, JSON_NUMBERS_RAW, reterr);
     p->body = yyjson_doc_get_root(doc);
-    return doc ? 0 : -1;
+    return doc ? report_duplicates(r, p->body, reterr) : -1;
 }
 
 void handle_patch(struct api_request *r) {

@@ -120,13 +120,25 @@ static void complete_create(struct api_request *r, const struct strategy *st, st
     if (str_empty(obj->metadata.name) && !str_empty(obj->metadata.generateName)) generate_name(r, obj);
 }
 
+/* What stands in the way of a creation is named, and whether it is on its way out. */
+static int already_exists(struct api_request *r, const struct strategy *st, const struct object *obj, bool generated, struct status *reterr) {
+    void *there;
+    if (generated) status_set(reterr, 409, REASON_ALREADY_EXISTS, "%s \"%s\" already exists, the server was not able to generate a unique name for the object", st->resource, obj->metadata.name);
+    else status_already_exists(reterr, st->group, st->resource, obj->metadata.name);
+    if (registry_get(r, st, obj->metadata.namespace, obj->metadata.name, &there, NULL, NULL) != 0 || !((struct object *)there)->metadata.deletionTimestamp.set) return -1;
+    const char *message = arena_strdup(r->arena, status_message(reterr));
+    status_set(reterr, 409, REASON_ALREADY_EXISTS, "object is being deleted: %s", message);
+    if (!generated) status_details(reterr, st->group, st->resource, obj->metadata.name);
+    return -1;
+}
+
 static int store_new(struct api_request *r, const struct strategy *st, struct object *obj, bool generated, const struct write_options *o, struct status *reterr) {
     for (int tries = 0;; tries++) {
         struct store_result res;
         void *there;
         if (o->dry_run) {
             if (registry_get(r, st, obj->metadata.namespace, obj->metadata.name, &there, NULL, NULL) == 0)
-                return status_already_exists(reterr, st->group, st->resource, obj->metadata.name);
+                return already_exists(r, st, obj, false, reterr);
             return 0;
         }
         store_put(r, st, obj, 0, &res);
@@ -136,8 +148,7 @@ static int store_new(struct api_request *r, const struct strategy *st, struct ob
             continue;
         }
         if (res.outcome == STORE_FAILED) return failed(&res, reterr);
-        if (generated) return status_set(reterr, 409, REASON_ALREADY_EXISTS, "%s \"%s\" already exists, the server was not able to generate a unique name for the object", st->resource, obj->metadata.name);
-        return status_already_exists(reterr, st->group, st->resource, obj->metadata.name);
+        return already_exists(r, st, obj, generated, reterr);
     }
 }
 

@@ -58,7 +58,7 @@ bool request_info(struct api_request *r) {
     if (at < p.len) r->name = p.items[at++];
     if (at < p.len) r->subresource = p.items[at++];
     for (; at < p.len; at++) string_list_push(r->arena, &r->rest, p.items[at]);
-    if (strcmp(r->resource, "namespaces") == 0 && r->name) r->namespace = r->name; /* a namespace is in itself, for authorization */
+    if (strcmp(r->resource, "namespaces") == 0 && r->name && !r->namespace) r->namespace = r->name; /* a namespace is in itself, for authorization */
     if (!r->name && strcmp(r->verb, "watch") != 0) whole_collection_verb(r);
     if (r->name && strcmp(r->verb, "get") == 0 && url_query_has(&r->query, "watch") && strcmp(url_query_get(&r->query, "watch"), "false") != 0 && !r->subresource) r->verb = "watch";
     r->is_resource = true;

@@ -23,7 +23,7 @@ enum media { MEDIA_JSON, MEDIA_YAML, MEDIA_PROTOBUF };
 struct negotiated {
     enum media media;
     enum { AS_OBJECT, AS_TABLE, AS_PARTIAL_METADATA, AS_PARTIAL_METADATA_LIST } as;
-    bool pretty;
+    bool pretty, beta; /* beta: forms are of meta.k8s.io/v1beta1 */
 };
 
 struct api_request {
@@ -56,6 +56,10 @@ void respond_success(struct api_request *r, int code, const char *group, const c
 void respond_text(struct api_request *r, int code, const char *content_type, const char *text);
 void respond_bytes(struct api_request *r, int code, const char *content_type, const struct http_slice *body, size_t body_len);
 /* An object or list in the form negotiated (Table, metadata only, protobuf ...). The object may be changed on the way. */
+/* Whether an answer of this type (an object or a list) can be given in the form asked for; else 400 or 406. */
+int response_check_form(struct api_request *r, const struct type_desc *type, struct status *reterr);
+/* Sets meta.k8s.io/v1beta1 on a Table or metadata form when that version was asked for. */
+void response_set_form_version(struct api_request *r, const struct type_desc *type, void *form);
 void respond_object(struct api_request *r, int code, const struct type_desc *type, void *obj);
 /* Stored bytes with their revision put in place; JSON straight from the database. */
 void respond_stored(struct api_request *r, int code, const struct type_desc *type, const char *bytes, size_t len, uint32_t rv_offset, uint64_t revision);

@@ -65,14 +65,15 @@ static bool media_of(const char *type, enum media *ret) {
 }
 
 /* Whether the `as` of a clause can be served, and how. */
-static bool accept_as(const struct clause *c, bool allow_table, bool list, struct negotiated *out) {
+static bool accept_as(const struct clause *c, bool allow_table, bool streaming, struct negotiated *out) {
     out->as = AS_OBJECT;
     if (!c->has_as) return true;
     if (!str_eq(c->group, "meta.k8s.io") || (!str_eq(c->version, "v1") && !str_eq(c->version, "v1beta1"))) return false;
     if (str_eq(c->as, "Table") && allow_table) out->as = AS_TABLE;
-    else if (str_eq(c->as, "PartialObjectMetadata") && !list) out->as = AS_PARTIAL_METADATA;
-    else if (str_eq(c->as, "PartialObjectMetadataList") && list) out->as = AS_PARTIAL_METADATA_LIST;
+    else if (str_eq(c->as, "PartialObjectMetadata")) out->as = AS_PARTIAL_METADATA;
+    else if (str_eq(c->as, "PartialObjectMetadataList") && !streaming) out->as = AS_PARTIAL_METADATA_LIST;
     else return false;
+    out->beta = str_eq(c->version, "v1beta1");
     return out->media != MEDIA_PROTOBUF || out->as != AS_TABLE;
 }
 
@@ -84,7 +85,7 @@ static bool wants_pretty(struct api_request *r) {
 
 int negotiate(struct api_request *r, bool allow_table, bool streaming, struct status *reterr) {
     const char *accept = http_request_header(r->http, "Accept");
-    struct negotiated best = {MEDIA_JSON, AS_OBJECT, false};
+    struct negotiated best = {.media = MEDIA_JSON};
     double best_q = -1;
     bool as_refused = false;
     if (str_empty(accept)) accept = "*/*";
@@ -95,7 +96,7 @@ int negotiate(struct api_request *r, bool allow_table, bool streaming, struct st
         if (c.q <= best_q || !media_of(c.type, &n.media)) continue;
         if (n.media == MEDIA_PROTOBUF && r->custom && !c.has_as) continue; /* custom objects have no such form */
         if (streaming && n.media == MEDIA_YAML) n.media = MEDIA_JSON;
-        if (!accept_as(&c, allow_table, str_eq(r->verb, "list") || str_eq(r->verb, "deletecollection"), &n)) {
+        if (!accept_as(&c, allow_table, streaming, &n)) {
             as_refused = true;
             continue;
         }
@@ -209,7 +210,38 @@ static void respond_encoded(struct api_request *r, int code, const struct type_d
     respond_json(r, code, out.data, out.len);
 }
 
+int response_check_form(struct api_request *r, const struct type_desc *type, struct status *reterr) {
+    static const char *const known[] = {"", "Metadata", "Object", "None", NULL};
+    const char *include = url_query_get(&r->query, "includeObject");
+    bool list = type->item_type != NULL;
+    if (r->out.as == AS_TABLE && include && !str_in(include, known))
+        return status_bad_request(reterr, "Unable to convert to Table as requested: includeObject: Invalid value: \"%s\": must be 'Metadata', 'Object', 'None', or empty", include);
+    if (r->out.as == AS_PARTIAL_METADATA && list)
+        return status_set(reterr, 406, REASON_NOT_ACCEPTABLE, "you requested PartialObjectMetadata, but the requested object is a list (%s)", type->kind);
+    if (r->out.as == AS_PARTIAL_METADATA_LIST && !list)
+        return status_set(reterr, 406, REASON_NOT_ACCEPTABLE, "you requested PartialObjectMetadataList, but the requested object is not a list (%s)", type->kind);
+    return 0;
+}
+
+/* Tables and metadata alone have the same fields in both versions; the objects in a list or a table say the version too. */
+void response_set_form_version(struct api_request *r, const struct type_desc *type, void *form) {
+    static const char beta[] = "meta.k8s.io/v1beta1";
+    if (!r->out.beta) return;
+    if (type == &metav1_Table_desc) ((struct metav1_Table *)form)->apiVersion = beta;
+    else if (type == &metav1_PartialObjectMetadata_desc) ((struct metav1_PartialObjectMetadata *)form)->apiVersion = beta;
+    else if (type == &metav1_PartialObjectMetadataList_desc) {
+        struct metav1_PartialObjectMetadataList *list = form;
+        list->apiVersion = beta;
+        for (size_t i = 0; i < list->items.len; i++) list->items.items[i].apiVersion = beta;
+    }
+}
+
 void respond_object(struct api_request *r, int code, const struct type_desc *type, void *obj) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    if (response_check_form(r, type, &err) != 0) {
+        respond_status(r, &err);
+        return;
+    }
     if (r->out.as == AS_TABLE) {
         const char *include = url_query_get(&r->query, "includeObject");
         struct metav1_Table *table = printers_table_as(r->arena, type, obj, include, env_now_s(env_real()), response_type(r, type->item_type ? type->item_type : type));
@@ -222,6 +254,7 @@ void respond_object(struct api_request *r, int code, const struct type_desc *typ
         type = response_type(r, type);
         object_set_type_meta(r->arena, type, obj);
     }
+    if (r->out.as != AS_OBJECT) response_set_form_version(r, type, obj);
     respond_encoded(r, code, type, obj);
 }
 

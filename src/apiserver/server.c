@@ -82,7 +82,7 @@ static unsigned verb_bit(const char *verb) {
 
 /* Whether the path's shape fits the resource's scope. A namespaced resource may be listed, watched and reviewed over all namespaces. */
 static bool scope_fits(const struct api_request *r) {
-    if (strcmp(r->resource, "namespaces") == 0) return true;
+    if (strcmp(r->resource, "namespaces") == 0) return !r->namespace || str_eq(r->namespace, r->name);
     if (!r->rd->namespaced) return r->namespace == NULL;
     return r->namespace != NULL || r->name == NULL;
 }
@@ -97,13 +97,19 @@ static void run_verb(struct api_request *r) {
         }
 }
 
-static bool has_post_without_namespace(const struct api_request *r) { return strcmp(r->verb, "create") == 0 && r->rd->namespaced && !r->namespace && r->strategy; }
+/* Over all namespaces one lists and watches; nothing is created or deleted there. */
+static bool changes_without_namespace(const struct api_request *r) {
+    return str_in(r->verb, (const char *const[]){"create", "deletecollection", NULL}) && r->rd->namespaced && !r->namespace && r->strategy;
+}
+
+/* Reviews and the like are only created: no path leads to one by its name. */
+static bool is_only_created(const struct resource_desc *rd) { return !(rd->verbs & (VERB_GET | VERB_UPDATE | VERB_PATCH | VERB_DELETE)); }
 
 /* Upstream's handler of custom resources answers itself; what it does not know it leaves to others, who do not know it either. */
 static void custom_request(struct api_request *r) {
     bool whole = !r->name && (str_eq(r->verb, "update") || str_eq(r->verb, "patch")), named = r->name && !r->subresource && str_eq(r->verb, "create");
     if (!scope_fits(r) || r->rest.len) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
-    else if (strcmp(r->method, "HEAD") == 0 || whole || named || !(r->rd->verbs & verb_bit(r->verb)) || has_post_without_namespace(r)) no_such_method(r);
+    else if (strcmp(r->method, "HEAD") == 0 || whole || named || !(r->rd->verbs & verb_bit(r->verb)) || changes_without_namespace(r)) no_such_method(r);
     else if (r->custom->terminating && str_eq(r->verb, "create")) {
         _cleanup_status_ struct status err = STATUS_INIT;
         status_set(&err, 405, REASON_METHOD_NOT_ALLOWED, "create not allowed while custom resource definition is terminating");
@@ -123,7 +129,7 @@ static void warn_of_deprecation(struct api_request *r) {
 static void resource_request(struct api_request *r) {
     r->rd = api_resource_find(r->group, r->version, r->resource, r->subresource);
     if (r->rd && resource_served(r->rd) && scope_fits(r) && handle_connect(r)) return;
-    if (!r->rd || !resource_served(r->rd) || r->rest.len || !scope_fits(r)) {
+    if (!r->rd || !resource_served(r->rd) || r->rest.len || !scope_fits(r) || (r->name && !r->subresource && is_only_created(r->rd))) {
         if (r->rd && r->rest.len && strcmp(str_or(r->subresource, ""), "proxy") == 0) no_such_resource(r);
         else no_such_resource(r);
         return;
@@ -131,7 +137,7 @@ static void resource_request(struct api_request *r) {
     warn_of_deprecation(r);
     r->strategy = strategy_find(r->group, r->resource);
     bool whole = !r->name && (str_eq(r->verb, "update") || str_eq(r->verb, "patch")), named = r->name && !r->subresource && str_eq(r->verb, "create");
-    if (strcmp(r->method, "HEAD") == 0 || whole || named || !(r->rd->verbs & verb_bit(r->verb)) || has_post_without_namespace(r)) {
+    if (strcmp(r->method, "HEAD") == 0 || whole || named || !(r->rd->verbs & verb_bit(r->verb)) || changes_without_namespace(r)) {
         no_such_method(r);
         return;
     }

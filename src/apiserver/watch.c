@@ -104,6 +104,7 @@ static void encode_object(struct watcher *w, struct arena *a, struct object *obj
         form = object_convert(a, type, obj, as);
         type = as;
     }
+    if (w->r->out.as != AS_OBJECT) response_set_form_version(w->r, type, form);
     if (w->r->out.media == MEDIA_PROTOBUF) object_encode_proto_envelope(type, form, out);
     else object_encode_json(type, form, out);
 }
@@ -203,14 +204,18 @@ struct start { uint64_t from; bool initial, initial_end; };
 
 static int parse_start(struct api_request *r, struct start *s, struct status *reterr) {
     const char *rv = url_query_get(&r->query, "resourceVersion"), *send = url_query_get(&r->query, "sendInitialEvents");
+    const char *timeout = url_query_get(&r->query, "timeoutSeconds");
     uint64_t n = 0;
+    int64_t seconds;
     *s = (struct start){0};
+    if (!str_empty(timeout) && !str_to_i64(timeout, &seconds)) return status_bad_request(reterr, "strconv.ParseInt: parsing \"%s\": invalid syntax", timeout);
     if (!str_empty(rv) && !str_to_u64(rv, &n)) return status_set(reterr, 500, NULL, "invalid resource version \"%s\"", rv);
     bool want = str_eq(send, "true") || str_eq(send, "1");
     const char *match = url_query_get(&r->query, "resourceVersionMatch");
     struct field_errors errs = field_errors_in(r->arena);
     if (send && !str_eq(match, "NotOlderThan")) field_forbidden(&errs, FIELD(NULL, "resourceVersionMatch"), "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
     if (!send && !str_empty(match)) field_forbidden(&errs, FIELD(NULL, "resourceVersionMatch"), "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+    if (!str_empty(match) && !str_eq(match, "NotOlderThan")) field_not_supported(&errs, FIELD(NULL, "resourceVersionMatch"), match, (const char *const[]){"NotOlderThan", NULL});
     if (errs.len) return field_errors_status(&errs, "meta.k8s.io", "ListOptions", "", reterr);
     s->from = n;
     s->initial = send ? want : n == 0;
@@ -264,7 +269,7 @@ void handle_watch(struct api_request *r) {
     struct start s;
     struct watcher *w = ARENA_NEW(r->arena, struct watcher);
     struct store *store = apiserver_store(r->server);
-    if (negotiate(r, true, true, &err) != 0 || filter_from_request(r, &w->filter, &err) != 0 || parse_start(r, &s, &err) != 0) {
+    if (negotiate(r, true, true, &err) != 0 || filter_from_request(r, &w->filter, &err) != 0 || parse_start(r, &s, &err) != 0 || response_check_form(r, r->strategy->type, &err) != 0) {
         respond_status(r, &err);
         return;
     }

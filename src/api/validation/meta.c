@@ -167,7 +167,7 @@ static void validate_owner_references(const struct metav1_OwnerReference_list *r
     const char *controller = NULL;
     LIST_FOREACH(o, refs) {
         const char *slash = strchr(str_or(o->apiVersion, ""), '/');
-        if (str_empty(slash ? slash + 1 : o->apiVersion)) field_invalid(errs, FIELD(at, "apiVersion"), o->apiVersion, "version must not be empty");
+        if (str_empty(slash ? slash + 1 : o->apiVersion) || (slash && strchr(slash + 1, '/'))) field_invalid(errs, FIELD(at, "apiVersion"), o->apiVersion, "version must not be empty");
         if (str_empty(o->kind)) field_invalid(errs, FIELD(at, "kind"), o->kind, "must not be empty");
         if (str_empty(o->name)) field_invalid(errs, FIELD(at, "name"), o->name, "must not be empty");
         if (str_empty(o->uid)) field_invalid(errs, FIELD(at, "uid"), o->uid, "must not be empty");
