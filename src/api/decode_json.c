@@ -234,10 +234,25 @@ static int take_last(struct decoder *d, const struct field_desc *f, char *entry,
     return last ? take_plain(d, f, entry + MAP_VALUE_OFFSET, last, &p) : 0;
 }
 
+/* Adds the entries of `before` whose keys `map` lacks. */
+static void join_maps(struct decoder *d, const struct field_desc *f, struct any_list *map, const struct any_list *before) {
+    size_t n = map->len;
+    char *items = arena_calloc(d->arena, n + before->len, f->item_size);
+    if (n) memcpy(items, map->items, n * f->item_size);
+    for (size_t i = 0; i < before->len; i++) {
+        const char *entry = (const char *)before->items + i * f->item_size;
+        if (map->len && bsearch(entry, map->items, map->len, f->item_size, compare_entries)) continue;
+        memcpy(items + n++ * f->item_size, entry, f->item_size);
+    }
+    qsort(items, n, f->item_size, compare_entries);
+    *map = (struct any_list){items, n};
+}
+
 static int take_map(struct decoder *d, const struct field_desc *f, struct any_list *map, yyjson_val *v, const struct path *path) {
     if (!yyjson_is_obj(v)) return wrong_type(d, v, path, "map[string]string");
     size_t i, max, n = 0;
     yyjson_val *key, *value;
+    struct any_list before = *map; /* of a field that is there twice: its maps are joined */
     char *items = arena_calloc(d->arena, yyjson_obj_size(v), f->item_size);
     yyjson_obj_foreach(v, i, max, key, value) {
         char *entry = items + n++ * f->item_size;
@@ -258,6 +273,7 @@ static int take_map(struct decoder *d, const struct field_desc *f, struct any_li
         kept++;
     }
     *map = (struct any_list){items, kept};
+    if (before.len) join_maps(d, f, map, &before);
     return 0;
 }
 

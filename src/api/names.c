@@ -100,7 +100,9 @@ void name_qualified(struct arena *a, const char *v, struct string_list *msgs) {
         struct string_list inner = {0};
         if (!*prefix) say(a, msgs, "prefix part must be non-empty");
         else name_dns1123_subdomain(a, prefix, &inner);
-        for (size_t i = 0; i < inner.len; i++) say(a, msgs, "prefix part %s", inner.items[i]);
+        bool long_prefix = strlen(prefix) > 253; /* is what comes first; of keys upstream counts bytes, of names characters */
+        if (long_prefix) say(a, msgs, "prefix part must be no more than 253 bytes");
+        for (size_t i = long_prefix; i < inner.len; i++) say(a, msgs, "prefix part %s", inner.items[i]);
     }
     if (!*name) say(a, msgs, "name part must be non-empty");
     else if (strlen(name) > 63) say(a, msgs, "name part must be no more than 63 bytes");

@@ -15,6 +15,7 @@ static const struct { const char *group, *resource, *subresource; struct reset_f
     {"", "pods", "status", {pod_status, NULL}},
     {"", "pods", "resize", {NULL, pod_resize}},
     {"", "pods", "ephemeralcontainers", {NULL, pod_ephemeral}},
+    {"", "namespaces", "finalize", {status_only, NULL}},
     {"apps", "deployments", "status", {spec_and_labels, NULL}},
     {"certificates.k8s.io", "certificatesigningrequests", NULL, {spec_and_status, NULL}},
     {"certificates.k8s.io", "certificatesigningrequests", "status", {spec_and_conditions, NULL}},
