@@ -2,6 +2,7 @@
 #ifndef CKUBE_CMD_COMMANDS_H
 #define CKUBE_CMD_COMMANDS_H
 
+int cmd_datastore(int argc, char **argv);
 int cmd_kube_apiserver(int argc, char **argv);
 int cmd_kube_controller_manager(int argc, char **argv);
 int cmd_kube_proxy(int argc, char **argv);

@@ -6,6 +6,7 @@
 
 static const struct { const char *name; int (*run)(int, char **); const char *help; } commands[] = {
     {"server", cmd_server, "a whole cluster in one process: apiserver, controllers, scheduler, and this machine as a node"},
+    {"datastore", cmd_datastore, "snapshots of the database: save, restore, check, compact, list"},
     {"kubelet", cmd_kubelet, "the node agent, with a container runtime of its own unless one is given"},
     {"kube-apiserver", cmd_kube_apiserver, "the apiserver on its embedded store"},
     {"kube-controller-manager", cmd_kube_controller_manager, "makes what is missing: Deployment -> ReplicaSet -> Pods, and all the other loops"},

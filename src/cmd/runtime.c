@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "cmd/program.h"
 #include "kubelet/cri.h"
 
 extern const unsigned char pause_image[];
@@ -69,17 +70,6 @@ static int write_file(const char *path, const void *data, size_t len, struct sta
     }
     close(fd);
     return 0;
-}
-
-/* The program's path, searched in PATH and in the sbin folders that a user's PATH may lack; NULL if there is none. */
-static const char *find_program(struct arena *a, const char *name) {
-    const char *path = arena_printf(a, "%s:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", str_or(getenv("PATH"), "/usr/bin"));
-    for (const char *p = path, *end; *p; p = *end ? end + 1 : end) {
-        end = strchrnul(p, ':');
-        const char *file = arena_printf(a, "%.*s/%s", (int)(end - p), p, name);
-        if (access(file, X_OK) == 0) return file;
-    }
-    return NULL;
 }
 
 static bool has_capability(cap_value_t which) {
@@ -195,7 +185,7 @@ static int wait_ready(struct runtime *r, struct status *reterr) {
 
 int runtime_import(struct runtime *r, const char *tar_path, struct status *reterr) {
     _cleanup_arena_ struct arena *a = arena_new();
-    const char *ctr = find_program(a, "ctr");
+    const char *ctr = program_find(a, "ctr");
     if (!ctr) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "ctr is not installed (Debian: apt install containerd)");
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) != 0) return status_errno(reterr, "pipe");
@@ -258,9 +248,9 @@ static const char *find_cni_bin_dir(void) {
 }
 
 static int start_ours(struct runtime *r, const struct runtime_options *o, struct status *reterr) {
-    r->containerd = find_program(r->arena, "containerd");
-    const char *oci = find_program(r->arena, "runc");
-    if (!oci) oci = find_program(r->arena, "crun");
+    r->containerd = program_find(r->arena, "containerd");
+    const char *oci = program_find(r->arena, "runc");
+    if (!oci) oci = program_find(r->arena, "crun");
     if (!r->containerd) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "containerd is not installed (Debian: apt install containerd runc)");
     if (!oci) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "neither runc nor crun is installed (Debian: apt install runc)");
     if (!r->cni_bin_dir) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "the CNI plugins are not installed (Debian: apt install containernetworking-plugins)");

@@ -16,6 +16,7 @@
 #include "cmd/apiserver_command.h"
 #include "cmd/commands.h"
 #include "cmd/node.h"
+#include "cmd/snapshots.h"
 #include "controller/controller.h"
 #include "proxy/server.h"
 #include "scheduler/server.h"
@@ -25,7 +26,8 @@ enum { BINDERS = 8, CONTROLLER_CLIENTS_MAX = 80 };
 struct server_flags {
     const char *cluster_cidr, *controllers, *runtime_endpoint, *node_name, *node_ip, *cluster_dns;
     const char *root_dir, *pod_logs_dir, *cgroup_root, *cni_bridge;
-    int kubelet_port;
+    const char *snapshot_schedule, *snapshot_dir;
+    int kubelet_port, snapshot_retention;
     bool disable_agent, allocate_node_cidrs;
 };
 
@@ -50,6 +52,7 @@ struct server {
     struct scheduler_config scheduler_config;
     struct scheduler_server *scheduler;
     struct leader_election *scheduler_election;
+    struct snapshots *snapshots;
     /* the node */
     struct client *proxy_client, *node_client;
     struct node *node;
@@ -146,7 +149,15 @@ static int start_agent(struct server *s, struct status *reterr) {
 
 /* ---- life ---- */
 
+static int start_snapshots(struct server *s, struct status *reterr) {
+    if (str_empty(s->flags.snapshot_schedule)) return 0;
+    s->snapshots = snapshots_start(&(struct snapshots_config){.data_dir = s->command.options.data_dir, .dir = s->flags.snapshot_dir, .schedule = s->flags.snapshot_schedule,
+        .retention = s->flags.snapshot_retention}, reterr);
+    return s->snapshots ? 0 : -1;
+}
+
 static void stop(struct server *s) {
+    snapshots_stop(s->snapshots);
     proxy_server_stop(s->proxy);
     node_stop(s->node);
     leader_election_stop(s->scheduler_election);
@@ -174,7 +185,7 @@ static int run(struct server *s) {
     }
     start_controllers(s);
     start_scheduler(s);
-    if (!s->flags.disable_agent && start_agent(s, &err) != 0) {
+    if (start_snapshots(s, &err) != 0 || (!s->flags.disable_agent && start_agent(s, &err) != 0)) {
         log_error("%s", status_message(&err));
         stop(s);
         return 1;
@@ -188,12 +199,15 @@ int cmd_server(int argc, char **argv) {
     struct server *s = calloc(1, sizeof(*s));
     CHECK(s);
     apiserver_command_init(&s->command);
-    s->flags = (struct server_flags){.cluster_cidr = "10.42.0.0/16", .allocate_node_cidrs = true};
+    s->flags = (struct server_flags){.cluster_cidr = "10.42.0.0/16", .allocate_node_cidrs = true, .snapshot_schedule = "0 */12 * * *", .snapshot_retention = 5};
     const struct flag own[] = {
         {.name = "disable-agent", .on = &s->flags.disable_agent, .help = "no kubelet and no kube-proxy here: a control plane alone, which needs no root"},
         {.name = "cluster-cidr", .text = &s->flags.cluster_cidr, .help = "range of Pods' addresses (default: 10.42.0.0/16)"},
         {.name = "allocate-node-cidrs", .on = &s->flags.allocate_node_cidrs, .help = "give each Node a part of it (default: true)"},
         {.name = "controllers", .text = &s->flags.controllers, .help = "which controllers: \"*\", \"foo\", \"-foo\", by comma"},
+        {.name = "snapshot-schedule-cron", .text = &s->flags.snapshot_schedule, .help = "when the database is saved, as a CronJob's schedule in UTC; empty: never (default: 0 */12 * * *)"},
+        {.name = "snapshot-retention", .number = &s->flags.snapshot_retention, .help = "how many of these snapshots are kept (default: 5)"},
+        {.name = "snapshot-dir", .text = &s->flags.snapshot_dir, .help = "where they go (default: DATA_DIR/snapshots)"},
         {.name = "container-runtime-endpoint", .text = &s->flags.runtime_endpoint, .help = "socket of a runtime that runs already (default: a containerd of our own)"},
         {.name = "node-name", .text = &s->flags.node_name, .help = "name of this node (default: the host's)"},
         {.name = "node-ip", .text = &s->flags.node_ip, .help = "address of this node (default: of the default route)"},

@@ -1,6 +1,6 @@
-/* The file below the store: opening it for one process alone, telling what is not ours or is torn, copying it, checking it.
+/* The file below the store: opening it for one process alone, telling what is not ours or is torn, checking it.
  *
- * Used by store.c, and by tools through store_snapshot, store_check and store_compact_file. LMDB itself survives a kill or a power cut at any moment
+ * Used by store.c and snapshot.c, and by tools through store_check. LMDB itself survives a kill or a power cut at any moment
  * (tests/fault/store_powercut.c replays every prefix of its writes); what is dealt with here is what it leaves to its user: a file cut short, which
  * would be a SIGBUS in the map, files of other programs, and names that a power cut takes away because their folder was never synced. */
 #include <errno.h>
@@ -14,9 +14,6 @@
 #include "store/lmdb.h"
 
 static const char format_text[] = "ckube store 1";
-/* Address space, not memory: the file grows as it is used. Never grown at run time, since that would put a lock into the way of every read. */
-#define MAP_BYTES_DEFAULT ((size_t)(sizeof(void *) > 4 ? 64ull << 30 : 1ull << 30))
-enum { PATH_LEN = 4096 };
 
 int store_lmdb_error(struct status *reterr, int rc, const char *what) {
     if (rc == ENOSPC || rc == EDQUOT || rc == MDB_MAP_FULL) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "the database is out of space: %s", mdb_strerror(rc));
@@ -25,11 +22,11 @@ int store_lmdb_error(struct status *reterr, int rc, const char *what) {
 }
 
 static int damaged(const struct store_file *f, struct status *reterr, const char *what) {
-    return status_set(reterr, 500, REASON_INTERNAL_ERROR, "the database %s/data.mdb is damaged: %s", f->dir, what);
+    return status_set(reterr, 500, REASON_INTERNAL_ERROR, "the database %s%s is damaged: %s", f->dir, f->lone ? "" : "/data.mdb", what);
 }
 
 /* A new name is durable only when its folder is. Some filesystems cannot sync folders and say EINVAL: they need not. */
-static int sync_path(const char *path, int flags, struct status *reterr) {
+int store_sync_path(const char *path, int flags, struct status *reterr) {
     int fd = open(path, flags | O_CLOEXEC);
     if (fd < 0) return status_errno(reterr, path);
     int rc = fsync(fd), err = errno;
@@ -38,18 +35,18 @@ static int sync_path(const char *path, int flags, struct status *reterr) {
     return rc == 0 || err == EINVAL ? 0 : status_errno(reterr, path);
 }
 
-static int make_dir(const char *dir, struct status *reterr) {
+int store_make_dir(const char *dir, struct status *reterr) {
     if (mkdir(dir, 0700) != 0) return errno == EEXIST ? 0 : status_errno(reterr, dir);
     char *copy = strdup(dir);
     CHECK(copy);
-    int failed = sync_path(dirname(copy), O_RDONLY | O_DIRECTORY, reterr);
+    int failed = store_sync_path(dirname(copy), O_RDONLY | O_DIRECTORY, reterr);
     free(copy);
     return failed;
 }
 
 /* 0: ours alone; 1: another process has it; -1: it cannot be locked. */
-static int lock_dir(struct store_file *f, struct status *reterr) {
-    char path[PATH_LEN];
+int store_dir_lock(struct store_file *f, struct status *reterr) {
+    char path[STORE_PATH_LEN];
     snprintf(path, sizeof(path), "%s/LOCK", f->dir);
     f->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (f->lock_fd < 0) return status_errno(reterr, path);
@@ -92,7 +89,7 @@ static int measure(const struct store_file *f, size_t *ret_has, size_t *ret_says
 /* LMDB does not write pages that a transaction took and gave back, so that a sound file can end before the last page that was ever in use. Filling it up
  * with a hole makes reading safe in any case; whether something was lost is then for check_tables to find. */
 static int set_length(const struct store_file *f, size_t bytes, struct status *reterr) {
-    char path[PATH_LEN];
+    char path[STORE_PATH_LEN];
     snprintf(path, sizeof(path), "%s/data.mdb", f->dir);
     return truncate(path, (off_t)bytes) == 0 ? 0 : status_errno(reterr, path);
 }
@@ -169,7 +166,7 @@ static int check_table(struct check *c, MDB_dbi dbi, const char *(*check_one)(st
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-static int check_tables(const struct store_file *f, size_t file_bytes, struct store_report *ret, struct status *reterr) {
+int store_file_check(const struct store_file *f, size_t file_bytes, struct store_report *ret, struct status *reterr) {
     struct check c = {.f = f, .file_bytes = file_bytes};
     int rc = mdb_txn_begin(f->env, NULL, MDB_RDONLY, &c.txn);
     if (rc) return store_lmdb_error(reterr, rc, f->dir);
@@ -203,7 +200,7 @@ static int check_format(const struct store_file *f, MDB_txn *txn, bool *ret_fres
     return status_set(reterr, 500, REASON_INTERNAL_ERROR, "the database in %s is of another format", f->dir);
 }
 
-static int open_tables(struct store_file *f, bool readonly, struct status *reterr) {
+int store_tables_open(struct store_file *f, bool readonly, struct status *reterr) {
     MDB_txn *txn;
     bool fresh = false;
     unsigned create = readonly ? 0 : MDB_CREATE;
@@ -225,13 +222,20 @@ static int open_tables(struct store_file *f, bool readonly, struct status *reter
     return rc ? store_lmdb_error(reterr, rc, f->dir) : 0;
 }
 
-static int open_env(struct store_file *f, size_t map_bytes, unsigned flags, struct status *reterr) {
+/* A snapshot is the file itself (MDB_NOSUBDIR), a database a folder with it. */
+static const char *env_path(char path[STORE_PATH_LEN], const char *dir, unsigned flags) {
+    snprintf(path, STORE_PATH_LEN, flags & MDB_NOSUBDIR ? "%s" : "%s/data.mdb", dir);
+    return path;
+}
+
+int store_env_open(struct store_file *f, size_t map_bytes, unsigned flags, struct status *reterr) {
+    char path[STORE_PATH_LEN];
     int rc = mdb_env_create(&f->env);
     if (!rc) rc = mdb_env_set_mapsize(f->env, map_bytes);
     if (!rc) rc = mdb_env_set_maxdbs(f->env, 8);
     if (!rc) rc = mdb_env_set_maxreaders(f->env, 510);
     if (!rc) rc = mdb_env_open(f->env, f->dir, MDB_NOTLS | MDB_NORDAHEAD | flags, 0600);
-    if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "%s/data.mdb is not a database of ckube's", f->dir);
+    if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "%s is not a database of ckube's", env_path(path, f->dir, flags));
     return rc ? store_lmdb_error(reterr, rc, f->dir) : 0;
 }
 
@@ -241,36 +245,36 @@ static int open_safely(struct store_file *f, bool readonly, struct status *reter
     if (measure(f, &has, &says, reterr) != 0) return -1;
     bool ends_early = has < says;
     if (ends_early && set_length(f, says, reterr) != 0) return -1;
-    if (open_tables(f, readonly, reterr) == 0 && (!ends_early || check_tables(f, has, NULL, reterr) == 0)) return 0;
+    if (store_tables_open(f, readonly, reterr) == 0 && (!ends_early || store_file_check(f, has, NULL, reterr) == 0)) return 0;
     if (ends_early) set_length(f, has, NULL); /* left as found, for whoever looks into it */
     return -1;
 }
 
 /* A new file is made beside and gets its name when it is whole: a power cut in the first moment leaves no half of one. */
 static int make_file(const struct store_file *f, struct status *reterr) {
-    char aside[PATH_LEN], made[PATH_LEN + 16], path[PATH_LEN], lock[PATH_LEN + 16];
+    char aside[STORE_PATH_LEN], made[STORE_PATH_LEN + 16], path[STORE_PATH_LEN], lock[STORE_PATH_LEN + 16];
     snprintf(path, sizeof(path), "%s/data.mdb", f->dir);
     if (access(path, F_OK) == 0) return 0;
     snprintf(aside, sizeof(aside), "%s/create.tmp", f->dir);
     snprintf(made, sizeof(made), "%s/data.mdb", aside);
     snprintf(lock, sizeof(lock), "%s/lock.mdb", aside);
-    if (make_dir(aside, reterr) != 0) return -1;
+    if (store_make_dir(aside, reterr) != 0) return -1;
     unlink(made); /* of an attempt that was cut */
     struct store_file fresh = {.lock_fd = -1, .dir = aside};
-    int failed = open_env(&fresh, 1 << 20, 0, reterr) != 0 || open_tables(&fresh, false, reterr) != 0;
+    int failed = store_env_open(&fresh, 1 << 20, 0, reterr) != 0 || store_tables_open(&fresh, false, reterr) != 0;
     mdb_env_close(fresh.env);
-    if (!failed) failed = sync_path(made, O_RDONLY, reterr);
+    if (!failed) failed = store_sync_path(made, O_RDONLY, reterr);
     if (!failed && rename(made, path) != 0) failed = status_errno(reterr, path);
     unlink(made);
     unlink(lock);
     rmdir(aside);
-    return failed ? -1 : sync_path(f->dir, O_RDONLY | O_DIRECTORY, reterr);
+    return failed ? -1 : store_sync_path(f->dir, O_RDONLY | O_DIRECTORY, reterr);
 }
 
 int store_file_open(struct store_file *f, const struct store_options *o, struct status *reterr) {
     *f = (struct store_file){.lock_fd = -1, .dir = strdup(o->dir)};
     CHECK(f->dir);
-    if (make_dir(o->dir, reterr) == 0 && lock_dir(f, reterr) == 0 && make_file(f, reterr) == 0 && open_env(f, o->map_bytes ? o->map_bytes : MAP_BYTES_DEFAULT, o->no_sync ? MDB_NOSYNC : 0, reterr) == 0 &&
+    if (store_make_dir(o->dir, reterr) == 0 && store_dir_lock(f, reterr) == 0 && make_file(f, reterr) == 0 && store_env_open(f, o->map_bytes ? o->map_bytes : STORE_MAP_BYTES, o->no_sync ? MDB_NOSYNC : 0, reterr) == 0 &&
         open_safely(f, false, reterr) == 0)
         return 0;
     store_file_close(f);
@@ -291,46 +295,12 @@ int store_check(const char *dir, struct store_report *ret, struct status *reterr
     struct store_file f = {.lock_fd = -1, .dir = strdup(dir)};
     size_t has = 0, says = 0;
     CHECK(f.dir);
-    int locked = lock_dir(&f, reterr), failed = locked < 0 || open_env(&f, MAP_BYTES_DEFAULT, MDB_RDONLY, reterr) != 0;
+    int locked = store_dir_lock(&f, reterr), failed = locked < 0 || store_env_open(&f, STORE_MAP_BYTES, MDB_RDONLY, reterr) != 0;
     if (!failed && locked == 0) failed = measure(&f, &has, &says, reterr) != 0 || open_safely(&f, true, reterr) != 0;
-    else if (!failed) failed = open_tables(&f, true, reterr);
+    else if (!failed) failed = store_tables_open(&f, true, reterr);
     if (!failed && locked != 0) failed = measure(&f, &has, &says, reterr);
-    if (!failed) failed = check_tables(&f, locked == 0 ? has : MAX(has, says), ret, reterr);
+    if (!failed) failed = store_file_check(&f, locked == 0 ? has : MAX(has, says), ret, reterr);
     store_file_close(&f);
     if (!failed && reterr) status_release(reterr); /* "in use" was no failure */
     return failed ? -1 : 0;
-}
-
-static int copy_env(MDB_env *env, const char *dir, struct status *reterr) {
-    char path[PATH_LEN];
-    if (make_dir(dir, reterr) != 0) return -1;
-    int rc = mdb_env_copy2(env, dir, MDB_CP_COMPACT);
-    snprintf(path, sizeof(path), "%s/data.mdb", dir);
-    if (rc == EEXIST) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "%s exists already", path);
-    if (rc) {
-        unlink(path); /* half a copy must not look like one */
-        return store_lmdb_error(reterr, rc, dir);
-    }
-    return sync_path(path, O_RDONLY, reterr) != 0 ? -1 : sync_path(dir, O_RDONLY | O_DIRECTORY, reterr);
-}
-
-int store_snapshot(struct store *s, const char *dir, struct status *reterr) { return copy_env(s->file.env, dir, reterr); }
-
-int store_compact_file(const char *dir, struct status *reterr) {
-    struct store_file f;
-    char aside[PATH_LEN], made[PATH_LEN + 16], path[PATH_LEN];
-    snprintf(aside, sizeof(aside), "%s/compact.tmp", dir);
-    snprintf(made, sizeof(made), "%s/data.mdb", aside);
-    snprintf(path, sizeof(path), "%s/data.mdb", dir);
-    if (access(path, F_OK) != 0) return status_errno(reterr, path); /* nothing is made where nothing was */
-    if (store_file_open(&f, &(struct store_options){.dir = dir}, reterr) != 0) return -1;
-    unlink(made); /* of an attempt that was cut */
-    int failed = copy_env(f.env, aside, reterr);
-    mdb_env_close(f.env); /* but the lock is kept until the new file has its name */
-    f.env = NULL;
-    if (!failed && rename(made, path) != 0) failed = status_errno(reterr, path);
-    if (!failed) failed = sync_path(dir, O_RDONLY | O_DIRECTORY, reterr);
-    rmdir(aside);
-    store_file_close(&f);
-    return failed;
 }

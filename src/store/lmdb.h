@@ -5,13 +5,16 @@
  * Invariants (store_check proves them): every kv mod_revision <= revision; log keys ascend and lie in (compacted, revision]; a kv record with expires_s
  * has its expiry entry, and each expiry entry its record.
  *
- * Files: file.c opens, checks and copies the file; store.c reads; writer.c commits; care.c expires and compacts; watch.c is the log and its watches. */
+ * Files: file.c opens and checks the file; snapshot.c copies and restores it; store.c reads; writer.c commits; care.c expires and compacts; watch.c is the log and its watches. */
 #ifndef CKUBE_STORE_LMDB_H
 #define CKUBE_STORE_LMDB_H
 #include <lmdb.h>
 #include <pthread.h>
 #include "store/store.h"
 
+enum { STORE_PATH_LEN = 4096 };
+/* Address space, not memory: the file grows as it is used. Never grown at run time, since that would put a lock into the way of every read. */
+#define STORE_MAP_BYTES ((size_t)(sizeof(void *) > 4 ? 64ull << 30 : 1ull << 30))
 enum { STORE_KEY_MAX = 480, SPARE_READS = 32 }; /* LMDB's keys end at 511 bytes, and the expiry table puts 8 before ours */
 
 struct record { uint64_t create_revision, mod_revision; int64_t expires_s; uint32_t rv_offset, unused; };
@@ -47,6 +50,7 @@ struct store_file {
     MDB_env *env;
     MDB_dbi kv, log, expiry, meta;
     char *dir;
+    bool lone; /* a snapshot: dir is the file itself */
     int lock_fd;
 };
 
@@ -86,6 +90,13 @@ int store_file_open(struct store_file *f, const struct store_options *o, struct 
 void store_file_close(struct store_file *f);
 uint64_t store_meta_get(const struct store_file *f, MDB_txn *txn, const char *name, uint64_t fallback);
 int store_meta_put(const struct store_file *f, MDB_txn *txn, const char *name, uint64_t value);
+int store_sync_path(const char *path, int flags, struct status *reterr); /* flags: of open */
+int store_make_dir(const char *dir, struct status *reterr);
+int store_dir_lock(struct store_file *f, struct status *reterr); /* 0: ours alone; 1: another process has it; -1: it cannot be locked */
+int store_env_open(struct store_file *f, size_t map_bytes, unsigned flags, struct status *reterr); /* flags: of LMDB */
+int store_tables_open(struct store_file *f, bool readonly, struct status *reterr);
+/* Reads all that is in the tables; file_bytes: what the file really holds. */
+int store_file_check(const struct store_file *f, size_t file_bytes, struct store_report *ret, struct status *reterr);
 
 /* writer.c */
 void store_writer_start(struct store *s);

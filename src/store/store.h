@@ -126,6 +126,13 @@ int store_snapshot(struct store *s, const char *dir, struct status *reterr);
 struct store_report { uint64_t revision, compacted_revision, keys, events, file_bytes; };
 /* Reads all of the file and says what is in it, or what is wrong with it. Also while another process (never this one) has it open. */
 int store_check(const char *dir, struct store_report *ret, struct status *reterr);
+/* Writes a snapshot of the database in a folder to one file for keeping; another process may have it open and go on writing. ret: what was saved. */
+int store_save_file(const char *dir, const char *path, struct store_report *ret, struct status *reterr);
+int store_check_file(const char *path, struct store_report *ret, struct status *reterr); /* the same as store_check, of a saved file */
+/* Makes a saved file the database of a folder that nobody has open; what was there is kept as data.mdb.before-restore. Revisions go on far ahead of the
+ * saved one, and watches from before are told to list again. */
+#define STORE_RESTORE_BUMP UINT64_C(1000000000)
+int store_restore_file(const char *path, const char *dir, struct status *reterr);
 /* Rewrites a file that nobody has open without its free pages; a crash leaves the old one. */
 int store_compact_file(const char *dir, struct status *reterr);
 #endif
