@@ -206,7 +206,8 @@ def test_certificates():
     same(ask('/api/v1/secrets', cert=f'{d}/mallory')[0], 401)
     openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', f'{d}/self.key', '-out', f'{d}/self.crt', '-subj', '/O=system:masters/CN=admin', '-days', '2')
     same(ask('/api/v1/secrets', cert=f'{d}/self')[0], 401)
-    make_cert(d, 'late', 'client-ca', '/O=system:masters/CN=admin', ca_dir=f'{s().dir}/tls', days='-1')
+    make_cert(d, 'late', 'client-ca', '/O=system:masters/CN=admin', ca_dir=f'{s().dir}/tls', days='0')
+    time.sleep(1.1)  # it ends in the second it was made in
     same(ask('/api/v1/secrets', cert=f'{d}/late')[0], 401)
     same(whoami(cert=f'{d}/mallory', token='static-secret-1')['username'], 'tom')
     same(whoami(cert=f'{d}/ann', token='nonsense')['username'], 'ann')

@@ -40,10 +40,10 @@ enum kubelet_mode { KUBELET_OFF, KUBELET_RUNS, KUBELET_HOLDS /* makes Pods ready
 
 /* What befalls the controllers' writes. Chances are in a thousand; drawn from the seed by one generator that all share. */
 struct faults {
-    int refused;            /* 500, nothing was done */
-    int lost;               /* it was done, but no answer comes */
-    int conflict;           /* 409 for updates */
-    int delay_ms;           /* up to */
+    _Atomic int refused;    /* 500, nothing was done */
+    _Atomic int lost;       /* it was done, but no answer comes */
+    _Atomic int conflict;   /* 409 for updates */
+    _Atomic int delay_ms;   /* up to */
     _Atomic int64_t writes_left; /* then nothing is written any more: the controllers are as good as dead; -1: no end */
     _Atomic uint64_t seed;
 };
@@ -113,7 +113,8 @@ static int faulty_call(struct transport *t, const struct transport_call *c, int 
         f->writes_left = 0;
         return status_set(reterr, 503, REASON_SERVICE_UNAVAILABLE, "dead");
     }
-    if (f->delay_ms) env_sleep_ms(env_real(), faults_draw(f) % f->delay_ms);
+    int delay_ms = f->delay_ms; /* the test may end the faults at any moment */
+    if (delay_ms) env_sleep_ms(env_real(), faults_draw(f) % delay_ms);
     if (f->refused && faults_draw(f) < f->refused) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "refused by the test");
     if (f->conflict && str_eq(c->method, "PUT") && faults_draw(f) < f->conflict) return status_set(reterr, 409, REASON_CONFLICT, "conflict by the test");
     int rc = ft->inner->call(ft->inner, c, ret_code, ret_body, reterr);
