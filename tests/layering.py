@@ -6,7 +6,7 @@ ALLOWED = {
     'base': {'base'},
     'wire': {'base', 'wire'},
     'api': {'base', 'wire', 'api'},
-    'store': {'base', 'store'},
+    'store': {'base', 'wire', 'store'},
     'apiserver': {'base', 'wire', 'api', 'store', 'apiserver', 'client'},
     'client': {'base', 'wire', 'api', 'client'},
     'controller': {'base', 'wire', 'api', 'client', 'controller'},

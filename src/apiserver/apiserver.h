@@ -27,6 +27,10 @@ struct apiserver_options {
     const char *authorization_mode;          /* "Node,RBAC"; NULL: that */
     int event_ttl_s;                         /* how long Events are kept; 0: an hour */
     const char *runtime_config;              /* see runtime_config.h; NULL: upstream's defaults */
+    const char *etcd_servers;                /* NULL: the embedded store; otherwise see store_etcd_options */
+    const char *etcd_ca_file, *etcd_cert_file, *etcd_key_file, *etcd_prefix, *storage_media_type;
+    int etcd_compaction_interval_s;          /* 0: never */
+    int etcd_health_timeout_ms, etcd_ready_timeout_ms; /* 0: 2 s, upstream's */
     struct env *env;
 };
 

@@ -7,15 +7,20 @@
 
 static bool always(struct api_request *r UNUSED) { return true; }
 
-static bool store_answers(struct api_request *r) {
+enum { STORE_TIMEOUT_MS = 2000 };
+
+static bool store_answers_in(struct api_request *r, int timeout_ms) {
     struct store_txn *t;
-    if (store_read_begin(apiserver_store(r->server), &t, NULL) != 0) return false;
+    if (store_check_health(apiserver_store(r->server), timeout_ms ? timeout_ms : STORE_TIMEOUT_MS, NULL) != 0 || store_read_begin(apiserver_store(r->server), &t, NULL) != 0) return false;
     store_read_end(t);
     return true;
 }
 
+static bool store_answers(struct api_request *r) { return store_answers_in(r, apiserver_options(r->server)->etcd_health_timeout_ms); }
+static bool store_is_ready(struct api_request *r) { return store_answers_in(r, apiserver_options(r->server)->etcd_ready_timeout_ms); }
+
 static const struct check { const char *name; bool (*passes)(struct api_request *r); bool ready_only; } checks[] = {
-    {"ping", always, false}, {"log", always, false}, {"etcd", store_answers, false}, {"etcd-readiness", store_answers, true}, {"informer-sync", always, true},
+    {"ping", always, false}, {"log", always, false}, {"etcd", store_answers, false}, {"etcd-readiness", store_is_ready, true}, {"informer-sync", always, true},
     {"poststarthook/start-system-namespaces-controller", always, false}, {"poststarthook/rbac/bootstrap-roles", always, false}, {"poststarthook/scheduling/bootstrap-system-priority-classes", always, false},
     {"poststarthook/priority-and-fairness-config-producer", always, false}, {"poststarthook/bootstrap-controller", always, false}, {"poststarthook/start-kubernetes-service-cidr-controller", always, false},
     {"poststarthook/kube-apiserver-autoregistration", always, false}, {"autoregister-completion", always, false}, {"shutdown", always, true},

@@ -257,6 +257,10 @@ static int run(struct lister *l, struct status *reterr) {
     uint64_t exact = 0;
     if (parse_numbers(r, &l->limit, reterr) != 0 || filter_from_request(r, &l->filter, reterr) != 0) return -1;
     if (!str_empty(token) && decode_continue(r->arena, token, &exact, &start, reterr) != 0) return -1;
+    const char *version = url_query_get(&r->query, "resourceVersion");
+    uint64_t wanted = exact;
+    if (!str_empty(version)) str_to_u64(version, &wanted); /* what is no number is refused below */
+    if (read_wait(r, exact ? "1" : version, wanted, reterr) != 0) return -1;
     if (store_read_begin(apiserver_store(r->server), &t, reterr) != 0) return -1;
     uint64_t now = store_txn_revision(t);
     l->prefix = storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL);

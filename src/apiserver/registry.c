@@ -32,7 +32,7 @@ void *registry_decode(struct arena *a, const struct strategy *st, const struct s
 int registry_get(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, void **ret, uint64_t *ret_revision, struct status *reterr) {
     struct store_txn *t;
     struct store_view v;
-    if (store_read_begin(apiserver_store(r->server), &t, reterr) != 0) return -1;
+    if (store_wait_current(apiserver_store(r->server), reterr) != 0 || store_read_begin(apiserver_store(r->server), &t, reterr) != 0) return -1;
     void *obj = NULL;
     int found = store_get(t, storage_key(r->arena, st, namespace, name), &v);
     if (found) {

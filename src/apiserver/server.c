@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 #include <sys/stat.h>
+#include "apiserver/storage_codec.h"
 #include "apiserver/aggregation.h"
 #include "apiserver/allocators.h"
 #include "apiserver/apiserver.h"
@@ -219,8 +220,10 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     CHECK(s);
     s->options = *options;
     char dir[4096];
-    snprintf(dir, sizeof(dir), "%s/db", options->data_dir);
-    struct store_options so = {.dir = dir, .env = options->env};
+    snprintf(dir, sizeof(dir), options->etcd_servers ? "%s/mirror" : "%s/db", options->data_dir);
+    struct store_options so = {.dir = dir, .env = options->env,
+        .etcd = {.servers = options->etcd_servers, .ca_file = options->etcd_ca_file, .cert_file = options->etcd_cert_file, .key_file = options->etcd_key_file, .prefix = options->etcd_prefix,
+                 .codec = storage_codec(options->storage_media_type), .compaction_interval_s = options->etcd_compaction_interval_s ? options->etcd_compaction_interval_s : -1}};
     s->cluster_ips = ip_allocator_new(options->service_cluster_ip_range, reterr);
     s->node_ports = port_allocator_new(options->node_port_min, options->node_port_max);
     s->authenticator = authenticator_new(options, reterr);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "apiserver/storage_codec.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "cmd/pki.h"
@@ -54,6 +55,15 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "audit-log-maxsize", .number = &o->audit_log_max_size_mb, .help = "megabytes after which the audit log is begun anew, the old one set aside (default 100; 0: never)"},
         {.name = "event-ttl", .text = &c->event_ttl, .help = "how long Events are kept (default 1h0m0s)"},
         {.name = "runtime-config", .text = &o->runtime_config, .help = "which groups, versions and resources are served besides or without the defaults: api/all=true,batch/v1/jobs=false"},
+        {.name = "etcd-servers", .text = &o->etcd_servers, .help = "etcd's client addresses, commas: etcd is the store then (default: the embedded store)"},
+        {.name = "etcd-cafile", .text = &o->etcd_ca_file, .help = "authority of etcd's certificates"},
+        {.name = "etcd-certfile", .text = &o->etcd_cert_file, .help = "client certificate for etcd"},
+        {.name = "etcd-keyfile", .text = &o->etcd_key_file, .help = "its key"},
+        {.name = "etcd-prefix", .text = &o->etcd_prefix, .help = "what all keys in etcd begin with (default /registry)"},
+        {.name = "etcd-compaction-interval", .text = &c->etcd_compaction_interval, .help = "how often etcd is compacted; 0 never (default 5m0s)"},
+        {.name = "etcd-healthcheck-timeout", .text = &c->etcd_health_timeout, .help = "how long the health check waits for etcd (default 2s)"},
+        {.name = "etcd-readycheck-timeout", .text = &c->etcd_ready_timeout, .help = "how long the readiness check waits for etcd (default 2s)"},
+        {.name = "storage-media-type", .text = &o->storage_media_type, .help = "how built-in kinds are kept in etcd: application/vnd.kubernetes.protobuf (default) or application/json"},
         {.name = "v", .number = &c->verbosity, .help = "log verbosity"},
     };
     static_assert(ARRAY_LEN(flags) <= APISERVER_FLAGS_MAX, "room for all flags");
@@ -88,6 +98,20 @@ static int take_duration(const char *command, const char *option, const char *te
     return 2;
 }
 
+static int check_etcd(struct apiserver_command *c, const char *command) {
+    int health_s = 0, ready_s = 0;
+    c->options.etcd_compaction_interval_s = 300;
+    bool never = c->etcd_compaction_interval && (str_eq(c->etcd_compaction_interval, "0") || str_eq(c->etcd_compaction_interval, "0s"));
+    if (never) c->options.etcd_compaction_interval_s = 0;
+    else if (take_duration(command, "etcd-compaction-interval", c->etcd_compaction_interval, 1, &c->options.etcd_compaction_interval_s) != 0) return 2;
+    if (take_duration(command, "etcd-healthcheck-timeout", c->etcd_health_timeout, 1, &health_s) != 0 || take_duration(command, "etcd-readycheck-timeout", c->etcd_ready_timeout, 1, &ready_s) != 0) return 2;
+    c->options.etcd_health_timeout_ms = health_s * 1000;
+    c->options.etcd_ready_timeout_ms = ready_s * 1000;
+    if (storage_codec(c->options.storage_media_type)) return 0;
+    fprintf(stderr, "ckube %s: --storage-media-type \"%s\" invalid, allowed values: application/vnd.kubernetes.protobuf, application/json\n", command, c->options.storage_media_type);
+    return 2;
+}
+
 int apiserver_command_check(struct apiserver_command *c, const char *command) {
     struct apiserver_options *o = &c->options;
     o->no_anonymous_auth = !c->anonymous;
@@ -96,6 +120,7 @@ int apiserver_command_check(struct apiserver_command *c, const char *command) {
     o->advertise_address = c->advertise ? c->advertise : o->bind_address;
     if (take_duration(command, "service-account-max-token-expiration", c->max_token_expiration, 3600, &o->service_account_max_token_expiration_s) != 0 ||
         take_duration(command, "event-ttl", c->event_ttl, 1, &o->event_ttl_s) != 0) return 2;
+    if (check_etcd(c, command) != 0) return 2;
     if (parse_range(c->node_ports, &c->options.node_port_min, &c->options.node_port_max)) return 0;
     fprintf(stderr, "ckube %s: --service-node-port-range: \"%s\" is no range\n", command, c->node_ports);
     return 2;

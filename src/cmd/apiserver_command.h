@@ -6,12 +6,12 @@
 #include "cmd/flags.h"
 
 struct apiserver_command {
-    const char *advertise, *node_ports, *write_kubeconfig, *max_token_expiration, *event_ttl;
+    const char *advertise, *node_ports, *write_kubeconfig, *max_token_expiration, *event_ttl, *etcd_compaction_interval, *etcd_health_timeout, *etcd_ready_timeout;
     bool anonymous, bootstrap_tokens, extend_tokens;
     int verbosity;
     struct apiserver_options options;
 };
-enum { APISERVER_FLAGS_MAX = 64 };
+enum { APISERVER_FLAGS_MAX = 80 };
 void apiserver_command_init(struct apiserver_command *c); /* upstream's and our defaults */
 /* Writes the flags that fill c to `out` (APISERVER_FLAGS_MAX at most) and returns how many. */
 size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out);

@@ -271,10 +271,18 @@ static int make_file(const struct store_file *f, struct status *reterr) {
     return failed ? -1 : store_sync_path(f->dir, O_RDONLY | O_DIRECTORY, reterr);
 }
 
+/* A mirror of etcd is made anew each time: nothing in it is worth a repair. */
+static int drop_mirror(const struct store_file *f, struct status *reterr) {
+    char path[STORE_PATH_LEN];
+    snprintf(path, sizeof(path), "%s/data.mdb", f->dir);
+    return unlink(path) == 0 || errno == ENOENT ? 0 : status_errno(reterr, path);
+}
+
 int store_file_open(struct store_file *f, const struct store_options *o, struct status *reterr) {
     *f = (struct store_file){.lock_fd = -1, .dir = strdup(o->dir)};
     CHECK(f->dir);
-    if (store_make_dir(o->dir, reterr) == 0 && store_dir_lock(f, reterr) == 0 && make_file(f, reterr) == 0 && store_env_open(f, o->map_bytes ? o->map_bytes : STORE_MAP_BYTES, o->no_sync ? MDB_NOSYNC : 0, reterr) == 0 &&
+    if (store_make_dir(o->dir, reterr) == 0 && store_dir_lock(f, reterr) == 0 && (!o->etcd.servers || drop_mirror(f, reterr) == 0) && make_file(f, reterr) == 0 &&
+        store_env_open(f, o->map_bytes ? o->map_bytes : STORE_MAP_BYTES, o->no_sync || o->etcd.servers ? MDB_NOSYNC : 0, reterr) == 0 &&
         open_safely(f, false, reterr) == 0)
         return 0;
     store_file_close(f);

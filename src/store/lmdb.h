@@ -5,6 +5,8 @@
  * Invariants (store_check proves them): every kv mod_revision <= revision; log keys ascend and lie in (compacted, revision]; a kv record with expires_s
  * has its expiry entry, and each expiry entry its record.
  *
+ * Below etcd/ the same tables mirror an etcd cluster: submissions then come from its watch and bring their revision with them.
+ *
  * Files: file.c opens and checks the file; snapshot.c copies and restores it; store.c reads; writer.c commits; care.c expires and compacts; watch.c is the log and its watches. */
 #ifndef CKUBE_STORE_LMDB_H
 #define CKUBE_STORE_LMDB_H
@@ -29,6 +31,7 @@ struct submission {
     struct submission *next;
     struct store_op *ops; /* with its bytes in the same block */
     size_t ops_len, bytes;
+    uint64_t revision; /* etcd's, of a change that happened there; 0: the next one of our own */
     void (*done)(void *, struct store_result *);
     void *arg;
     struct store_result result;
@@ -54,8 +57,11 @@ struct store_file {
     int lock_fd;
 };
 
+struct etcd;
+
 struct store {
     struct store_file file;
+    struct etcd *etcd; /* NULL: embedded */
     struct env *clock;
     int64_t log_age_s;
     size_t log_entries_max;
@@ -101,8 +107,20 @@ int store_file_check(const struct store_file *f, size_t file_bytes, struct store
 /* writer.c */
 void store_writer_start(struct store *s);
 void store_writer_stop(struct store *s);
+void store_enqueue(struct store *s, struct submission *sub); /* takes it over */
 struct store_op *store_ops_copy(const struct store_op *ops, size_t n, size_t *ret_bytes); /* one block holds the ops, their keys and their values */
 void store_batch_run(struct store *s, struct submission *batch); /* on the writer thread */
+
+/* Waiting for a callback of another thread: store_waiter_wait suspends the fiber it is called on, or blocks the thread. */
+struct store_waiter {
+    struct fiber *fiber;
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    bool done;
+};
+void store_waiter_init(struct store_waiter *w);
+void store_waiter_wake(struct store_waiter *w); /* the waiter may be gone when it returns */
+void store_waiter_wait(struct store_waiter *w);
 
 /* care.c, on the writer thread */
 void store_care(struct store *s, int64_t now_s); /* one bounded step of expiry and one of compaction; sets care_behind */

@@ -4,6 +4,7 @@
 #include "store/store.h"
 #include <stdatomic.h>
 #include <string.h>
+#include "store/etcd/etcd.h"
 #include "store/lmdb.h"
 
 static void destroy(struct store *s) {
@@ -39,9 +40,21 @@ int store_open(const struct store_options *o, struct store **ret, struct status 
     env_cond_init(&s->cond);
     s->last = &s->first;
     store_writer_start(s);
+    if (o->etcd.servers && etcd_new(s, &o->etcd, reterr) != 0) {
+        store_close(s);
+        return -1;
+    }
     *ret = s;
     return 0;
 }
+
+int store_wait_current(struct store *s, struct status *reterr) { return s->etcd ? etcd_wait_current(s->etcd, ETCD_TIMEOUT_MS, reterr) : 0; }
+
+void store_wait_revision(struct store *s, uint64_t revision) {
+    if (s->etcd && s->revision < revision) etcd_wait_revision(s->etcd, revision, 3000);
+}
+
+int store_check_health(struct store *s, int timeout_ms, struct status *reterr) { return s->etcd ? etcd_wait_current(s->etcd, timeout_ms, reterr) : 0; }
 
 /* ---- reading ---- */
 
@@ -71,7 +84,9 @@ static unsigned preferred_spare(void) {
 
 void store_close(struct store *s) {
     if (!s) return;
+    etcd_stop(s->etcd);
     store_writer_stop(s);
+    etcd_free(s->etcd);
     CHECK(s->watches == NULL);
     DCHECK(s->open_reads == 0);
     for (size_t i = 0; i < SPARE_READS; i++)

@@ -1,5 +1,8 @@
 /* The database: a revisioned, ordered key-value store with watches. Upstream: the subset of etcd that the apiserver uses.
  *
+ * Two kinds behind one interface: embedded (LMDB, one file, the truth itself) and etcd (the truth is a cluster's, the LMDB file a mirror of it that is
+ * thrown away at every start: see store/etcd/etcd.h). Reading is the same code for both; what etcd adds is store_wait_current.
+ *
  * Keys are upstream's (`/registry/pods/default/web-0`), values are opaque bytes. One 64-bit revision counts the writes of the whole store; an object's
  * resourceVersion is the revision of its last write (mod_revision) and is not inside its bytes: `rv_offset` says where its digits belong, so that
  * a reader can send the bytes from the map with the digits between. Reads see one snapshot and never block; writes go through one writer thread that
@@ -20,8 +23,27 @@
 struct store;
 struct store_txn;
 
+/* Between our records (JSON with a place for the revision) and what is kept in etcd. The store layer knows no API types: the apiserver gives this. Called on
+ * several threads at once. */
+struct store_codec {
+    /* The record of what was found at key: 0; 1: not an object, kept as it is; -1: it cannot be read, and is treated as not there. */
+    int (*decode)(void *ctx, const char *key, const void *data, size_t len, struct buf *ret, uint32_t *ret_rv_offset);
+    int (*encode)(void *ctx, const char *key, const void *value, size_t len, uint32_t rv_offset, struct buf *ret, struct status *reterr);
+    void *ctx;
+};
+
+struct store_etcd_options {
+    const char *servers;            /* "https://10.0.0.1:2379,https://..." tried in their order; NULL: the store is embedded */
+    const char *ca_file, *cert_file, *key_file; /* for https; each may be NULL */
+    const char *prefix;             /* what stands for "/registry" in etcd's keys; NULL: that */
+    const struct store_codec *codec; /* must outlive the store; NULL: bytes are kept as they are, rv_offset is lost (tests) */
+    int64_t compaction_interval_s;  /* upstream's compactor; 0: 300, below 0: never */
+    int64_t load_timeout_ms;        /* how long store_open waits for the cluster; 0: 30,000 */
+};
+
 struct store_options {
     const char *dir;                /* made if missing, mode 0700 */
+    struct store_etcd_options etcd;
     struct env *env;                /* NULL: env_real() */
     int64_t log_age_s;              /* events are kept for so long; 0: 300, upstream's compaction interval */
     size_t log_entries_max;         /* and so many at most; 0: 1,000,000 */
@@ -32,6 +54,16 @@ struct store_options {
 /* Fails in words when another process has the file, when it is not ours or damaged, and on a disk that is full or read-only. */
 int store_open(const struct store_options *options, struct store **ret, struct status *reterr);
 void store_close(struct store *s);  /* waits for the writes that were submitted; NULL is fine */
+
+/* ---- being current ---- */
+
+/* Returns when reads see every write that was acknowledged, by whichever server, before the call: a linearizable read begins with it. Nothing to do for the
+ * embedded store. On a fiber it suspends, on another thread it blocks. -1 with 500 when etcd does not answer in time; the mirror can be read even then. */
+int store_wait_current(struct store *s, struct status *reterr);
+/* Returns when reads see `revision`, or after 3 s: what is there then is for the caller to look at. At once for the embedded store. */
+void store_wait_revision(struct store *s, uint64_t revision);
+/* Whether the truth answers: always for the embedded store. */
+int store_check_health(struct store *s, int timeout_ms, struct status *reterr);
 
 /* ---- reading ---- */
 
@@ -60,6 +92,7 @@ uint64_t store_compacted_revision(struct store *s);  /* watches can begin at thi
 /* ---- writing ---- */
 
 #define STORE_ANY (-1)
+enum { STORE_OPS_MAX = 100 }; /* etcd takes 128 in a transaction */
 struct store_op {
     const char *key;                /* 1 to 480 bytes; otherwise STORE_FAILED with 400 */
     int64_t expect_mod_revision;    /* 0: must not exist; STORE_ANY; otherwise must match */
@@ -75,11 +108,13 @@ struct store_result {
     uint64_t revision;              /* STORE_OK: of the write; if nothing changed (only missing keys were deleted), the revision before it */
     size_t conflict_op;             /* STORE_CONFLICT: which op; its key's revision now (0: absent) */
     uint64_t conflict_revision;
-    struct status error;            /* STORE_FAILED: full disk and the like; the receiver releases it */
+    struct status error;            /* STORE_FAILED: full disk, no answer from etcd, and the like; the receiver releases it. The write may have happened if
+                                       etcd did not say */
 };
 
 /* Submits ops that take effect together under one revision, or not at all. They see what was submitted before them, committed or not. The bytes are
- * copied. `done` is called once, on the writer thread, after the watches, and must be short: it posts or wakes. */
+ * copied. `done` is called once, on a thread of the store's, after the watches, and must be short: it posts or wakes. With etcd, at most
+ * STORE_OPS_MAX ops, and no key twice. */
 void store_write(struct store *s, const struct store_op *ops, size_t ops_len, void (*done)(void *arg, struct store_result *result), void *arg);
 /* The same, waiting: on a fiber it suspends the fiber, on another thread it blocks. */
 void store_write_wait(struct store *s, const struct store_op *ops, size_t ops_len, struct store_result *ret);

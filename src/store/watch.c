@@ -184,7 +184,7 @@ void store_watch_stop(struct store_watch *w) {
 void store_watch_dispatch(struct store *s, struct submission *batch) {
     pthread_mutex_lock(&s->watch_mutex);
     for (struct submission *sub = batch; sub; sub = sub->next) {
-        if (sub->result.outcome != STORE_OK || !sub->events_len) continue;
+        if (sub->result.outcome != STORE_OK || (!sub->events_len && sub->result.revision <= s->dispatched)) continue;
         CHECK(sub->result.revision > s->dispatched); /* revisions ascend at the commit and here */
         for (size_t i = 0; i < sub->events_len; i++)
             for (struct store_watch *w = s->watches; w; w = w->next)

@@ -7,6 +7,7 @@
 #include <sys/statvfs.h>
 #include "base/fiber.h"
 #include "base/loop.h"
+#include "store/etcd/etcd.h"
 #include "store/lmdb.h"
 
 enum { BATCH_MAX = 512, BATCH_BYTES_MAX = 8 << 20, CARE_MS = 1000 };
@@ -38,13 +39,7 @@ struct store_op *store_ops_copy(const struct store_op *ops, size_t n, size_t *re
     return copy;
 }
 
-void store_write(struct store *s, const struct store_op *ops, size_t ops_len, void (*done)(void *, struct store_result *), void *arg) {
-    struct submission *sub = calloc(1, sizeof(*sub));
-    CHECK(sub);
-    sub->ops = store_ops_copy(ops, ops_len, &sub->bytes);
-    sub->ops_len = ops_len;
-    sub->done = done;
-    sub->arg = arg;
+void store_enqueue(struct store *s, struct submission *sub) {
     pthread_mutex_lock(&s->mutex);
     CHECK(!s->stopping);
     bool was_empty = s->first == NULL;
@@ -54,17 +49,26 @@ void store_write(struct store *s, const struct store_op *ops, size_t ops_len, vo
     pthread_mutex_unlock(&s->mutex);
 }
 
-struct waiter {
-    struct store_result *ret;
-    struct fiber *fiber;
-    pthread_mutex_t mutex;
-    pthread_cond_t cond;
-    bool done;
-};
+void store_write(struct store *s, const struct store_op *ops, size_t ops_len, void (*done)(void *, struct store_result *), void *arg) {
+    if (s->etcd) {
+        etcd_write(s->etcd, ops, ops_len, done, arg);
+        return;
+    }
+    struct submission *sub = calloc(1, sizeof(*sub));
+    CHECK(sub);
+    sub->ops = store_ops_copy(ops, ops_len, &sub->bytes);
+    sub->ops_len = ops_len;
+    sub->done = done;
+    sub->arg = arg;
+    store_enqueue(s, sub);
+}
 
-static void wake_waiter(void *arg, struct store_result *result) {
-    struct waiter *w = arg;
-    *w->ret = *result;
+void store_waiter_init(struct store_waiter *w) {
+    *w = (struct store_waiter){.fiber = fiber_current(), .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    CHECK(w->fiber || !loop_current()); /* a loop must not block */
+}
+
+void store_waiter_wake(struct store_waiter *w) {
     if (w->fiber) {
         fiber_wake(w->fiber);
         return;
@@ -75,17 +79,29 @@ static void wake_waiter(void *arg, struct store_result *result) {
     pthread_mutex_unlock(&w->mutex);
 }
 
-void store_write_wait(struct store *s, const struct store_op *ops, size_t ops_len, struct store_result *ret) {
-    struct waiter w = {.ret = ret, .fiber = fiber_current(), .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
-    CHECK(w.fiber || !loop_current()); /* a loop must not block */
-    store_write(s, ops, ops_len, wake_waiter, &w);
-    if (w.fiber) {
+void store_waiter_wait(struct store_waiter *w) {
+    if (w->fiber) {
         fiber_suspend();
         return;
     }
-    pthread_mutex_lock(&w.mutex);
-    while (!w.done) pthread_cond_wait(&w.cond, &w.mutex);
-    pthread_mutex_unlock(&w.mutex);
+    pthread_mutex_lock(&w->mutex);
+    while (!w->done) pthread_cond_wait(&w->cond, &w->mutex);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+struct write_waiter { struct store_waiter waiter; struct store_result *ret; };
+
+static void wake_writer(void *arg, struct store_result *result) {
+    struct write_waiter *w = arg;
+    *w->ret = *result;
+    store_waiter_wake(&w->waiter);
+}
+
+void store_write_wait(struct store *s, const struct store_op *ops, size_t ops_len, struct store_result *ret) {
+    struct write_waiter w = {.ret = ret};
+    store_waiter_init(&w.waiter);
+    store_write(s, ops, ops_len, wake_writer, &w);
+    store_waiter_wait(&w.waiter);
 }
 
 /* ---- applying ---- */
@@ -186,12 +202,13 @@ static int apply(struct store *s, MDB_txn *txn, struct submission *sub, int64_t 
         return 0;
     }
     if (rc) return rc;
-    uint64_t revision = s->next_revision + 1;
+    uint64_t revision = sub->revision ? sub->revision : s->next_revision + 1;
+    CHECK(revision > s->next_revision);
     sub->events = calloc(sub->ops_len ? sub->ops_len : 1, sizeof(*sub->events));
     CHECK(sub->events);
     for (size_t i = 0; i < sub->ops_len; i++)
         if ((rc = apply_op(s, txn, sub, i, revision, now_s))) return rc;
-    if (sub->events_len) s->next_revision = revision; /* as etcd: what changes nothing has no revision of its own */
+    if (sub->events_len || sub->revision) s->next_revision = revision; /* as etcd: what changes nothing has no revision of its own */
     sub->result.outcome = STORE_OK;
     sub->result.revision = s->next_revision;
     return 0;

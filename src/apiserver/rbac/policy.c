@@ -195,8 +195,8 @@ int policy_reconcile(struct apiserver *s, struct status *reterr) {
     for (size_t i = 0; i < policy_roles_len; i++) reconcile_role(&w, &policy_roles[i]);
     for (size_t i = 0; i < policy_bindings_len; i++) reconcile_binding(&w, &policy_bindings[i]);
     store_read_end(w.txn);
-    if (w.ops.len == 0) return 0;
-    store_write_wait(apiserver_store(s), w.ops.items, w.ops.len, &res);
+    for (size_t i = 0; i < w.ops.len && res.outcome == STORE_OK; i += STORE_OPS_MAX)
+        store_write_wait(apiserver_store(s), w.ops.items + i, MIN(w.ops.len - i, (size_t)STORE_OPS_MAX), &res);
     if (res.outcome == STORE_OK) return 0;
     status_copy(reterr, &res.error);
     status_release(&res.error);

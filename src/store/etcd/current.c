@@ -1,0 +1,148 @@
+/* Waiting for the mirror: until it has reached a revision, and until it is as new as the cluster (etcd.h). One linearizable Range of nothing serves all
+ * who asked before it was sent; who comes later waits for the next. */
+#include <protobuf-c/protobuf-c.h>
+#include <string.h>
+#include "rpc.pb-c.h"
+#include "store/etcd/etcd.h"
+#include "store/lmdb.h"
+#include "wire/grpc_channel.h"
+
+struct revision_waiter {
+    struct revision_waiter *next;
+    uint64_t revision;
+    int64_t deadline_ms;
+    void (*done)(void *arg, bool reached);
+    void *arg;
+};
+
+/* ---- a revision ---- */
+
+void etcd_await(struct etcd *e, uint64_t revision, int timeout_ms, void (*done)(void *, bool), void *arg) {
+    struct revision_waiter *w = NULL;
+    pthread_mutex_lock(&e->mutex);
+    bool reached = store_dispatched_revision(e->store) >= revision;
+    if (!reached) {
+        w = malloc(sizeof(*w));
+        CHECK(w);
+        *w = (struct revision_waiter){e->waiters, revision, etcd_now_ms() + timeout_ms, done, arg};
+        e->waiters = w;
+    }
+    pthread_mutex_unlock(&e->mutex);
+    if (reached) done(arg, true);
+}
+
+/* Takes those out that have waited long enough, one way or the other, and tells them without the lock. */
+static void release_waiters(struct etcd *e, uint64_t revision, int64_t now_ms) {
+    struct revision_waiter *out = NULL;
+    pthread_mutex_lock(&e->mutex);
+    for (struct revision_waiter **p = &e->waiters; *p;) {
+        struct revision_waiter *w = *p;
+        if (w->revision > revision && w->deadline_ms > now_ms) {
+            p = &w->next;
+            continue;
+        }
+        *p = w->next;
+        w->next = out;
+        out = w;
+    }
+    pthread_mutex_unlock(&e->mutex);
+    while (out) {
+        struct revision_waiter *w = out;
+        out = w->next;
+        w->done(w->arg, w->revision <= revision);
+        free(w);
+    }
+}
+
+void etcd_applied(struct etcd *e) { release_waiters(e, store_dispatched_revision(e->store), INT64_MIN); }
+
+/* ---- most recent ---- */
+
+struct current_asker {
+    struct current_asker *next;
+    struct etcd *etcd;
+    int64_t deadline_ms;
+    struct store_waiter waiter;
+    struct status error;
+};
+struct question { struct etcd *etcd; struct current_asker *askers; };
+
+static void ask(void *arg);
+
+static void caught_up(void *arg, bool reached) {
+    struct current_asker *a = arg;
+    if (!reached) status_set(&a->error, 500, NULL, "etcdserver: request timed out");
+    store_waiter_wake(&a->waiter);
+}
+
+static void on_revision(void *arg, const struct etcd_answer *answer) {
+    struct question *q = arg;
+    struct etcd *e = q->etcd;
+    const Etcdserverpb__RangeResponse *r = answer->message;
+    for (struct current_asker *a = q->askers, *next; a; a = next) {
+        next = a->next;
+        if (answer->code == GRPC_OK && r->header) etcd_await(e, (uint64_t)r->header->revision, (int)MAX(a->deadline_ms - etcd_now_ms(), (int64_t)1), caught_up, a);
+        else {
+            etcd_error(answer, &a->error);
+            store_waiter_wake(&a->waiter);
+        }
+    }
+    free(q);
+    ask(e);
+}
+
+/* On the loop: one question for all who wait. */
+static void ask(void *arg) {
+    struct etcd *e = arg;
+    int64_t latest = 0;
+    pthread_mutex_lock(&e->mutex);
+    struct current_asker *askers = e->askers;
+    e->askers = NULL;
+    e->asking = askers != NULL;
+    pthread_mutex_unlock(&e->mutex);
+    if (!askers) return;
+    struct question *q = malloc(sizeof(*q));
+    CHECK(q);
+    *q = (struct question){e, askers};
+    for (struct current_asker *a = askers; a; a = a->next) latest = MAX(latest, a->deadline_ms);
+    Etcdserverpb__RangeRequest req = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    req.key = (ProtobufCBinaryData){6, (uint8_t *)(uintptr_t) "health"};
+    req.count_only = true;
+    etcd_call(e, "/etcdserverpb.KV/Range", &req.base, &etcdserverpb__range_response__descriptor, true, (int)MAX(latest - etcd_now_ms(), (int64_t)1), on_revision, q);
+}
+
+int etcd_wait_current(struct etcd *e, int timeout_ms, struct status *reterr) {
+    struct current_asker a = {.etcd = e, .deadline_ms = etcd_now_ms() + timeout_ms};
+    store_waiter_init(&a.waiter);
+    pthread_mutex_lock(&e->mutex);
+    a.next = e->askers;
+    e->askers = &a;
+    bool first = !e->asking;
+    e->asking = true;
+    pthread_mutex_unlock(&e->mutex);
+    if (first) loop_post(e->loop, ask, e);
+    store_waiter_wait(&a.waiter);
+    if (!a.error.code) return 0;
+    status_copy(reterr, &a.error);
+    status_release(&a.error);
+    return -1;
+}
+
+struct revision_asker { struct store_waiter waiter; bool reached; };
+
+static void wake_asker(void *arg, bool reached) {
+    struct revision_asker *a = arg;
+    a->reached = reached;
+    store_waiter_wake(&a->waiter);
+}
+
+bool etcd_wait_revision(struct etcd *e, uint64_t revision, int timeout_ms) {
+    struct revision_asker a = {0};
+    store_waiter_init(&a.waiter);
+    etcd_await(e, revision, timeout_ms, wake_asker, &a);
+    store_waiter_wait(&a.waiter);
+    return a.reached;
+}
+
+void current_tick(struct etcd *e) { release_waiters(e, store_dispatched_revision(e->store), etcd_now_ms()); }
+void current_stop(struct etcd *e) { release_waiters(e, store_dispatched_revision(e->store), INT64_MAX); }
