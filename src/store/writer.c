@@ -26,7 +26,7 @@ struct store_op *store_ops_copy(const struct store_op *ops, size_t n, size_t *re
     CHECK(copy);
     *ret_bytes = bytes;
     char *p = (char *)(copy + n);
-    memcpy(copy, ops, n * sizeof(*ops));
+    if (n) memcpy(copy, ops, n * sizeof(*ops)); /* NULL when a submission writes nothing */
     for (size_t i = 0; i < n; i++) {
         size_t len = strlen(ops[i].key) + 1;
         copy[i].key = memcpy(p, ops[i].key, len);

@@ -3,7 +3,7 @@
  * The store's etcd client is built on it (grpc.h is the blocking sibling for unix sockets). A channel connects once; when it breaks, every call that was
  * under way ends with Unavailable, then the owner is told and opens another. Everything here, callbacks too, is on the loop's thread. Nothing is called
  * back from within a function of this header, except that grpc_channel_free ends the calls.
- * Tests: tests/unit/test_grpc_channel.c. Fuzz: tests/fuzz/fuzz_grpc.c (the framing of messages). */
+ * Tests: tests/unit/test_store_etcd.c and tests/integration/test_etcd.py, against a real etcd. */
 #ifndef CKUBE_WIRE_GRPC_CHANNEL_H
 #define CKUBE_WIRE_GRPC_CHANNEL_H
 #include <stdbool.h>

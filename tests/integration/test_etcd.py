@@ -1,0 +1,149 @@
+"""An apiserver whose truth is an etcd cluster: a real etcd on loopback, over mutual TLS; two apiservers on it are one; what others write into it is read."""
+import atexit, base64, json, os, shutil, signal, subprocess, tempfile, time
+from harness import Server, Skip, contains, free_port, same
+
+state = {}
+
+
+def run(*argv): return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def make_certificates(d):
+    run('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', f'{d}/ca.key', '-out', f'{d}/ca.crt', '-subj', '/CN=etcd-ca', '-days', '2')
+    for name, usage in (('server', 'serverAuth,clientAuth'), ('client', 'clientAuth')):
+        run('openssl', 'req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', f'{d}/{name}.key', '-out', f'{d}/{name}.csr', '-subj', f'/CN={name}')
+        with open(f'{d}/{name}.ext', 'w') as f: f.write(f'extendedKeyUsage={usage}\nsubjectAltName=IP:127.0.0.1\n')
+        run('openssl', 'x509', '-req', '-in', f'{d}/{name}.csr', '-CA', f'{d}/ca.crt', '-CAkey', f'{d}/ca.key', '-CAcreateserial', '-out', f'{d}/{name}.crt', '-days', '2', '-extfile', f'{d}/{name}.ext')
+
+
+class Etcd:
+    def __init__(self):
+        if not shutil.which('etcd') or not shutil.which('etcdctl'): raise Skip('etcd is not installed')
+        self.dir = tempfile.mkdtemp(prefix='ckube-etcd-')
+        make_certificates(self.dir)
+        self.url, self.peer = f'https://127.0.0.1:{free_port()}', f'http://127.0.0.1:{free_port()}'
+        atexit.register(self.remove)
+        self.start()
+
+    def start(self):
+        d = self.dir
+        self.process = subprocess.Popen(['etcd', '--data-dir', f'{d}/data', '--listen-client-urls', self.url, '--advertise-client-urls', self.url, '--listen-peer-urls', self.peer,
+                                         '--initial-advertise-peer-urls', self.peer, '--initial-cluster', f'default={self.peer}', '--client-cert-auth', '--trusted-ca-file', f'{d}/ca.crt',
+                                         '--cert-file', f'{d}/server.crt', '--key-file', f'{d}/server.key'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.time() + 30
+        while time.time() < deadline:
+            try:
+                self.ctl('endpoint', 'health')
+                return
+            except subprocess.CalledProcessError: time.sleep(0.1)
+        raise RuntimeError('etcd is not ready')
+
+    def ctl(self, *args, stdin=None):
+        d = self.dir
+        return subprocess.run(['etcdctl', '--endpoints', self.url, '--cacert', f'{d}/ca.crt', '--cert', f'{d}/client.crt', '--key', f'{d}/client.key', *args], check=True, capture_output=True,
+                              text=True, input=stdin, env={**os.environ, 'ETCDCTL_API': '3'}, timeout=20).stdout
+
+    def value(self, key):
+        return base64.b64decode(json.loads(self.ctl('get', key, '-w', 'json'))['kvs'][0]['value'])
+
+    def flags(self):
+        return ['--etcd-servers', self.url, '--etcd-cafile', f'{self.dir}/ca.crt', '--etcd-certfile', f'{self.dir}/client.crt', '--etcd-keyfile', f'{self.dir}/client.key']
+
+    def stop(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
+    def remove(self):
+        if self.process: self.stop()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def cluster():
+    """One etcd, and two apiservers on it."""
+    if not state:
+        etcd = Etcd()
+        state.update(etcd=etcd, a=Server(flags=etcd.flags()), b=Server(flags=etcd.flags()))
+    return state['etcd'], state['a'], state['b']
+
+
+def teardown():
+    for name in 'a', 'b', 'etcd':
+        if name in state: state.pop(name).remove()
+
+
+def test_what_one_apiserver_wrote_the_other_reads_at_once():
+    etcd, a, b = cluster()
+    for n in range(10):
+        a.kubectl('create', 'configmap', f'seen-{n}', '--from-literal', f'n={n}')
+        same(b.json('get', 'configmap', f'seen-{n}')['data'], {'n': str(n)})
+        b.kubectl('label', 'configmap', f'seen-{n}', f'by=b{n}')
+        same(a.json('get', 'configmap', f'seen-{n}')['metadata']['labels'], {'by': f'b{n}'})
+    both = [[(i['metadata']['name'], i['metadata']['resourceVersion'], i['metadata']['uid']) for i in s.json('get', 'configmaps')['items']] for s in (a, b)]
+    same(both[0], both[1])
+
+
+def test_objects_lie_in_etcd_where_and_as_upstream_keeps_them():
+    etcd, a, b = cluster()
+    a.kubectl('create', 'configmap', 'stored', '--from-literal', 'k=v')
+    a.kubectl('create', 'service', 'clusterip', 'stored', '--tcp=80')
+    assert etcd.value('/registry/configmaps/default/stored').startswith(b'k8s\0\n\x0f\n\x02v1\x12\tConfigMap')
+    assert etcd.value('/registry/services/specs/default/stored').startswith(b'k8s\0')
+
+
+def test_an_object_that_another_wrote_as_json_is_read_changed_and_watched():
+    etcd, a, b = cluster()
+    since = json.loads(a.kubectl('get', '--raw', '/api/v1/namespaces/default/configmaps?limit=1').stdout)['metadata']['resourceVersion']
+    foreign = {'kind': 'ConfigMap', 'apiVersion': 'v1', 'metadata': {'name': 'foreign', 'namespace': 'default', 'uid': '0b7d7f3e-0000-4000-8000-000000000001',
+               'creationTimestamp': '2026-01-01T00:00:00Z'}, 'data': {'from': 'elsewhere'}}
+    etcd.ctl('put', '/registry/configmaps/default/foreign', json.dumps(foreign))
+    for s in a, b: same(s.json('get', 'configmap', 'foreign')['data'], {'from': 'elsewhere'})
+    events = a.kubectl('get', '--raw', f'/api/v1/namespaces/default/configmaps?watch=true&resourceVersion={since}&timeoutSeconds=1').stdout.splitlines()
+    same([(e['type'], e['object']['metadata']['name']) for e in map(json.loads, events)], [('ADDED', 'foreign')])
+    b.kubectl('patch', 'configmap', 'foreign', '-p', '{"data":{"to":"here"}}')
+    same(a.json('get', 'configmap', 'foreign')['data'], {'from': 'elsewhere', 'to': 'here'})
+    etcd.ctl('del', '/registry/configmaps/default/foreign')
+    contains(b.kubectl('get', 'configmap', 'foreign', check=False).stderr, 'configmaps "foreign" not found')
+
+
+def test_a_stale_update_conflicts_whichever_apiserver_it_comes_to():
+    etcd, a, b = cluster()
+    a.kubectl('create', 'configmap', 'raced')
+    old = a.json('get', 'configmap', 'raced')
+    b.kubectl('label', 'configmap', 'raced', 'x=1')
+    old['data'] = {'lost': 'update'}
+    r = a.kubectl('replace', '-f', '-', stdin=json.dumps(old), check=False)
+    contains(r.stderr, 'the object has been modified; please apply your changes to the latest version and try again')
+
+
+def test_custom_resources_of_one_are_served_by_the_other():
+    etcd, a, b = cluster()
+    crd = {'apiVersion': 'apiextensions.k8s.io/v1', 'kind': 'CustomResourceDefinition', 'metadata': {'name': 'things.example.com'}, 'spec': {'group': 'example.com', 'scope': 'Namespaced',
+           'names': {'plural': 'things', 'singular': 'thing', 'kind': 'Thing', 'listKind': 'ThingList'}, 'versions': [{'name': 'v1', 'served': True, 'storage': True,
+           'schema': {'openAPIV3Schema': {'type': 'object', 'x-kubernetes-preserve-unknown-fields': True}}}]}}
+    a.kubectl('create', '-f', '-', stdin=json.dumps(crd))
+    a.kubectl('wait', '--for=condition=Established', 'crd/things.example.com', '--timeout=20s')
+    thing = json.dumps({'apiVersion': 'example.com/v1', 'kind': 'Thing', 'metadata': {'name': 't', 'namespace': 'default'}, 'spec': {'deep': [1, 2]}})
+    deadline = time.time() + 15
+    while b.kubectl('create', '--validate=false', '-f', '-', stdin=thing, check=False).returncode:
+        if time.time() > deadline: raise AssertionError('the other apiserver does not serve the custom resource')
+        time.sleep(0.3)
+    same(a.json('get', 'things.example.com', 't')['spec'], {'deep': [1, 2]})
+    same(json.loads(etcd.value('/registry/example.com/things/default/t'))['spec'], {'deep': [1, 2]})
+
+
+def test_while_etcd_is_away_reads_that_may_be_old_go_on_and_writes_say_why_not():
+    etcd, a, b = cluster()
+    a.kubectl('create', 'configmap', 'before')
+    etcd.stop()
+    items = json.loads(a.kubectl('get', '--raw', '/api/v1/namespaces/default/configmaps?resourceVersion=0').stdout)['items']
+    assert 'before' in [i['metadata']['name'] for i in items]
+    r = a.kubectl('create', 'configmap', 'meanwhile', check=False)
+    assert r.returncode and r.stderr, 'a write succeeded without etcd'
+    etcd.start()
+    deadline = time.time() + 30
+    while a.kubectl('create', 'configmap', 'after', check=False).returncode:
+        if time.time() > deadline: raise AssertionError('writes do not go on')
+        time.sleep(0.3)
+    there = {i['metadata']['name'] for i in b.json('get', 'configmaps')['items']}
+    assert {'before', 'after'} <= there, there
