@@ -1,6 +1,8 @@
 #include "api/time.h"
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "base/str.h"
 
 static bool digits(const char **p, size_t n, int *ret) {
     int v = 0;
@@ -103,4 +105,44 @@ char *human_duration(struct arena *a, int64_t s) {
     if (h < 24 * 365 * 2) return two(a, d, "d", 0, "");
     if (h < 24 * 365 * 8) return two(a, d / 365, "y", d % 365, "d");
     return two(a, d / 365, "y", 0, "");
+}
+
+bool duration_parse(const char *s, int64_t *ret) {
+    static const struct { const char *unit; double ns; } units[] = {{"ns", 1}, {"us", 1e3}, {"\xC2\xB5s", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 6e10}, {"h", 3.6e12}};
+    bool negative = *s == '-';
+    double total = 0;
+    if (*s == '-' || *s == '+') s++;
+    if (strcmp(s, "0") == 0) {
+        *ret = 0;
+        return true;
+    }
+    if (!*s) return false;
+    while (*s) {
+        char *end;
+        size_t u = 0, digits = strspn(s, "0123456789.");
+        if (!digits) return false;
+        double v = strtod(s, &end);
+        if (end != s + digits) return false;
+        s = end;
+        while (u < ARRAY_LEN(units) && !(str_has_prefix(s, units[u].unit) && !(u == 5 && s[1] == 's'))) u++;
+        if (u == ARRAY_LEN(units)) return false;
+        total += v * units[u].ns;
+        s += strlen(units[u].unit);
+    }
+    if (total >= 9.2e18) return false;
+    *ret = (int64_t)(negative ? -total : total);
+    return true;
+}
+
+char *duration_string(struct arena *a, int64_t ns) {
+    const char *sign = ns < 0 ? "-" : "";
+    double s = (double)(ns < 0 ? -ns : ns) / 1e9;
+    int64_t minutes = (int64_t)(s / 60);
+    if (ns == 0) return arena_strdup(a, "0s");
+    if (s < 1e-6) return arena_printf(a, "%s%gns", sign, s * 1e9);
+    if (s < 1e-3) return arena_printf(a, "%s%g\xC2\xB5s", sign, s * 1e6);
+    if (s < 1) return arena_printf(a, "%s%.10gms", sign, s * 1e3);
+    double rest = s - (double)minutes * 60;
+    if (minutes >= 60) return arena_printf(a, "%s%lldh%lldm%.10gs", sign, (long long)(minutes / 60), (long long)(minutes % 60), rest);
+    return minutes ? arena_printf(a, "%s%lldm%.10gs", sign, (long long)minutes, rest) : arena_printf(a, "%s%.10gs", sign, rest);
 }

@@ -15,4 +15,7 @@ static inline struct api_time micro_time_from_ns(int64_t ns) { return (struct ap
 
 /* kubectl's Age column: 5s, 3m20s, 5h30m, 4d, 2y10d. Upstream: util/duration.HumanDuration. */
 char *human_duration(struct arena *a, int64_t seconds);
+/* Go's durations: "300ms", "1h15m0s", "-2s"; false: it is none. And as Go prints them. */
+bool duration_parse(const char *text, int64_t *ret_ns);
+char *duration_string(struct arena *a, int64_t ns);
 #endif

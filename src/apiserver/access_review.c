@@ -115,9 +115,9 @@ static struct authz_attributes attributes_of(struct arena *a, const struct user_
 static void decide(struct api_request *r, const struct user_info *user, const struct authorizationv1_ResourceAttributes *ra, const struct authorizationv1_NonResourceAttributes *na,
                    struct authorizationv1_SubjectAccessReviewStatus *ret) {
     struct authz_attributes at = attributes_of(r->arena, user, ra, na);
-    const char *reason;
-    enum authz_decision d = authorizer_decide(apiserver_authorizer(r->server), r->arena, &at, &reason);
-    *ret = (struct authorizationv1_SubjectAccessReviewStatus){.allowed = d == AUTHZ_ALLOW, .denied = d == AUTHZ_DENY, .reason = reason};
+    const char *reason, *error;
+    enum authz_decision d = authorizer_decide_error(apiserver_authorizer(r->server), r->arena, &at, &reason, &error);
+    *ret = (struct authorizationv1_SubjectAccessReviewStatus){.allowed = d == AUTHZ_ALLOW, .denied = d == AUTHZ_DENY, .reason = reason, .evaluationError = error};
 }
 
 static struct user_info user_of(const struct authorizationv1_SubjectAccessReviewSpec *s) {

@@ -25,6 +25,8 @@ struct apiserver_options {
     int audit_log_max_size_mb;
     const char *proxy_client_cert_file, *proxy_client_key_file; /* how we show other API servers that we are their front proxy */
     const char *authorization_mode;          /* "Node,RBAC"; NULL: that */
+    const char *authorization_webhook_config_file, *authorization_webhook_version; /* see authorization_webhook.h */
+    int64_t authorization_webhook_authorized_ttl_ns, authorization_webhook_unauthorized_ttl_ns;
     int event_ttl_s;                         /* how long Events are kept; 0: an hour */
     const char *runtime_config;              /* see runtime_config.h; NULL: upstream's defaults */
     const char *etcd_servers;                /* NULL: the embedded store; otherwise see store_etcd_options */

@@ -30,8 +30,8 @@ struct audit_event {
     struct api_request *r;
     struct authz_attributes attrs;
     struct user_info user, as;
-    bool impersonated, decided, allowed;
-    const char *reason;
+    bool impersonated;
+    struct string_map annotations; /* sorted by key */
     int64_t received_ns;
     char id[37];
 };
@@ -224,11 +224,13 @@ static void begin_line(struct audit_event *e, struct buf *out, enum audit_stage 
 static void end_line(struct audit_event *e, struct buf *out) {
     write_time(out, "requestReceivedTimestamp", e->received_ns);
     write_time(out, "stageTimestamp", env_now_ns(apiserver_env(e->r->server)));
-    if (e->decided) {
-        buf_printf(out, ",\"annotations\":{\"authorization.k8s.io/decision\":\"%s\",\"authorization.k8s.io/reason\":", e->allowed ? "allow" : "forbid");
-        json_write_string(out, e->reason);
-        buf_append_char(out, '}');
+    for (size_t i = 0; i < e->annotations.len; i++) {
+        buf_append_str(out, i ? "," : ",\"annotations\":{");
+        json_write_string(out, e->annotations.items[i].key);
+        buf_append_char(out, ':');
+        json_write_string(out, e->annotations.items[i].value);
     }
+    if (e->annotations.len) buf_append_char(out, '}');
     buf_append_str(out, "}\n");
     write_line(e->audit, out);
 }
@@ -242,7 +244,7 @@ void audit_begin(struct audit *a, struct api_request *r) {
     struct audit_decision d = audit_policy_decide(a->policy, &at);
     if (d.level == AUDIT_NONE) return;
     struct audit_event *e = ARENA_NEW(r->arena, struct audit_event);
-    *e = (struct audit_event){.audit = a, .decision = d, .r = r, .attrs = at, .user = r->user, .received_ns = env_now_ns(apiserver_env(r->server)), .reason = ""};
+    *e = (struct audit_event){.audit = a, .decision = d, .r = r, .attrs = at, .user = r->user, .received_ns = env_now_ns(apiserver_env(r->server))};
     env_uuid(apiserver_env(r->server), e->id);
     r->audit = e;
     if (!wanted(e, AUDIT_REQUEST_RECEIVED)) return;
@@ -258,10 +260,18 @@ void audit_impersonated(struct api_request *r, const struct user_info *as) {
 }
 
 void audit_decided(struct api_request *r, bool allowed, const char *reason) {
-    if (!r->audit) return;
-    r->audit->decided = true;
-    r->audit->allowed = allowed;
-    r->audit->reason = str_or(reason, "");
+    audit_annotate(r, "authorization.k8s.io/decision", allowed ? "allow" : "forbid");
+    audit_annotate(r, "authorization.k8s.io/reason", str_or(reason, ""));
+}
+
+void audit_annotate(struct api_request *r, const char *key, const char *value) {
+    if (!r->audit || string_map_get(&r->audit->annotations, key)) return;
+    struct string_map *m = &r->audit->annotations;
+    LIST_PUSH(r->arena, m);
+    size_t at = m->len - 1;
+    for (; at && strcmp(m->items[at - 1].key, key) > 0; at--) m->items[at] = m->items[at - 1];
+    m->items[at].key = key;
+    m->items[at].value = value;
 }
 
 void audit_answered(struct http_request *http, int code, const struct http_header *headers, size_t headers_len, const struct http_slice *body, size_t body_len, bool stream) {

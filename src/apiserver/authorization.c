@@ -3,18 +3,20 @@
 #include "api/field_error.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/audit.h"
+#include "apiserver/authorization_webhook.h"
 #include "apiserver/node_authorizer.h"
 #include "apiserver/rbac/rbac.h"
 #include "base/str.h"
 
-enum mode { MODE_NODE, MODE_RBAC, MODE_ALWAYS_ALLOW, MODE_ALWAYS_DENY, MODES };
-static const char *const mode_names[MODES] = {"Node", "RBAC", "AlwaysAllow", "AlwaysDeny"};
+enum mode { MODE_NODE, MODE_RBAC, MODE_ALWAYS_ALLOW, MODE_ALWAYS_DENY, MODE_WEBHOOK, MODES };
+static const char *const mode_names[MODES] = {"Node", "RBAC", "AlwaysAllow", "AlwaysDeny", "Webhook"};
 
 struct authorizer {
     enum mode modes[MODES];
     size_t modes_len;
     struct rbac *rbac;
     struct node_authorizer *nodes; /* NULL without mode Node */
+    struct authorization_webhook *webhook; /* NULL without mode Webhook */
 };
 
 static int add_mode(struct authorizer *z, const char *name, size_t len, struct status *reterr) {
@@ -28,7 +30,20 @@ static int add_mode(struct authorizer *z, const char *name, size_t len, struct s
     return status_set(reterr, 400, REASON_BAD_REQUEST, "authorization-mode \"%.*s\" is not a valid mode", (int)len, name);
 }
 
-struct authorizer *authorizer_new(const char *modes, struct store *store, struct status *reterr) {
+static bool has_mode(const struct authorizer *z, enum mode m) {
+    for (size_t i = 0; i < z->modes_len; i++)
+        if (z->modes[i] == m) return true;
+    return false;
+}
+
+static int open_webhook(struct authorizer *z, const struct authorization_webhook_options *o, struct status *reterr) {
+    bool configured = o && o->config_file;
+    if (!has_mode(z, MODE_WEBHOOK)) return configured ? status_bad_request(reterr, "cannot specify --authorization-webhook-config-file without mode Webhook") : 0;
+    if (!configured) return status_bad_request(reterr, "authorization-mode Webhook's authorization config file not passed");
+    return (z->webhook = authorization_webhook_new(o, reterr)) ? 0 : -1;
+}
+
+struct authorizer *authorizer_new(const char *modes, const struct authorization_webhook_options *webhook, struct store *store, struct status *reterr) {
     struct authorizer *z = calloc(1, sizeof(*z));
     int failed = 0;
     CHECK(z);
@@ -38,8 +53,8 @@ struct authorizer *authorizer_new(const char *modes, struct store *store, struct
         p += len + (p[len] == ',');
     }
     failed |= !failed && !(z->rbac = rbac_new(store, reterr));
-    for (size_t i = 0; i < z->modes_len && !failed; i++)
-        if (z->modes[i] == MODE_NODE) failed = !(z->nodes = node_authorizer_new(store, reterr));
+    failed |= !failed && open_webhook(z, webhook, reterr) != 0;
+    if (has_mode(z, MODE_NODE) && !failed) failed = !(z->nodes = node_authorizer_new(store, reterr));
     if (!failed) return z;
     authorizer_free(z);
     return NULL;
@@ -49,18 +64,15 @@ void authorizer_free(struct authorizer *z) {
     if (!z) return;
     rbac_free(z->rbac);
     node_authorizer_free(z->nodes);
+    authorization_webhook_free(z->webhook);
     free(z);
 }
 
 struct rbac *authorizer_rbac(struct authorizer *z) { return z->rbac; }
 
-bool authorizer_has_rbac_mode(const struct authorizer *z) {
-    for (size_t i = 0; i < z->modes_len; i++)
-        if (z->modes[i] == MODE_RBAC) return true;
-    return false;
-}
+bool authorizer_has_rbac_mode(const struct authorizer *z) { return has_mode(z, MODE_RBAC); }
 
-static enum authz_decision ask(struct authorizer *z, enum mode m, struct arena *a, const struct authz_attributes *attrs, const char **ret_reason) {
+static enum authz_decision ask(struct authorizer *z, enum mode m, struct arena *a, const struct authz_attributes *attrs, const char **ret_reason, const char **ret_error) {
     switch (m) {
         case MODE_NODE: return node_authorizer_decide(z->nodes, a, attrs, ret_reason);
         case MODE_RBAC: return rbac_decide(z->rbac, a, attrs, ret_reason);
@@ -68,17 +80,24 @@ static enum authz_decision ask(struct authorizer *z, enum mode m, struct arena *
         case MODE_ALWAYS_DENY:
             if (ret_reason) *ret_reason = "Everything is forbidden.";
             return AUTHZ_NO_OPINION;
+        case MODE_WEBHOOK: return authorization_webhook_decide(z->webhook, a, attrs, ret_reason, ret_error);
         default: return AUTHZ_NO_OPINION;
     }
 }
 
 enum authz_decision authorizer_decide(struct authorizer *z, struct arena *a, const struct authz_attributes *attrs, const char **ret_reason) {
+    const char *error;
+    return authorizer_decide_error(z, a, attrs, ret_reason, &error);
+}
+
+enum authz_decision authorizer_decide_error(struct authorizer *z, struct arena *a, const struct authz_attributes *attrs, const char **ret_reason, const char **ret_error) {
     struct string_list reasons = {0};
     if (ret_reason) *ret_reason = "";
+    *ret_error = NULL;
     if (string_list_has(&attrs->user->groups, "system:masters")) return AUTHZ_ALLOW;
     for (size_t i = 0; i < z->modes_len; i++) {
         const char *reason = "";
-        enum authz_decision d = ask(z, z->modes[i], a, attrs, ret_reason ? &reason : NULL);
+        enum authz_decision d = ask(z, z->modes[i], a, attrs, ret_reason ? &reason : NULL, ret_error);
         if (d != AUTHZ_NO_OPINION) {
             if (ret_reason) *ret_reason = reason;
             return d;
@@ -103,6 +122,9 @@ void authorizer_rules(struct authorizer *z, struct arena *a, const struct user_i
         } else if (z->modes[i] == MODE_NODE && node_identity(user, &node)) {
             status->incomplete = true;
             string_list_push(a, &errors, "node authorizer does not support user rule resolution");
+        } else if (z->modes[i] == MODE_WEBHOOK) {
+            status->incomplete = true;
+            string_list_push(a, &errors, "webhook authorizer does not support user rule resolution");
         }
         LIST_FOREACH(rule, &rules) add(a, rule, status);
     }
@@ -154,12 +176,14 @@ int authz_forbidden(struct arena *a, const struct authz_attributes *at, const ch
 int authorize(struct api_request *r, struct status *reterr) {
     struct authorizer *z = apiserver_authorizer(r->server);
     struct authz_attributes at = request_attributes(r);
-    const char *reason = "";
-    bool allowed = authorizer_decide(z, r->arena, &at, r->audit ? &reason : NULL) == AUTHZ_ALLOW; /* the common case builds no words */
-    if (allowed || r->audit) audit_decided(r, allowed, reason);
-    if (allowed) return 0;
-    authorizer_decide(z, r->arena, &at, &reason);
-    return authz_forbidden(r->arena, &at, reason, reterr);
+    const char *reason = "", *error = NULL;
+    enum authz_decision d = authorizer_decide_error(z, r->arena, &at, r->audit || z->webhook ? &reason : NULL, &error); /* the common case builds no words */
+    if (d != AUTHZ_ALLOW && !z->webhook) authorizer_decide(z, r->arena, &at, &reason);
+    if (r->audit && (d == AUTHZ_ALLOW || !error)) audit_decided(r, d == AUTHZ_ALLOW, reason);
+    if (d == AUTHZ_ALLOW) return 0;
+    if (!error) return authz_forbidden(r->arena, &at, reason, reterr);
+    audit_annotate(r, "authorization.k8s.io/reason", "internal error");
+    return status_set(reterr, 500, REASON_INTERNAL_ERROR, "Internal Server Error: %s: %s", go_quote(r->arena, *r->http->query ? arena_printf(r->arena, "%s?%s", r->path, r->http->query) : r->path), error);
 }
 
 int authorize_create(struct api_request *r, struct status *reterr) {

@@ -21,14 +21,18 @@ struct authz_attributes {
 struct authorizer;
 struct rbac;
 struct store;
-/* modes: "Node,RBAC" and the like, of Node, RBAC, AlwaysAllow, AlwaysDeny; NULL: Node,RBAC. -1-style: NULL with words for a mode that is unknown or given twice. */
-struct authorizer *authorizer_new(const char *modes, struct store *store, struct status *reterr);
+struct authorization_webhook_options;
+/* modes: "Node,RBAC" and the like, of Node, RBAC, AlwaysAllow, AlwaysDeny, Webhook; NULL: Node,RBAC. webhook: NULL or without a file if there is none. NULL with words for a mode
+ * that is unknown, given twice or not configured. */
+struct authorizer *authorizer_new(const char *modes, const struct authorization_webhook_options *webhook, struct store *store, struct status *reterr);
 void authorizer_free(struct authorizer *z);
 struct rbac *authorizer_rbac(struct authorizer *z); /* always there: escalation checks need it whatever the modes are */
 bool authorizer_has_rbac_mode(const struct authorizer *z);
 
 /* *ret_reason (may be NULL) is upstream's text, "" when there is none; it lives in the arena. */
 enum authz_decision authorizer_decide(struct authorizer *z, struct arena *a, const struct authz_attributes *attrs, const char **ret_reason);
+/* The same; *ret_error is what went wrong on the way (a webhook that cannot be reached), or NULL: a request that is not allowed then ends with a 500. */
+enum authz_decision authorizer_decide_error(struct authorizer *z, struct arena *a, const struct authz_attributes *attrs, const char **ret_reason, const char **ret_error);
 /* Upstream's rule resolvers: each rule of the user in the namespace, and whether the list is complete. */
 void authorizer_rules(struct authorizer *z, struct arena *a, const struct user_info *user, const char *namespace, struct authorizationv1_SubjectRulesReviewStatus *status,
                       void (*add)(struct arena *a, const struct rbacv1_PolicyRule *rule, struct authorizationv1_SubjectRulesReviewStatus *status));

@@ -12,6 +12,7 @@
 #include "apiserver/auth_config.h"
 #include "apiserver/authentication.h"
 #include "apiserver/authorization.h"
+#include "apiserver/authorization_webhook.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/metrics.h"
 #include "apiserver/runtime_config.h"
@@ -22,6 +23,7 @@
 #include "apiserver/impersonation.h"
 #include "apiserver/rbac/policy.h"
 #include "apiserver/watch_hub.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "wire/upstream.h"
@@ -40,6 +42,7 @@ struct apiserver {
     struct custom_resources *custom;
     struct authorizer *authorizer;
     struct audit *audit; /* NULL: none */
+    struct file_watch *files;
     struct upstream_tls *kubelet_tls, *insecure_tls;
 };
 
@@ -199,7 +202,24 @@ static void handle(struct http_request *http, void *ctx) {
 
 /* ---- life ---- */
 
+static void serving_files_changed(void *arg) {
+    struct apiserver *s = arg;
+    _cleanup_status_ struct status err = STATUS_INIT;
+    if (http_server_reload_tls(s->http, s->options.cert_file, s->options.key_file, s->options.client_ca_file, &err) != 0) log_error("reloading certificates: %s", status_message(&err));
+    else log_info("new connections are served with the certificates that have changed");
+}
+
+/* A certificate and its key are replaced one after the other: until both fit, the old pair serves on. */
+static void watch_files(struct apiserver *s) {
+    s->files = file_watch_new();
+    file_watch_add(s->files, s->options.cert_file, serving_files_changed, s);
+    file_watch_add(s->files, s->options.key_file, serving_files_changed, s);
+    file_watch_add(s->files, s->options.client_ca_file, serving_files_changed, s);
+    file_watch_start(s->files);
+}
+
 static void destroy(struct apiserver *s) {
+    file_watch_free(s->files);
     if (s->http) http_server_free(s->http, 500);
     custom_resources_free(s->custom);
     watch_hub_free(s->hub);
@@ -224,6 +244,8 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     struct store_options so = {.dir = dir, .env = options->env,
         .etcd = {.servers = options->etcd_servers, .ca_file = options->etcd_ca_file, .cert_file = options->etcd_cert_file, .key_file = options->etcd_key_file, .prefix = options->etcd_prefix,
                  .codec = storage_codec(options->storage_media_type), .compaction_interval_s = options->etcd_compaction_interval_s ? options->etcd_compaction_interval_s : -1}};
+    struct authorization_webhook_options webhook = {options->authorization_webhook_config_file, options->authorization_webhook_version, options->authorization_webhook_authorized_ttl_ns,
+        options->authorization_webhook_unauthorized_ttl_ns};
     s->cluster_ips = ip_allocator_new(options->service_cluster_ip_range, reterr);
     s->node_ports = port_allocator_new(options->node_port_min, options->node_port_max);
     s->authenticator = authenticator_new(options, reterr);
@@ -234,14 +256,17 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     s->insecure_tls = upstream_tls_new(&(struct upstream_tls_options){.insecure = true}, reterr);
     if (runtime_config_set(options->runtime_config, reterr) != 0 || !s->kubelet_tls || !s->insecure_tls || !s->cluster_ips || !s->authenticator || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0 ||
         policy_reconcile(s, reterr) != 0 || auth_config_publish(s, reterr) != 0 || (options->audit_policy_file && !(s->audit = audit_new(options->audit_policy_file, str_or(options->audit_log_path, "-"), options->audit_log_max_size_mb, reterr))) ||
-        !(s->authorizer = authorizer_new(options->authorization_mode, s->store, reterr)) || !(s->custom = custom_resources_new(s, reterr))) {
+        !(s->authorizer = authorizer_new(options->authorization_mode, &webhook, s->store, reterr)) || !(s->custom = custom_resources_new(s, reterr))) {
         destroy(s);
         return NULL;
     }
     struct http_server_options ho = {.bind_address = options->bind_address, .port = options->secure_port, .cert_file = options->cert_file, .key_file = options->key_file,
                                      .client_ca_file = options->client_ca_file, .more_client_ca_names_file = options->requestheader_client_ca_file, .body_bytes_max = BODY_BYTES_MAX, .handler = handle, .on_answer = s->audit ? audit_answered : NULL, .ctx = s};
     s->http = http_server_new(&ho, reterr);
-    if (s->http) return s;
+    if (s->http) {
+        watch_files(s);
+        return s;
+    }
     destroy(s);
     return NULL;
 }

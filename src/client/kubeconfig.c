@@ -1,11 +1,13 @@
-/* Kubeconfig files: the current context's server and credentials. Upstream: client-go tools/clientcmd. */
-#include <stdio.h>
+#include "client/kubeconfig.h"
+#include <stdlib.h>
 #include <string.h>
+#include "base/file.h"
 #include "base/str.h"
 #include "client/transport.h"
-#include "wire/http_client.h"
 #include "wire/json.h"
 #include "wire/yaml.h"
+
+enum { KUBECONFIG_BYTES_MAX = 1 << 20 };
 
 static yyjson_val *named(yyjson_val *root, const char *list, const char *name, const char *inner) {
     size_t i, max;
@@ -23,11 +25,12 @@ static const char *pem(struct arena *a, yyjson_val *from, const char *key) {
     return arena_strndup(a, (char *)data, len);
 }
 
-/* "https://HOST[:PORT]" into its parts. */
-static void server_split(struct arena *a, const char *server, struct http_client_options *o) {
+/* "https://HOST[:PORT][/PATH]" into its parts; the path. */
+static const char *server_split(struct arena *a, const char *server, struct http_client_options *o) {
     o->tls = !str_has_prefix(server, "http://");
     o->port = o->tls ? 443 : 80;
     char *host = arena_strdup(a, strstr(server, "://") + 3);
+    const char *path = arena_strdup(a, host + strcspn(host, "/"));
     host[strcspn(host, "/")] = 0;
     char *colon = strrchr(host, ':'), *bracket = strrchr(host, ']');
     if (colon && colon > bracket) {
@@ -39,46 +42,61 @@ static void server_split(struct arena *a, const char *server, struct http_client
         host[strcspn(host, "]")] = 0;
     }
     o->host = host;
+    return path;
 }
 
 static yyjson_val *kubeconfig_load(struct arena *a, const char *path, struct status *reterr) {
-    FILE *f = fopen(path, "re");
-    if (!f) return status_errno(reterr, path), NULL;
     _cleanup_buf_ struct buf text = BUF_INIT, json = BUF_INIT;
-    char chunk[4096];
-    for (size_t n; (n = fread(chunk, 1, sizeof(chunk), f)) > 0;) buf_append(&text, chunk, n);
-    fclose(f);
+    if (file_read(path, KUBECONFIG_BYTES_MAX, &text, reterr) != 0) return NULL;
     if (yaml_to_json(buf_cstr(&text), text.len, &json, NULL, reterr)) return NULL;
     yyjson_doc *doc = json_parse_in(a, json.data, json.len, 0, reterr);
     return doc ? yyjson_doc_get_root(doc) : NULL;
 }
 
-/* cert_file: another identity than the file's. */
-static struct transport *from_kubeconfig(const char *path, const char *cert_file, const char *key_file, struct status *reterr) {
-    _cleanup_arena_ struct arena *a = arena_new();
-    yyjson_val *root = kubeconfig_load(a, path, reterr);
-    if (!root) return NULL;
-    yyjson_val *context = named(root, "contexts", yyjson_get_str(yyjson_obj_get(root, "current-context")), "context");
-    yyjson_val *cluster = named(root, "clusters", yyjson_get_str(yyjson_obj_get(context, "cluster")), "cluster");
-    yyjson_val *user = cert_file ? NULL : named(root, "users", yyjson_get_str(yyjson_obj_get(context, "user")), "user");
-    const char *server = yyjson_get_str(yyjson_obj_get(cluster, "server"));
-    if (!server || !strstr(server, "://")) return status_bad_request(reterr, "%s names no server", path), NULL;
-    struct http_client_options o = {
-        .ca_pem = pem(a, cluster, "certificate-authority-data"),
-        .ca_file = yyjson_get_str(yyjson_obj_get(cluster, "certificate-authority")),
-        .insecure = yyjson_get_bool(yyjson_obj_get(cluster, "insecure-skip-tls-verify")),
-        .server_name = yyjson_get_str(yyjson_obj_get(cluster, "tls-server-name")),
-        .cert_pem = pem(a, user, "client-certificate-data"),
-        .cert_file = cert_file ? cert_file : yyjson_get_str(yyjson_obj_get(user, "client-certificate")),
-        .key_pem = pem(a, user, "client-key-data"),
-        .key_file = cert_file ? key_file : yyjson_get_str(yyjson_obj_get(user, "client-key")),
-    };
-    server_split(a, server, &o);
-    return transport_https_new(&o, yyjson_get_str(yyjson_obj_get(user, "token")), yyjson_get_str(yyjson_obj_get(user, "tokenFile")), reterr);
+/* A file that the kubeconfig names; NULL stays NULL. */
+static const char *beside(struct arena *a, const char *kubeconfig, const char *file) {
+    const char *slash = strrchr(kubeconfig, '/');
+    if (str_empty(file) || *file == '/' || !slash) return str_empty(file) ? NULL : file;
+    return arena_printf(a, "%.*s/%s", (int)(slash - kubeconfig), kubeconfig, file);
 }
 
-struct transport *transport_from_kubeconfig(const char *path, struct status *reterr) { return from_kubeconfig(path, NULL, NULL, reterr); }
+int kubeconfig_read(struct arena *a, const char *file, struct kubeconfig *ret, struct status *reterr) {
+    yyjson_val *root = kubeconfig_load(a, file, reterr);
+    if (!root) return -1;
+    yyjson_val *context = named(root, "contexts", yyjson_get_str(yyjson_obj_get(root, "current-context")), "context");
+    yyjson_val *cluster = named(root, "clusters", yyjson_get_str(yyjson_obj_get(context, "cluster")), "cluster"), *user = named(root, "users", yyjson_get_str(yyjson_obj_get(context, "user")), "user");
+    const char *server = yyjson_get_str(yyjson_obj_get(cluster, "server"));
+    if (!server || !strstr(server, "://")) return status_bad_request(reterr, "%s names no server", file);
+    *ret = (struct kubeconfig){
+        .http = {
+            .ca_pem = pem(a, cluster, "certificate-authority-data"),
+            .ca_file = beside(a, file, yyjson_get_str(yyjson_obj_get(cluster, "certificate-authority"))),
+            .insecure = yyjson_get_bool(yyjson_obj_get(cluster, "insecure-skip-tls-verify")),
+            .server_name = yyjson_get_str(yyjson_obj_get(cluster, "tls-server-name")),
+            .cert_pem = pem(a, user, "client-certificate-data"),
+            .cert_file = beside(a, file, yyjson_get_str(yyjson_obj_get(user, "client-certificate"))),
+            .key_pem = pem(a, user, "client-key-data"),
+            .key_file = beside(a, file, yyjson_get_str(yyjson_obj_get(user, "client-key"))),
+        },
+        .token = yyjson_get_str(yyjson_obj_get(user, "token")),
+        .token_file = beside(a, file, yyjson_get_str(yyjson_obj_get(user, "tokenFile"))),
+    };
+    ret->path = server_split(a, server, &ret->http);
+    return 0;
+}
+
+struct transport *transport_from_kubeconfig(const char *path, struct status *reterr) {
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct kubeconfig k;
+    return kubeconfig_read(a, path, &k, reterr) == 0 ? transport_https_new(&k.http, k.token, k.token_file, reterr) : NULL;
+}
 
 struct transport *transport_from_kubeconfig_as(const char *path, const char *cert_file, const char *key_file, struct status *reterr) {
-    return from_kubeconfig(path, cert_file, key_file, reterr);
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct kubeconfig k;
+    if (kubeconfig_read(a, path, &k, reterr) != 0) return NULL;
+    k.http.cert_pem = k.http.key_pem = NULL;
+    k.http.cert_file = cert_file;
+    k.http.key_file = key_file;
+    return transport_https_new(&k.http, NULL, NULL, reterr);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "api/time.h"
 #include "apiserver/storage_codec.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -32,7 +33,11 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "kubelet-client-key", .text = &o->kubelet_client_key_file, .help = "its key"},
         {.name = "token-auth-file", .text = &o->token_file, .help = "static tokens: token,user,uid,\"group1,group2\""},
         {.name = "write-kubeconfig", .text = &c->write_kubeconfig, .help = "where else to write the admin's kubeconfig"},
-        {.name = "authorization-mode", .text = &o->authorization_mode, .help = "authorizers in their order, of Node, RBAC, AlwaysAllow, AlwaysDeny (default: Node,RBAC)"},
+        {.name = "authorization-mode", .text = &o->authorization_mode, .help = "authorizers in their order, of Node, RBAC, AlwaysAllow, AlwaysDeny, Webhook (default: Node,RBAC)"},
+        {.name = "authorization-webhook-config-file", .text = &o->authorization_webhook_config_file, .help = "kubeconfig of the server that mode Webhook asks"},
+        {.name = "authorization-webhook-version", .text = &o->authorization_webhook_version, .help = "version of the SubjectAccessReviews sent to it: v1 or v1beta1 (default: v1beta1)"},
+        {.name = "authorization-webhook-cache-authorized-ttl", .text = &c->webhook_authorized_ttl, .help = "how long its yes is kept (default 5m0s; 0s: not at all)"},
+        {.name = "authorization-webhook-cache-unauthorized-ttl", .text = &c->webhook_unauthorized_ttl, .help = "how long its no is kept (default 30s; 0s: not at all)"},
         {.name = "anonymous-auth", .on = &c->anonymous, .help = "requests without credentials are system:anonymous's (default true)"},
         {.name = "enable-bootstrap-token-auth", .on = &c->bootstrap_tokens, .help = "Secrets of type bootstrap.kubernetes.io/token authenticate (default true)"},
         {.name = "service-account-key-file", .text = &o->service_account_key_file, .help = "keys that check ServiceAccounts' tokens, commas between files (default: the signing key)"},
@@ -112,6 +117,13 @@ static int check_etcd(struct apiserver_command *c, const char *command) {
     return 2;
 }
 
+/* The same for one that may be nothing or a part of a second. */
+static int take_ttl(const char *command, const char *option, const char *text, int64_t *ret_ns) {
+    if (duration_parse(text, ret_ns) && *ret_ns >= 0) return 0;
+    fprintf(stderr, "ckube %s: --%s: \"%s\" is no duration\n", command, option, text);
+    return 2;
+}
+
 int apiserver_command_check(struct apiserver_command *c, const char *command) {
     struct apiserver_options *o = &c->options;
     o->no_anonymous_auth = !c->anonymous;
@@ -119,7 +131,9 @@ int apiserver_command_check(struct apiserver_command *c, const char *command) {
     o->no_extended_token_expiration = !c->extend_tokens;
     o->advertise_address = c->advertise ? c->advertise : o->bind_address;
     if (take_duration(command, "service-account-max-token-expiration", c->max_token_expiration, 3600, &o->service_account_max_token_expiration_s) != 0 ||
-        take_duration(command, "event-ttl", c->event_ttl, 1, &o->event_ttl_s) != 0) return 2;
+        take_duration(command, "event-ttl", c->event_ttl, 1, &o->event_ttl_s) != 0 ||
+        take_ttl(command, "authorization-webhook-cache-authorized-ttl", str_or(c->webhook_authorized_ttl, "5m0s"), &o->authorization_webhook_authorized_ttl_ns) != 0 ||
+        take_ttl(command, "authorization-webhook-cache-unauthorized-ttl", str_or(c->webhook_unauthorized_ttl, "30s"), &o->authorization_webhook_unauthorized_ttl_ns) != 0) return 2;
     if (check_etcd(c, command) != 0) return 2;
     if (parse_range(c->node_ports, &c->options.node_port_min, &c->options.node_port_max)) return 0;
     fprintf(stderr, "ckube %s: --service-node-port-range: \"%s\" is no range\n", command, c->node_ports);

@@ -250,35 +250,6 @@ static bool to_string(struct call *c, const struct cel_value *v, struct cel_valu
     }
 }
 
-bool cel_parse_duration(const char *s, int64_t *ret);
-/* Go's: a sign, then numbers with units. */
-bool cel_parse_duration(const char *s, int64_t *ret) {
-    static const struct { const char *unit; double ns; } units[] = {{"ns", 1}, {"us", 1e3}, {"\xC2\xB5s", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 6e10}, {"h", 3.6e12}};
-    bool negative = *s == '-';
-    double total = 0;
-    if (*s == '-' || *s == '+') s++;
-    if (strcmp(s, "0") == 0) {
-        *ret = 0;
-        return true;
-    }
-    if (!*s) return false;
-    while (*s) {
-        char *end;
-        size_t u = 0, digits = strspn(s, "0123456789.");
-        if (!digits) return false;
-        double v = strtod(s, &end);
-        if (end != s + digits) return false;
-        s = end;
-        while (u < ARRAY_LEN(units) && !(str_has_prefix(s, units[u].unit) && !(u == 5 && s[1] == 's'))) u++;
-        if (u == ARRAY_LEN(units)) return false;
-        total += v * units[u].ns;
-        s += strlen(units[u].unit);
-    }
-    if (total >= 9.2e18) return false;
-    *ret = (int64_t)(negative ? -total : total);
-    return true;
-}
-
 static bool to_time(struct call *c, const struct cel_value *v, struct cel_value *ret) {
     struct api_time t;
     *ret = *v;
@@ -298,7 +269,7 @@ static bool to_duration(struct call *c, const struct cel_value *v, struct cel_va
     *ret = *v;
     if (v->kind == CEL_DURATION) return true;
     if (v->kind != CEL_STRING) return false;
-    *ret = cel_parse_duration(text_of(c, v), &ns) ? CEL_VALUE(CEL_DURATION, i, ns) : cel_error(c->arena, "type conversion error from 'string' to 'google.protobuf.Duration'");
+    *ret = duration_parse(text_of(c, v), &ns) ? CEL_VALUE(CEL_DURATION, i, ns) : cel_error(c->arena, "type conversion error from 'string' to 'google.protobuf.Duration'");
     return true;
 }
 

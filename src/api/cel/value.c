@@ -25,7 +25,6 @@ void cel_list_push(struct arena *a, struct cel_value *list, const struct cel_val
 
 /* ---- documents ---- */
 
-bool cel_parse_duration(const char *s, int64_t *ret);
 
 static struct cel_value string_from_json(struct arena *a, yyjson_val *v, const struct structural *schema) {
     const char *s = yyjson_get_str(v), *format = schema ? schema->props->format : NULL;
@@ -36,7 +35,7 @@ static struct cel_value string_from_json(struct arena *a, yyjson_val *v, const s
         if (micro_time_parse(str_eq(format, "date") ? full : s, &t, NULL) == 0) return (struct cel_value){.kind = CEL_TIMESTAMP, .time = {t.sec, t.nsec}};
     } else if (str_eq(format, "duration")) {
         int64_t d;
-        if (cel_parse_duration(s, &d)) return CEL_VALUE(CEL_DURATION, i, d);
+        if (duration_parse(s, &d)) return CEL_VALUE(CEL_DURATION, i, d);
     } else if (str_eq(format, "byte")) {
         unsigned char *data;
         size_t len;

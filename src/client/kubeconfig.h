@@ -1,0 +1,14 @@
+/* Kubeconfig files: the current context's server and credentials. Upstream: client-go tools/clientcmd. */
+#ifndef CKUBE_CLIENT_KUBECONFIG_H
+#define CKUBE_CLIENT_KUBECONFIG_H
+#include "base/arena.h"
+#include "wire/http_client.h"
+
+struct kubeconfig {
+    struct http_client_options http;   /* where, and by which certificates */
+    const char *path;                  /* of the server's URL; "" if it has none */
+    const char *token, *token_file;    /* NULL: none */
+};
+/* Everything lives in the arena. Files that it names are relative to its own folder. */
+int kubeconfig_read(struct arena *a, const char *file, struct kubeconfig *ret, struct status *reterr);
+#endif

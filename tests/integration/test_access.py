@@ -1,0 +1,132 @@
+"""Who decides when it is not the cluster itself: authorization by a webhook; and serving certificates that change under a running server."""
+import http.server, json, os, ssl, tempfile, threading, time
+from harness import Server, contains, same
+from test_auth import make_ca, make_cert, openssl
+
+
+class Webhook:
+    """An HTTPS server that answers with what `answer(document)` returns: (code, document). It keeps what it was asked."""
+
+    def __init__(self, answer):
+        self.dir, self.asked, self.answer = tempfile.mkdtemp(prefix='ckube-webhook-'), [], answer
+        make_ca(self.dir, 'ca')
+        make_cert(self.dir, 'client', 'ca', '/CN=apiserver')
+        openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', f'{self.dir}/server.key', '-out', f'{self.dir}/server.csr', '-subj', '/CN=webhook')
+        with open(f'{self.dir}/server.ext', 'w') as f: f.write('subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n')
+        openssl('x509', '-req', '-in', f'{self.dir}/server.csr', '-CA', f'{self.dir}/ca.crt', '-CAkey', f'{self.dir}/ca.key', '-CAcreateserial', '-out', f'{self.dir}/server.crt', '-days', '2', '-extfile', f'{self.dir}/server.ext')
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                doc = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
+                outer.asked.append((self.path, doc))
+                code, reply = outer.answer(doc)
+                body = json.dumps(reply).encode()
+                self.send_response(code)
+                self.send_header('Content-Length', str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args): pass
+
+        self.http = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(f'{self.dir}/server.crt', f'{self.dir}/server.key')
+        tls.load_verify_locations(f'{self.dir}/ca.crt')
+        tls.verify_mode = ssl.CERT_REQUIRED
+        self.http.socket = tls.wrap_socket(self.http.socket, server_side=True)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        self.kubeconfig = f'{self.dir}/webhook.kubeconfig'
+        with open(self.kubeconfig, 'w') as f:
+            json.dump({'apiVersion': 'v1', 'kind': 'Config', 'current-context': 'c', 'contexts': [{'name': 'c', 'context': {'cluster': 'w', 'user': 'a'}}],
+                       'clusters': [{'name': 'w', 'cluster': {'certificate-authority': 'ca.crt', 'server': f'https://127.0.0.1:{self.http.server_port}/authorize'}}],
+                       'users': [{'name': 'a', 'user': {'client-certificate': 'client.crt', 'client-key': 'client.key'}}]}, f)
+
+
+def review(user, allowed=False, denied=False, reason=''):
+    """The webhook's own rule: what it says of this user; of others it says nothing."""
+    def answer(doc):
+        status = {'allowed': False}
+        if doc['spec'].get('user') == user: status = {'allowed': allowed, **({'denied': True} if denied else {}), **({'reason': reason} if reason else {})}
+        return 200, {**doc, 'status': status}
+    return answer
+
+
+def test_a_webhook_authorizes():
+    hook = Webhook(review('ann', allowed=True))
+    s = Server(flags=['--authorization-mode', 'RBAC,Webhook', '--authorization-webhook-config-file', hook.kubeconfig, '--authorization-webhook-version', 'v1',
+                      '--authorization-webhook-cache-unauthorized-ttl', '0s'])
+    same(hook.asked, [])  # system:masters is not asked about
+    same(s.kubectl('get', 'secrets', '--as', 'ann').returncode, 0)
+    same(s.kubectl('auth', 'can-i', 'delete', 'nodes', '--as', 'ann').stdout.split()[-1], 'yes')
+    path, doc = next(a for a in hook.asked if a[1]['spec'].get('resourceAttributes', {}).get('resource') == 'secrets')
+    same(path, '/authorize?timeout=30s')
+    same((doc['apiVersion'], doc['kind']), ('authorization.k8s.io/v1', 'SubjectAccessReview'))
+    same(doc['spec'], {'resourceAttributes': {'namespace': 'default', 'verb': 'list', 'version': 'v1', 'resource': 'secrets'}, 'user': 'ann', 'groups': ['system:authenticated']})
+    # a yes is kept, a no is not (0s)
+    before = len(hook.asked)
+    s.kubectl('get', 'secrets', '--as', 'ann')
+    same(len(hook.asked), before)
+    for _ in range(2): contains(s.kubectl('get', 'secrets', '--as', 'bob', check=False).stderr, 'secrets is forbidden: User "bob" cannot list resource "secrets" in API group "" in the namespace "default"')
+    same(len([a for a in hook.asked if a[1]['spec'].get('user') == 'bob' and a[1]['spec'].get('resourceAttributes', {}).get('resource') == 'secrets']), 2)
+    # a path, and the list of rights that cannot be told
+    same(s.kubectl('get', '--raw', '/metrics', '--as', 'ann').returncode, 0)
+    same(hook.asked[-1][1]['spec']['nonResourceAttributes'], {'path': '/metrics', 'verb': 'get'})
+    contains(s.kubectl('auth', 'can-i', '--list', '--as', 'bob', check=False).stderr, 'webhook authorizer does not support user rule resolution')
+    s.remove()
+
+
+def test_a_webhook_denies_before_others_allow():
+    # --raw: kubectl would look into discovery first, which is forbidden to eve too
+    hook = Webhook(review('eve', denied=True, reason='not today'))
+    s = Server(flags=['--authorization-mode', 'Webhook,RBAC', '--authorization-webhook-config-file', hook.kubeconfig])
+    s.kubectl('create', 'clusterrolebinding', 'all', '--clusterrole=cluster-admin', '--user=eve', '--user=tom')
+    contains(s.kubectl('get', '--raw', '/api/v1/namespaces/default/pods', '--as', 'eve', check=False).stderr, 'cannot list resource "pods" in API group "" in the namespace "default": not today')
+    same(s.kubectl('get', 'pods', '--as', 'tom').returncode, 0)
+    doc = next(d for _, d in hook.asked if d['spec'].get('user') == 'eve')
+    same(doc['apiVersion'], 'authorization.k8s.io/v1beta1')
+    same(doc['spec']['group'], ['system:authenticated'])
+    # unreachable: no opinion, others may allow; who is not allowed learns that it is the server's fault
+    hook.http.shutdown()
+    hook.http.server_close()
+    same(s.kubectl('get', 'services', '--as', 'tom').returncode, 0)
+    contains(s.kubectl('get', '--raw', '/api/v1/services', '--as', 'kim', check=False).stderr, 'connection refused')
+    s.remove()
+
+
+def test_wrong_webhook_flags_are_refused():
+    hook = Webhook(review('x'))
+    for flags, words in ((['--authorization-mode', 'Webhook'], "authorization-mode Webhook's authorization config file not passed"),
+                         (['--authorization-webhook-config-file', hook.kubeconfig], 'cannot specify --authorization-webhook-config-file without mode Webhook'),
+                         (['--authorization-mode', 'Webhook', '--authorization-webhook-config-file', hook.kubeconfig, '--authorization-webhook-version', 'v2'], 'unsupported webhook authorizer version'),
+                         (['--authorization-mode', 'Webhook', '--authorization-webhook-config-file', '/nowhere'], '/nowhere'),
+                         (['--authorization-webhook-cache-authorized-ttl', 'x'], 'is no duration')):
+        try: Server(flags=flags).remove()
+        except RuntimeError as e: contains(str(e), words)
+        else: raise AssertionError(f'{flags} were taken')
+
+
+def test_serving_certificates_change_without_a_restart():
+    d = tempfile.mkdtemp(prefix='ckube-serving-')
+    make_ca(d, 'ca')
+
+    def serve(name):
+        make_cert(d, 'new', 'ca', f'/CN={name}')
+        for ext in 'key', 'crt': os.replace(f'{d}/new.{ext}', f'{d}/serving.{ext}')
+
+    def subject():
+        der = ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(('127.0.0.1', s.port)))
+        return 'first' if b'first' in der else 'second' if b'second' in der else der
+
+    def insecure(server): server.kubectl = lambda *a, **kw: Server.kubectl(server, '--insecure-skip-tls-verify', '--certificate-authority=', *a, **kw)
+    serve('first')
+    s = Server(flags=['--tls-cert-file', f'{d}/serving.crt', '--tls-private-key-file', f'{d}/serving.key'], prepare=insecure)
+    same(subject(), 'first')
+    serve('second')
+    deadline = time.time() + 10
+    while subject() != 'second' and time.time() < deadline: time.sleep(0.2)
+    same(subject(), 'second')
+    with open(f'{d}/serving.crt', 'w') as f: f.write('nothing')  # what cannot be read changes nothing
+    time.sleep(2.5)
+    same(subject(), 'second')
+    s.remove()
