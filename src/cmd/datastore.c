@@ -35,7 +35,7 @@ static int save(struct datastore *d) {
 static int restore(struct datastore *d) {
     _cleanup_status_ struct status err = STATUS_INIT;
     if (!d->file) status_bad_request(&err, "restore: name the snapshot: ckube datastore restore FILE");
-    else if (d->config.etcd.servers || str_has_suffix(d->file, SNAPSHOT_ETCD)) status_bad_request(&err, "restore: a snapshot of etcd becomes a new cluster by: ckube server --cluster-reset --cluster-reset-restore-path FILE");
+    else if (d->config.etcd.servers || str_has_suffix(d->file, SNAPSHOT_ETCD)) status_bad_request(&err, "restore: a snapshot of etcd is restored by etcd's own tools: etcdctl snapshot restore FILE, on each member");
     else if (store_restore_file(d->file, db_dir(d), &err) == 0) {
         printf("restored %s to %s; what was there before is %s/data.mdb.before-restore\n", d->file, db_dir(d), db_dir(d));
         return 0;

@@ -79,21 +79,3 @@ int etcd_snapshot_save(const struct etcd_access *etcd, const char *path, struct 
     else if (reterr) status_release(reterr);
     return failed ? -1 : 0;
 }
-
-int etcd_snapshot_restore(const char *path, const char *data_dir, const char *name, const char *peer_url, uint64_t bump, struct status *reterr) {
-    _cleanup_arena_ struct arena *a = arena_new();
-    if (access(path, R_OK) != 0) return status_errno(reterr, path);
-    if (access(data_dir, F_OK) == 0) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "%s exists already", data_dir);
-    const char *utl = program_find(a, "etcdutl"), *program = utl ? utl : tool(a, "etcdctl", NULL, reterr);
-    if (!program) return -1;
-    const char *argv[ARGS_MAX] = {program, "snapshot", "restore", path, "--name", name, "--initial-cluster", arena_printf(a, "%s=%s", name, peer_url), "--initial-advertise-peer-urls", peer_url,
-                                  "--data-dir", data_dir, "--initial-cluster-token", arena_printf(a, "ckube-%s", name)};
-    size_t n = 14;
-    _cleanup_buf_ struct buf help = BUF_INIT;
-    const char *ask[] = {program, "snapshot", "restore", "--help", NULL};
-    if (program_run(ask, api3, CHECK_TIMEOUT_MS, &help, NULL) == 0 && strstr(buf_cstr(&help), "--bump-revision")) {
-        argv[n++] = arena_printf(a, "--bump-revision=%llu", (unsigned long long)bump);
-        argv[n++] = "--mark-compacted";
-    }
-    return program_run(argv, api3, SAVE_TIMEOUT_MS, NULL, reterr);
-}

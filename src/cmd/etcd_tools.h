@@ -13,6 +13,4 @@ struct etcd_report { uint64_t revision, keys, bytes; };
 int etcd_snapshot_save(const struct etcd_access *etcd, const char *path, struct etcd_report *ret, struct status *reterr);
 /* What is in a saved file; an error if it is damaged. */
 int etcd_snapshot_check(const char *path, struct etcd_report *ret, struct status *reterr);
-/* Makes the data folder, which may not exist, of the only member of a new cluster. bump: how far revisions jump, where the tool can (from 3.6 on). */
-int etcd_snapshot_restore(const char *path, const char *data_dir, const char *name, const char *peer_url, uint64_t bump, struct status *reterr);
 #endif

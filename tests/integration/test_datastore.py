@@ -72,7 +72,7 @@ def test_errors_are_told():
             (['save', '--data-dir', d], 'No such file or directory'),
             (['save', str(foreign), '--data-dir', d], 'No such file or directory'),
             (['restore', '--data-dir', d], 'name the snapshot'),
-            (['restore', f'{d}/x.etcd', '--data-dir', d], '--cluster-reset'),
+            (['restore', f'{d}/x.etcd', '--data-dir', d], 'etcdctl snapshot restore FILE'),
             (['restore', str(foreign), '--data-dir', d], 'is not a database of ckube\'s'),
             (['compact', '--data-dir', d], 'No such file or directory'),
             (['save', '--etcd-servers', 'http://127.0.0.1:1', f'--snapshot-dir={d}'], 'etcdctl: '),
