@@ -1,25 +1,14 @@
 #include "apiserver/auth_config.h"
-#include <stdio.h>
 #include <string.h>
 #include "api/time.h"
 #include "apiserver/registry.h"
+#include "base/file.h"
 #include "base/str.h"
 #include "wire/json.h"
 
-enum { FILE_BYTES_MAX = 512 << 10 };
-
 static const char *read_file(struct arena *a, const char *file, struct status *reterr) {
-    FILE *f = fopen(file, "re");
     _cleanup_buf_ struct buf out = BUF_INIT;
-    char part[4096];
-    size_t n;
-    if (!f) {
-        status_errno(reterr, file);
-        return NULL;
-    }
-    while (out.len < FILE_BYTES_MAX && (n = fread(part, 1, sizeof(part), f)) > 0) buf_append(&out, part, n);
-    fclose(f);
-    return arena_strdup(a, buf_cstr(&out));
+    return file_read(file, FILE_OPTION_MAX, &out, reterr) == 0 ? arena_strdup(a, buf_cstr(&out)) : NULL;
 }
 
 /* "a,b" as a JSON list. */

@@ -145,8 +145,8 @@ static void fail(struct api_request *r, struct status *s) {
     status_release(s);
 }
 
-int read_wait(struct api_request *r, const char *version, uint64_t revision, struct status *reterr) {
-    if (str_empty(version)) return store_wait_current(apiserver_store(r->server), reterr);
+int read_wait(struct api_request *r, bool most_recent, uint64_t revision, struct status *reterr) {
+    if (most_recent) return store_wait_current(apiserver_store(r->server), reterr);
     if (revision) store_wait_revision(apiserver_store(r->server), revision);
     return 0;
 }
@@ -158,7 +158,7 @@ void handle_get(struct api_request *r) {
     uint64_t rv = 0;
     const char *version = url_query_get(&r->query, "resourceVersion");
     if (!str_empty(version) && !str_to_u64(version, &rv)) status_set(&err, 500, NULL, "invalid resource version \"%s\"", version);
-    if (err.code || negotiate(r, true, false, &err) != 0 || read_wait(r, version, rv, &err) != 0 || store_read_begin(apiserver_store(r->server), &t, &err) != 0) {
+    if (err.code || negotiate(r, true, false, &err) != 0 || read_wait(r, str_empty(version), rv, &err) != 0 || store_read_begin(apiserver_store(r->server), &t, &err) != 0) {
         fail(r, &err);
         return;
     }

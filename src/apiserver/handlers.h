@@ -53,6 +53,6 @@ struct object_filter {
 };
 int filter_from_request(struct api_request *r, struct object_filter *ret, struct status *reterr);
 bool filter_matches(struct arena *a, const struct object_filter *f, const void *obj);
-/* Waits until the store shows what the resourceVersion of a get, list or watch asks for: unset the most recent, 0 whatever is there, else that revision. */
-int read_wait(struct api_request *r, const char *version, uint64_t revision, struct status *reterr);
+/* Waits until the store shows what a get, list or watch asks for: the most recent (its resourceVersion is unset), else that revision; 0: whatever is there. */
+int read_wait(struct api_request *r, bool most_recent, uint64_t revision, struct status *reterr);
 #endif

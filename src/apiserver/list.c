@@ -260,7 +260,7 @@ static int run(struct lister *l, struct status *reterr) {
     const char *version = url_query_get(&r->query, "resourceVersion");
     uint64_t wanted = exact;
     if (!str_empty(version)) str_to_u64(version, &wanted); /* what is no number is refused below */
-    if (read_wait(r, exact ? "1" : version, wanted, reterr) != 0) return -1;
+    if (read_wait(r, !exact && str_empty(version), wanted, reterr) != 0) return -1;
     if (store_read_begin(apiserver_store(r->server), &t, reterr) != 0) return -1;
     uint64_t now = store_txn_revision(t);
     l->prefix = storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL);

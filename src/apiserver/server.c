@@ -4,7 +4,6 @@
 #include <string.h>
 #include <time.h>
 #include <sys/stat.h>
-#include "apiserver/storage_codec.h"
 #include "apiserver/aggregation.h"
 #include "apiserver/allocators.h"
 #include "apiserver/apiserver.h"
@@ -22,6 +21,7 @@
 #include "apiserver/openapi.h"
 #include "apiserver/impersonation.h"
 #include "apiserver/rbac/policy.h"
+#include "apiserver/storage_codec.h"
 #include "apiserver/watch_hub.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -243,7 +243,7 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     snprintf(dir, sizeof(dir), options->etcd_servers ? "%s/mirror" : "%s/db", options->data_dir);
     struct store_options so = {.dir = dir, .env = options->env,
         .etcd = {.servers = options->etcd_servers, .ca_file = options->etcd_ca_file, .cert_file = options->etcd_cert_file, .key_file = options->etcd_key_file, .prefix = options->etcd_prefix,
-                 .codec = storage_codec(options->storage_media_type), .compaction_interval_s = options->etcd_compaction_interval_s ? options->etcd_compaction_interval_s : -1}};
+                 .codec = storage_codec(options->storage_media_type), .compaction_interval_s = options->etcd_compaction_interval_s}};
     struct authorization_webhook_options webhook = {options->authorization_webhook_config_file, options->authorization_webhook_version, options->authorization_webhook_authorized_ttl_ns,
         options->authorization_webhook_unauthorized_ttl_ns};
     s->cluster_ips = ip_allocator_new(options->service_cluster_ip_range, reterr);

@@ -281,7 +281,7 @@ void handle_watch(struct api_request *r) {
     const char *bookmarks = url_query_get(&r->query, "allowWatchBookmarks");
     w->bookmarks = str_eq(bookmarks, "true") || str_eq(bookmarks, "1");
     w->hub = (struct hub_watcher){.loop = r->http->loop, .fn = on_event, .free = watcher_free, .prefix = storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL)};
-    if (read_wait(r, url_query_get(&r->query, "resourceVersion"), s.from, &err) != 0) {
+    if (read_wait(r, str_empty(url_query_get(&r->query, "resourceVersion")), s.from, &err) != 0) {
         respond_status(r, &err);
         http_request_unref(w->http);
         return;

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/status.h"
 
+enum { FILE_OPTION_MAX = 1 << 20 }; /* bytes of a file that an option names: certificates, configurations */
 /* Appends the file's bytes. -1: it cannot be read, or has more than `max` bytes. */
 int file_read(const char *path, size_t max, struct buf *ret, struct status *reterr);
 

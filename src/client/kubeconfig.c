@@ -7,8 +7,6 @@
 #include "wire/json.h"
 #include "wire/yaml.h"
 
-enum { KUBECONFIG_BYTES_MAX = 1 << 20 };
-
 static yyjson_val *named(yyjson_val *root, const char *list, const char *name, const char *inner) {
     size_t i, max;
     yyjson_val *item;
@@ -47,7 +45,7 @@ static const char *server_split(struct arena *a, const char *server, struct http
 
 static yyjson_val *kubeconfig_load(struct arena *a, const char *path, struct status *reterr) {
     _cleanup_buf_ struct buf text = BUF_INIT, json = BUF_INIT;
-    if (file_read(path, KUBECONFIG_BYTES_MAX, &text, reterr) != 0) return NULL;
+    if (file_read(path, FILE_OPTION_MAX, &text, reterr) != 0) return NULL;
     if (yaml_to_json(buf_cstr(&text), text.len, &json, NULL, reterr)) return NULL;
     yyjson_doc *doc = json_parse_in(a, json.data, json.len, 0, reterr);
     return doc ? yyjson_doc_get_root(doc) : NULL;

@@ -11,6 +11,9 @@
 #include "base/str.h"
 #include "cmd/pki.h"
 
+#define NS_PER_S 1000000000
+#define NS_PER_MS 1000000
+
 void apiserver_command_init(struct apiserver_command *c) {
     *c = (struct apiserver_command){.node_ports = "30000-32767", .anonymous = true, .bootstrap_tokens = true, .extend_tokens = true,
         .options = {.data_dir = "/var/lib/ckube", .bind_address = "0.0.0.0", .secure_port = 6443, .audit_log_max_size_mb = 100, .service_cluster_ip_range = "10.43.0.0/16"}};
@@ -81,46 +84,35 @@ static bool parse_range(const char *text, int *min, int *max) {
     return sscanf(text, "%d-%d", min, max) == 2 && *min > 0 && *max >= *min && *max < 65536;
 }
 
-/* As Go writes durations, in whole seconds: "48h", "1h0m0s", "7200s". */
-static bool parse_duration(const char *text, int *ret_s) {
-    long total = 0;
-    const char *p = text;
-    while (*p) {
-        char *end;
-        long n = strtol(p, &end, 10), unit = *end == 'h' ? 3600 : *end == 'm' ? 60 : *end == 's' ? 1 : 0;
-        if (end == p || !unit || n < 0 || n > (INT32_MAX - total) / unit) return false;
-        total += n * unit;
-        p = end + 1;
-    }
-    *ret_s = (int)total;
-    return total > 0;
+/* 0, or 2 with a message. */
+static int take_duration_ns(const char *command, const char *option, const char *text, int64_t *ret_ns) {
+    if (duration_parse(text, ret_ns) && *ret_ns >= 0) return 0;
+    fprintf(stderr, "ckube %s: --%s: \"%s\" is no duration\n", command, option, text);
+    return 2;
 }
 
-/* 0, or 2 with a message: an option that has to be a duration of at least so long. */
+/* The same in whole seconds, of which there must be at least so many; without a text *ret_s stays. */
 static int take_duration(const char *command, const char *option, const char *text, int least_s, int *ret_s) {
-    if (!text || (parse_duration(text, ret_s) && *ret_s >= least_s)) return 0;
+    int64_t ns;
+    if (!text) return 0;
+    if (duration_parse(text, &ns) && ns / NS_PER_S >= least_s && ns / NS_PER_S <= INT32_MAX) {
+        *ret_s = (int)(ns / NS_PER_S);
+        return 0;
+    }
     fprintf(stderr, "ckube %s: --%s: \"%s\" is no duration of %d seconds or more\n", command, option, text, least_s);
     return 2;
 }
 
 static int check_etcd(struct apiserver_command *c, const char *command) {
-    int health_s = 0, ready_s = 0;
-    c->options.etcd_compaction_interval_s = 300;
-    bool never = c->etcd_compaction_interval && (str_eq(c->etcd_compaction_interval, "0") || str_eq(c->etcd_compaction_interval, "0s"));
-    if (never) c->options.etcd_compaction_interval_s = 0;
-    else if (take_duration(command, "etcd-compaction-interval", c->etcd_compaction_interval, 1, &c->options.etcd_compaction_interval_s) != 0) return 2;
-    if (take_duration(command, "etcd-healthcheck-timeout", c->etcd_health_timeout, 1, &health_s) != 0 || take_duration(command, "etcd-readycheck-timeout", c->etcd_ready_timeout, 1, &ready_s) != 0) return 2;
-    c->options.etcd_health_timeout_ms = health_s * 1000;
-    c->options.etcd_ready_timeout_ms = ready_s * 1000;
-    if (storage_codec(c->options.storage_media_type)) return 0;
-    fprintf(stderr, "ckube %s: --storage-media-type \"%s\" invalid, allowed values: application/vnd.kubernetes.protobuf, application/json\n", command, c->options.storage_media_type);
-    return 2;
-}
-
-/* The same for one that may be nothing or a part of a second. */
-static int take_ttl(const char *command, const char *option, const char *text, int64_t *ret_ns) {
-    if (duration_parse(text, ret_ns) && *ret_ns >= 0) return 0;
-    fprintf(stderr, "ckube %s: --%s: \"%s\" is no duration\n", command, option, text);
+    struct apiserver_options *o = &c->options;
+    int64_t health_ns, ready_ns;
+    if (take_duration(command, "etcd-compaction-interval", str_or(c->etcd_compaction_interval, "5m0s"), 0, &o->etcd_compaction_interval_s) != 0 ||
+        take_duration_ns(command, "etcd-healthcheck-timeout", str_or(c->etcd_health_timeout, "2s"), &health_ns) != 0 ||
+        take_duration_ns(command, "etcd-readycheck-timeout", str_or(c->etcd_ready_timeout, "2s"), &ready_ns) != 0) return 2;
+    o->etcd_health_timeout_ms = (int)MIN(health_ns / NS_PER_MS, (int64_t)INT32_MAX);
+    o->etcd_ready_timeout_ms = (int)MIN(ready_ns / NS_PER_MS, (int64_t)INT32_MAX);
+    if (storage_codec(o->storage_media_type)) return 0;
+    fprintf(stderr, "ckube %s: --storage-media-type \"%s\" invalid, allowed values: application/vnd.kubernetes.protobuf, application/json\n", command, o->storage_media_type);
     return 2;
 }
 
@@ -132,8 +124,8 @@ int apiserver_command_check(struct apiserver_command *c, const char *command) {
     o->advertise_address = c->advertise ? c->advertise : o->bind_address;
     if (take_duration(command, "service-account-max-token-expiration", c->max_token_expiration, 3600, &o->service_account_max_token_expiration_s) != 0 ||
         take_duration(command, "event-ttl", c->event_ttl, 1, &o->event_ttl_s) != 0 ||
-        take_ttl(command, "authorization-webhook-cache-authorized-ttl", str_or(c->webhook_authorized_ttl, "5m0s"), &o->authorization_webhook_authorized_ttl_ns) != 0 ||
-        take_ttl(command, "authorization-webhook-cache-unauthorized-ttl", str_or(c->webhook_unauthorized_ttl, "30s"), &o->authorization_webhook_unauthorized_ttl_ns) != 0) return 2;
+        take_duration_ns(command, "authorization-webhook-cache-authorized-ttl", str_or(c->webhook_authorized_ttl, "5m0s"), &o->authorization_webhook_authorized_ttl_ns) != 0 ||
+        take_duration_ns(command, "authorization-webhook-cache-unauthorized-ttl", str_or(c->webhook_unauthorized_ttl, "30s"), &o->authorization_webhook_unauthorized_ttl_ns) != 0) return 2;
     if (check_etcd(c, command) != 0) return 2;
     if (parse_range(c->node_ports, &c->options.node_port_min, &c->options.node_port_max)) return 0;
     fprintf(stderr, "ckube %s: --service-node-port-range: \"%s\" is no range\n", command, c->node_ports);

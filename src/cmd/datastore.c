@@ -1,7 +1,6 @@
 /* `ckube datastore`: snapshots of the database (saved while the server runs, restored, listed), checking it, and giving its free pages back.
  *
- * The embedded database is read where it lies, under DATA_DIR/db; an etcd cluster is named by --etcd-servers, or found where this data folder is a
- * member of one. Tests: tests/integration/test_datastore.py. */
+ * The embedded database is read where it lies, under DATA_DIR/db; an etcd cluster is named by --etcd-servers. Tests: tests/integration/test_datastore.py. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

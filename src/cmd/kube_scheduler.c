@@ -1,8 +1,8 @@
 /* `ckube kube-scheduler`: the scheduler alone, over HTTPS. Upstream: cmd/kube-scheduler. */
-#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 #include "base/env.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "client/leader_election.h"
@@ -31,26 +31,16 @@ static void lost(void *arg) {
     x->server = NULL;
 }
 
-/* A file's text; false and a message on stderr if it cannot be read. */
-static bool file_read(const char *path, struct buf *out) {
-    FILE *f = fopen(path, "re");
-    if (!f) {
-        fprintf(stderr, "kube-scheduler: open %s: %s\n", path, strerror(errno));
-        return false;
-    }
-    char room[4096];
-    for (size_t n; (n = fread(room, 1, sizeof(room), f)) > 0;) buf_append(out, room, n);
-    fclose(f);
-    return true;
-}
-
 /* --config; what it does not say, and all without it, is upstream's default. */
 static bool config_load(struct arena *a, const char *path, struct scheduler_configuration *ret) {
     _cleanup_buf_ struct buf text = BUF_INIT;
     _cleanup_status_ struct status st = STATUS_INIT;
     scheduler_configuration_default(a, ret);
     if (!path) return true;
-    if (!file_read(path, &text)) return false;
+    if (file_read(path, FILE_OPTION_MAX, &text, &st) != 0) {
+        fprintf(stderr, "kube-scheduler: open %s\n", status_message(&st));
+        return false;
+    }
     if (!scheduler_configuration_load(a, buf_cstr(&text), text.len, ret, &st)) return true;
     fprintf(stderr, "kube-scheduler: %s\n", status_message(&st));
     return false;

@@ -8,7 +8,7 @@ static const struct { const char *name; int (*run)(int, char **); const char *he
     {"server", cmd_server, "a whole cluster in one process: apiserver, controllers, scheduler, and this machine as a node"},
     {"datastore", cmd_datastore, "snapshots of the database: save, restore, check, compact, list"},
     {"kubelet", cmd_kubelet, "the node agent, with a container runtime of its own unless one is given"},
-    {"kube-apiserver", cmd_kube_apiserver, "the apiserver on its embedded store"},
+    {"kube-apiserver", cmd_kube_apiserver, "the apiserver, on its embedded store or on etcd"},
     {"kube-controller-manager", cmd_kube_controller_manager, "makes what is missing: Deployment -> ReplicaSet -> Pods, and all the other loops"},
     {"kube-scheduler", cmd_kube_scheduler, "Pods without a node -> a node"},
     {"kube-proxy", cmd_kube_proxy, "each node: Services -> nftables"},

@@ -150,7 +150,7 @@ static int start_agent(struct server *s, struct status *reterr) {
 /* ---- life ---- */
 
 static int start_snapshots(struct server *s, struct status *reterr) {
-    if (str_empty(s->flags.snapshot_schedule)) return 0;
+    if (str_empty(s->flags.snapshot_schedule) || s->command.options.etcd_servers) return 0; /* an etcd of the user's own is saved by whoever runs it */
     s->snapshots = snapshots_start(&(struct snapshots_config){.data_dir = s->command.options.data_dir, .dir = s->flags.snapshot_dir, .schedule = s->flags.snapshot_schedule,
         .retention = s->flags.snapshot_retention}, reterr);
     return s->snapshots ? 0 : -1;
@@ -205,7 +205,7 @@ int cmd_server(int argc, char **argv) {
         {.name = "cluster-cidr", .text = &s->flags.cluster_cidr, .help = "range of Pods' addresses (default: 10.42.0.0/16)"},
         {.name = "allocate-node-cidrs", .on = &s->flags.allocate_node_cidrs, .help = "give each Node a part of it (default: true)"},
         {.name = "controllers", .text = &s->flags.controllers, .help = "which controllers: \"*\", \"foo\", \"-foo\", by comma"},
-        {.name = "snapshot-schedule-cron", .text = &s->flags.snapshot_schedule, .help = "when the database is saved, as a CronJob's schedule in UTC; empty: never (default: 0 */12 * * *)"},
+        {.name = "snapshot-schedule-cron", .text = &s->flags.snapshot_schedule, .help = "when the embedded database is saved, as a CronJob's schedule in UTC; empty: never (default: 0 */12 * * *)"},
         {.name = "snapshot-retention", .number = &s->flags.snapshot_retention, .help = "how many of these snapshots are kept (default: 5)"},
         {.name = "snapshot-dir", .text = &s->flags.snapshot_dir, .help = "where they go (default: DATA_DIR/snapshots)"},
         {.name = "container-runtime-endpoint", .text = &s->flags.runtime_endpoint, .help = "socket of a runtime that runs already (default: a containerd of our own)"},

@@ -77,15 +77,13 @@ size_t snapshots_list(struct arena *a, const char *dir, const char *prefix, char
     return list.len;
 }
 
-int snapshots_prune(const char *dir, const char *prefix, int keep) {
+/* Removes all but the newest `keep` files in dir whose names begin with the prefix and end like a snapshot's. */
+static void prune(const char *dir, const char *prefix, int keep) {
     _cleanup_arena_ struct arena *a = arena_new();
     char **names;
     size_t n = snapshots_list(a, dir, prefix, &names);
-    int removed = 0;
     for (size_t i = 0; i + (size_t)keep < n; i++)
-        if (unlink(arena_printf(a, "%s/%s", dir, names[i])) == 0) removed++;
-        else log_warning("cannot remove the snapshot %s/%s: %s", dir, names[i], strerror(errno));
-    return removed;
+        if (unlink(arena_printf(a, "%s/%s", dir, names[i])) != 0) log_warning("cannot remove the snapshot %s/%s: %s", dir, names[i], strerror(errno));
 }
 
 /* ---- by a schedule ---- */
@@ -100,7 +98,7 @@ static bool save_and_prune(struct snapshots *s) {
         return false;
     }
     log_info("saved %s (%s)", path, words);
-    snapshots_prune(folder(a, &s->config), scheduled, s->config.retention);
+    prune(folder(a, &s->config), scheduled, s->config.retention);
     return true;
 }
 

@@ -19,8 +19,6 @@ void snapshots_stop(struct snapshots *s); /* waits for one that is under way; NU
 /* One snapshot, now: to `path`, or (NULL) under a name with the time, prefix and the kind of database. ret_path (in the arena) and ret_words, "revision 7,
  * 120 keys, 48 KiB", say what was saved. */
 int snapshot_save(struct arena *a, const struct snapshots_config *config, const char *prefix, const char *path, const char **ret_path, const char **ret_words, struct status *reterr);
-/* Removes all but the newest `keep` files in dir whose names begin with the prefix and end like a snapshot's. Returns how many went. */
-int snapshots_prune(const char *dir, const char *prefix, int keep);
 /* The names of the snapshots in dir, oldest first; returns how many, in the arena. */
 size_t snapshots_list(struct arena *a, const char *dir, const char *prefix, char ***ret);
 #define SNAPSHOT_EMBEDDED ".mdb"

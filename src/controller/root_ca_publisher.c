@@ -1,9 +1,9 @@
 /* The ConfigMap kube-root-ca.crt in every active namespace: what Pods check the apiserver's certificate with. Upstream: pkg/controller/certificates/rootcacertpublisher.
  * Tests: tests/unit/test_controller_namespace.c. */
+#include "base/file.h"
 #include "base/str.h"
 #include "controller/controller_utils.h"
 #include "controller/controllers.h"
-#include "controller/read_file.h"
 
 #define ROOT_CA_NAME "kube-root-ca.crt"
 #define DESCRIPTION_KEY "kubernetes.io/description"
@@ -57,14 +57,14 @@ static void free_self(void *self) {
 
 static void *new(struct controller *c, struct status *reterr) {
     const struct controller_options *o = c->context->options;
-    _cleanup_free_ char *pem = o->root_ca_pem ? strdup(o->root_ca_pem) : NULL;
-    if (!pem && str_empty(o->root_ca_file)) return status_bad_request(reterr, "--root-ca-file is not given"), NULL;
-    if (!pem && !(pem = controller_read_file(o->root_ca_file, reterr))) return NULL;
+    _cleanup_buf_ struct buf pem = BUF_INIT;
+    if (!o->root_ca_pem && str_empty(o->root_ca_file)) return status_bad_request(reterr, "--root-ca-file is not given"), NULL;
+    if (o->root_ca_pem) buf_append_str(&pem, o->root_ca_pem);
+    else if (file_read(o->root_ca_file, FILE_OPTION_MAX, &pem, reterr) != 0) return NULL;
     struct root_ca_publisher *rp = calloc(1, sizeof(*rp));
     CHECK(rp);
     rp->c = c;
-    rp->pem = pem;
-    pem = NULL;
+    rp->pem = buf_steal(&pem);
     rp->config_maps = informers_get(c->context->informers, &corev1_ConfigMap_desc);
     rp->namespaces = informers_get(c->context->informers, &corev1_Namespace_desc);
     informer_add_handler(rp->config_maps, &(struct informer_handler){rp, NULL, on_config_map_update, on_config_map_delete});

@@ -3,9 +3,9 @@
  *
  * A Secret whose ServiceAccount is gone, or is another of the name, goes too. Only Secrets of that type are watched. Acts as the controller manager itself, which alone may
  * write Secrets everywhere. Tests: tests/unit/test_controller_cluster.c. */
+#include "base/file.h"
 #include "base/str.h"
 #include "controller/controllers.h"
-#include "controller/read_file.h"
 #include "wire/json.h"
 #include "wire/jwt.h"
 
@@ -134,13 +134,15 @@ static void free_self(void *self) {
 static void *new(struct controller *c, struct status *reterr) {
     const struct controller_options *o = c->context->options;
     if (str_empty(o->service_account_private_key_file)) return status_bad_request(reterr, "--service-account-private-key-file is not given"), NULL;
+    _cleanup_buf_ struct buf root_ca = BUF_INIT;
     struct token_controller *tc = calloc(1, sizeof(*tc));
     CHECK(tc);
     tc->c = c;
-    if (jwt_keys_load(o->service_account_private_key_file, &tc->keys, reterr) != 0 || (!str_empty(o->root_ca_file) && !(tc->root_ca = controller_read_file(o->root_ca_file, reterr)))) {
+    if (jwt_keys_load(o->service_account_private_key_file, &tc->keys, reterr) != 0 || (!str_empty(o->root_ca_file) && file_read(o->root_ca_file, FILE_OPTION_MAX, &root_ca, reterr) != 0)) {
         free_self(tc);
         return NULL;
     }
+    if (!str_empty(o->root_ca_file)) tc->root_ca = buf_steal(&root_ca);
     tc->secrets = informer_new(c->client, c->env, &(struct reflector_source){.type = &corev1_Secret_desc, .query = "fieldSelector=type%3Dkubernetes.io%2Fservice-account-token"});
     tc->accounts = informers_get(c->context->informers, &corev1_ServiceAccount_desc);
     informer_add_handler(tc->secrets, &(struct informer_handler){c, controller_on_add, controller_on_update, NULL});

@@ -1,8 +1,8 @@
 /* The configuration file: see config.h. Upstream decodes strictly: an unknown or doubled field is an error. */
 #include "scheduler/config.h"
-#include <ctype.h>
 #include <stdio.h>
 #include "api/names.h"
+#include "api/time.h"
 #include "base/str.h"
 #include "scheduler/config_internal.h"
 #include "wire/yaml.h"
@@ -13,25 +13,11 @@
 
 /* ---- fields ---- */
 
-/* "1h2m3.5s" as Go reads it; false if it is none. */
-static bool duration_parse(const char *s, int64_t *ret_ms) {
-    static const struct { const char *unit; double ms; } units[] = {{"ms", 1}, {"us", 0.001}, {"ns", 0.000001}, {"h", 3600000}, {"m", 60000}, {"s", 1000}};
-    double total = 0, sign = 1;
-    if (*s == '-' || *s == '+') sign = *s++ == '-' ? -1 : 1;
-    if (str_eq(s, "0")) return *ret_ms = 0, true;
-    bool any = false;
-    for (; *s; any = true) {
-        char *end;
-        if (!isdigit((unsigned char)*s) && *s != '.') return false;
-        double v = strtod(s, &end);
-        size_t u = 0;
-        while (u < ARRAY_LEN(units) && !str_has_prefix(end, units[u].unit)) u++;
-        if (end == s || u == ARRAY_LEN(units)) return false;
-        total += v * units[u].ms;
-        s = end + strlen(units[u].unit);
-    }
-    *ret_ms = (int64_t)(sign * total);
-    return any;
+static bool duration_ms(const char *text, int64_t *ret_ms) {
+    int64_t ns;
+    if (!duration_parse(text, &ns)) return false;
+    *ret_ms = ns / 1000000;
+    return true;
 }
 
 static void wrong_type(struct reader *r, yyjson_val *v, const char *type, const char *path, const char *wanted) {
@@ -71,7 +57,7 @@ static void field_read(struct reader *r, yyjson_val *v, const char *type, const 
     case CONFIG_STRINGS: strings_read(r, v, type, path, f->to); break;
     case CONFIG_DURATION_MS:
         if (!yyjson_is_str(v)) return wrong_type(r, v, type, path, "string");
-        if (!duration_parse(yyjson_get_str(v), f->to) && !r->error) r->error = arena_printf(r->arena, "time: invalid duration %s", go_quote(r->arena, yyjson_get_str(v)));
+        if (!duration_ms(yyjson_get_str(v), f->to) && !r->error) r->error = arena_printf(r->arena, "time: invalid duration %s", go_quote(r->arena, yyjson_get_str(v)));
         break;
     case CONFIG_LIST:
         if (!yyjson_is_arr(v)) return wrong_type(r, v, type, path, "[]");

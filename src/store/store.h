@@ -37,7 +37,7 @@ struct store_etcd_options {
     const char *ca_file, *cert_file, *key_file; /* for https; each may be NULL */
     const char *prefix;             /* what stands for "/registry" in etcd's keys; NULL: that */
     const struct store_codec *codec; /* must outlive the store; NULL: bytes are kept as they are, rv_offset is lost (tests) */
-    int64_t compaction_interval_s;  /* upstream's compactor; 0: 300, below 0: never */
+    int64_t compaction_interval_s;  /* upstream's compactor; 0: never */
     int64_t load_timeout_ms;        /* how long store_open waits for the cluster; 0: 30,000 */
 };
 

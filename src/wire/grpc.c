@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "base/env.h"
 #include "base/str.h"
+#include "wire/grpc_status.h"
 
 enum { POOL_MAX = 8, MESSAGE_BYTES_MAX = 64 << 20, CANCEL_POLL_MS = 200, STREAM_WINDOW_BYTES = 8 << 20 };
 
@@ -43,15 +44,10 @@ struct grpc_client {
     int idle_len;
 };
 
-static const char *const code_names[] = {"OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied",
-    "ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"};
-enum { GRPC_OK = 0, GRPC_CANCELED = 1, GRPC_UNKNOWN = 2, GRPC_DEADLINE_EXCEEDED = 4, GRPC_RESOURCE_EXHAUSTED = 8, GRPC_UNIMPLEMENTED = 12, GRPC_INTERNAL = 13,
-       GRPC_UNAVAILABLE = 14 };
-
 static int fail(struct status *reterr, int code, const char *desc) {
     static const int http_codes[] = {500, 499, 500, 400, 504, 404, 409, 403, 429, 500, 500, 500, 501, 500, 503, 500, 401};
-    if (code < 0 || (size_t)code >= ARRAY_LEN(code_names)) code = GRPC_UNKNOWN;
-    return status_set(reterr, http_codes[code], code == 5 ? REASON_NOT_FOUND : REASON_INTERNAL_ERROR, "rpc error: code = %s desc = %s", code_names[code], desc);
+    if (code < 0 || code >= GRPC_CODES) code = GRPC_UNKNOWN;
+    return status_set(reterr, http_codes[code], code == GRPC_NOT_FOUND ? REASON_NOT_FOUND : REASON_INTERNAL_ERROR, "rpc error: code = %s desc = %s", grpc_code_name(code), desc);
 }
 
 const char *grpc_status_desc(const struct status *s) {
@@ -111,16 +107,7 @@ static int on_header(nghttp2_session *session UNUSED, const nghttp2_frame *frame
     } else if (name_len == 11 && memcmp(name, "grpc-status", 11) == 0) {
         call->grpc_code = atoi((const char *)value);
     } else if (name_len == 12 && memcmp(name, "grpc-message", 12) == 0) {
-        for (size_t i = 0; i < value_len; i++) { /* percent-encoded */
-            unsigned v;
-            char hex[3] = {0};
-            if (value[i] == '%' && i + 2 < value_len && (memcpy(hex, value + i + 1, 2), sscanf(hex, "%2x", &v) == 1)) {
-                buf_append_char(&call->grpc_message, (char)v);
-                i += 2;
-            } else {
-                buf_append_char(&call->grpc_message, (char)value[i]);
-            }
-        }
+        grpc_message_decode(&call->grpc_message, value, value_len);
     }
     return 0;
 }

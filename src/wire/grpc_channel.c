@@ -162,25 +162,13 @@ int grpc_frames_read(struct buf *in, void (*fn)(void *arg, const void *data, siz
 
 /* ---- nghttp2's callbacks ---- */
 
-static void take_message(struct buf *out, const uint8_t *value, size_t len) { /* percent-encoded */
-    buf_clear(out);
-    for (size_t i = 0; i < len; i++) {
-        unsigned v;
-        char hex[3] = {0};
-        if (value[i] == '%' && i + 2 < len && (memcpy(hex, value + i + 1, 2), sscanf(hex, "%2x", &v) == 1)) {
-            buf_append_char(out, (char)v);
-            i += 2;
-        } else buf_append_char(out, (char)value[i]);
-    }
-}
-
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name, size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags UNUSED,
                      void *user UNUSED) {
     struct grpc_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     if (!s) return 0;
     if (name_len == 7 && memcmp(name, ":status", 7) == 0) s->http_code = atoi((const char *)value);
     else if (name_len == 11 && memcmp(name, "grpc-status", 11) == 0) s->code = atoi((const char *)value);
-    else if (name_len == 12 && memcmp(name, "grpc-message", 12) == 0) take_message(&s->message, value, value_len);
+    else if (name_len == 12 && memcmp(name, "grpc-message", 12) == 0) grpc_message_decode(&s->message, value, value_len);
     return 0;
 }
 

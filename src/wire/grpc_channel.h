@@ -3,17 +3,15 @@
  * The store's etcd client is built on it (grpc.h is the blocking sibling for unix sockets). A channel connects once; when it breaks, every call that was
  * under way ends with Unavailable, then the owner is told and opens another. Everything here, callbacks too, is on the loop's thread. Nothing is called
  * back from within a function of this header, except that grpc_channel_free ends the calls.
- * Tests: tests/unit/test_store_etcd.c and tests/integration/test_etcd.py, against a real etcd. */
+ * Tests: tests/unit/test_store_etcd.c and tests/integration/test_etcd.py, against a real etcd. Fuzz: tests/fuzz/fuzz_grpc.c (framing). */
 #ifndef CKUBE_WIRE_GRPC_CHANNEL_H
 #define CKUBE_WIRE_GRPC_CHANNEL_H
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/buf.h"
+#include "wire/grpc_status.h"
 #include "wire/upstream.h"
-
-enum { GRPC_OK = 0, GRPC_CANCELED = 1, GRPC_UNKNOWN = 2, GRPC_INVALID_ARGUMENT = 3, GRPC_DEADLINE_EXCEEDED = 4, GRPC_NOT_FOUND = 5, GRPC_RESOURCE_EXHAUSTED = 8,
-       GRPC_OUT_OF_RANGE = 11, GRPC_UNIMPLEMENTED = 12, GRPC_INTERNAL = 13, GRPC_UNAVAILABLE = 14 };
 
 struct grpc_channel;
 struct grpc_channel_handler {

@@ -71,7 +71,7 @@ static struct store *open_store(const char *name) {
     struct status err = STATUS_INIT;
     struct store *s = NULL;
     snprintf(dir, sizeof(dir), "%s/%s", etcd.dir, name);
-    struct store_options o = {.dir = dir, .etcd = {.servers = etcd.client, .compaction_interval_s = -1}};
+    struct store_options o = {.dir = dir, .etcd = {.servers = etcd.client}};
     if (store_open(&o, &s, &err) != 0) fail_msg("%s", status_message(&err));
     return s;
 }

@@ -25,7 +25,6 @@ void cel_list_push(struct arena *a, struct cel_value *list, const struct cel_val
 
 /* ---- documents ---- */
 
-
 static struct cel_value string_from_json(struct arena *a, yyjson_val *v, const struct structural *schema) {
     const char *s = yyjson_get_str(v), *format = schema ? schema->props->format : NULL;
     if (str_eq(format, "date-time") || str_eq(format, "date")) {

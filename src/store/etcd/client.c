@@ -19,7 +19,7 @@ struct etcd_call {
     struct buf request, answer;
     const ProtobufCMessageDescriptor *type;
     int64_t deadline_ms, sent_ms;
-    bool idempotent, answered, ended;
+    bool idempotent, answered;
     void (*done)(void *arg, const struct etcd_answer *a);
     void *arg;
 };
@@ -38,9 +38,7 @@ bool etcd_had_no_effect(const struct etcd_answer *a) {
 
 int etcd_error(const struct etcd_answer *a, struct status *reterr) {
     if (str_has_prefix(a->desc, "etcdserver: ")) return status_set(reterr, 500, NULL, "%s", a->desc);
-    static const char *const names[] = {"OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied",
-        "ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"};
-    return status_set(reterr, 500, NULL, "rpc error: code = %s desc = %s", a->code >= 0 && (size_t)a->code < ARRAY_LEN(names) ? names[a->code] : "Unknown", a->desc);
+    return status_set(reterr, 500, NULL, "rpc error: code = %s desc = %s", grpc_code_name(a->code), a->desc);
 }
 
 char *etcd_key(struct arena *a, const struct etcd *e, const char *key) {
@@ -53,8 +51,6 @@ char *etcd_key(struct arena *a, const struct etcd *e, const char *key) {
 static void finish(struct etcd_call *c, int code, const char *desc, bool sent) {
     struct etcd *e = c->etcd;
     struct etcd_answer a = {code, desc, sent, NULL};
-    if (c->ended) return;
-    c->ended = true;
     for (struct etcd_call **p = &e->calls; *p; p = &(*p)->next)
         if (*p == c) {
             *p = c->next;

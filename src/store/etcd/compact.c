@@ -31,7 +31,7 @@ static void on_turn(void *arg, const struct etcd_answer *a) {
 
 void compact_tick(struct etcd *e) {
     int64_t now = etcd_now_ms();
-    if (e->compaction_interval_s < 0 || now < e->compact_at_ms) return;
+    if (e->compaction_interval_s <= 0 || now < e->compact_at_ms) return;
     e->compact_at_ms = now + e->compaction_interval_s * 1000;
     char text[32];
     snprintf(text, sizeof(text), "%lld", (long long)e->compact_revision);

@@ -50,7 +50,7 @@ static int set_options(struct etcd *e, const struct store_etcd_options *o, struc
     CHECK((e->prefix = malloc(len + 2)));
     snprintf(e->prefix, len + 2, "%s%.*s", *prefix == '/' ? "" : "/", (int)len, prefix);
     e->codec = o->codec;
-    e->compaction_interval_s = o->compaction_interval_s ? o->compaction_interval_s : 300;
+    e->compaction_interval_s = o->compaction_interval_s;
     if (parse_servers(e, o->servers, reterr) != 0) return -1;
     struct upstream_tls_options tls = {.ca_file = o->ca_file, .cert_file = o->cert_file, .key_file = o->key_file};
     for (size_t i = 0; i < e->endpoints_len; i++)

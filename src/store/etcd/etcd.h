@@ -106,7 +106,7 @@ void mirror_opened(struct etcd *e);                   /* a connection is there: 
 void mirror_tick(struct etcd *e);
 
 /* write.c */
-void etcd_write_leased(struct etcd *e, struct etcd_write *w, size_t op, int64_t lease, const struct etcd_answer *failure); /* lease.c has found one, or not */
+void etcd_write_leased(struct etcd_write *w, size_t op, int64_t lease, const struct etcd_answer *failure); /* lease.c has found one, or not */
 const struct store_op *etcd_write_match(struct etcd *e, const char *key, const void *data, size_t len); /* our own write comes back */
 
 /* current.c */

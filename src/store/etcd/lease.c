@@ -26,7 +26,7 @@ static void on_grant(void *arg, const struct etcd_answer *a) {
         }
         *slot = (struct etcd_lease){g->ttl_s, r->id, etcd_now_ms() + (g->ttl_s + reuse_s(g->ttl_s)) * 1000, 1};
     }
-    etcd_write_leased(e, g->write, g->op, a->code == GRPC_OK ? r->id : 0, a->code == GRPC_OK ? NULL : a);
+    etcd_write_leased(g->write, g->op, a->code == GRPC_OK ? r->id : 0, a->code == GRPC_OK ? NULL : a);
     free(g);
 }
 
@@ -36,7 +36,7 @@ void etcd_lease_for(struct etcd *e, int64_t ttl_s, struct etcd_write *w, size_t 
         struct etcd_lease *l = &e->leases[i];
         if (l->ttl_s != ttl_s || l->attached >= LEASE_KEYS_MAX || l->expires_ms < needed) continue;
         l->attached++;
-        etcd_write_leased(e, w, op, l->id, NULL);
+        etcd_write_leased(w, op, l->id, NULL);
         return;
     }
     struct grant *g = malloc(sizeof(*g));

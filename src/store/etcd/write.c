@@ -15,7 +15,6 @@ enum { TRIES_MAX = 2 };
 
 struct etcd_write {
     struct etcd *etcd;
-    struct etcd_write *next;
     struct arena *arena;
     struct store_op *ops;      /* a copy, one block */
     size_t ops_len;
@@ -182,7 +181,7 @@ static void lease_or_send(struct etcd_write *w, size_t from) {
     send_write(w);
 }
 
-void etcd_write_leased(struct etcd *e UNUSED, struct etcd_write *w, size_t op, int64_t lease, const struct etcd_answer *failure) {
+void etcd_write_leased(struct etcd_write *w, size_t op, int64_t lease, const struct etcd_answer *failure) {
     if (failure) {
         fail(w, failure);
         return;
