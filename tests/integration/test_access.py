@@ -1,7 +1,7 @@
 """Who decides when it is not the cluster itself: authorization by a webhook; and serving certificates that change under a running server."""
-import http.server, json, os, ssl, tempfile, threading, time
+import json, os, ssl, tempfile, time
+from fixtures import JsonServer, make_ca, make_cert
 from harness import Server, contains, same
-from test_auth import make_ca, make_cert, openssl
 
 
 class Webhook:
@@ -11,36 +11,17 @@ class Webhook:
         self.dir, self.asked, self.answer = tempfile.mkdtemp(prefix='ckube-webhook-'), [], answer
         make_ca(self.dir, 'ca')
         make_cert(self.dir, 'client', 'ca', '/CN=apiserver')
-        openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', f'{self.dir}/server.key', '-out', f'{self.dir}/server.csr', '-subj', '/CN=webhook')
-        with open(f'{self.dir}/server.ext', 'w') as f: f.write('subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n')
-        openssl('x509', '-req', '-in', f'{self.dir}/server.csr', '-CA', f'{self.dir}/ca.crt', '-CAkey', f'{self.dir}/ca.key', '-CAcreateserial', '-out', f'{self.dir}/server.crt', '-days', '2', '-extfile', f'{self.dir}/server.ext')
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                doc = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
-                outer.asked.append((self.path, doc))
-                code, reply = outer.answer(doc)
-                body = json.dumps(reply).encode()
-                self.send_response(code)
-                self.send_header('Content-Length', str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args): pass
-
-        self.http = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(f'{self.dir}/server.crt', f'{self.dir}/server.key')
-        tls.load_verify_locations(f'{self.dir}/ca.crt')
-        tls.verify_mode = ssl.CERT_REQUIRED
-        self.http.socket = tls.wrap_socket(self.http.socket, server_side=True)
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        make_cert(self.dir, 'server', 'ca', '/CN=webhook', usage='serverAuth', alt_names='IP:127.0.0.1')
+        self.server = JsonServer(f'{self.dir}/server.crt', f'{self.dir}/server.key', self.take, client_ca=f'{self.dir}/ca.crt')
         self.kubeconfig = f'{self.dir}/webhook.kubeconfig'
         with open(self.kubeconfig, 'w') as f:
             json.dump({'apiVersion': 'v1', 'kind': 'Config', 'current-context': 'c', 'contexts': [{'name': 'c', 'context': {'cluster': 'w', 'user': 'a'}}],
-                       'clusters': [{'name': 'w', 'cluster': {'certificate-authority': 'ca.crt', 'server': f'https://127.0.0.1:{self.http.server_port}/authorize'}}],
+                       'clusters': [{'name': 'w', 'cluster': {'certificate-authority': 'ca.crt', 'server': f'https://127.0.0.1:{self.server.port}/authorize'}}],
                        'users': [{'name': 'a', 'user': {'client-certificate': 'client.crt', 'client-key': 'client.key'}}]}, f)
+
+    def take(self, path, doc):
+        self.asked.append((path, doc))
+        return self.answer(doc)
 
 
 def review(user, allowed=False, denied=False, reason=''):
@@ -87,8 +68,7 @@ def test_a_webhook_denies_before_others_allow():
     same(doc['apiVersion'], 'authorization.k8s.io/v1beta1')
     same(doc['spec']['group'], ['system:authenticated'])
     # unreachable: no opinion, others may allow; who is not allowed learns that it is the server's fault
-    hook.http.shutdown()
-    hook.http.server_close()
+    hook.server.stop()
     same(s.kubectl('get', 'services', '--as', 'tom').returncode, 0)
     contains(s.kubectl('get', '--raw', '/api/v1/services', '--as', 'kim', check=False).stderr, 'connection refused')
     s.remove()

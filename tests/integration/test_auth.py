@@ -1,5 +1,6 @@
 """Who may do what: RBAC, impersonation, ServiceAccounts' and bootstrap tokens, certificates and front proxies, with the ways in that must stay shut."""
 import base64, hashlib, hmac, json, os, shutil, ssl, subprocess, tempfile, time, urllib.error, urllib.request
+from fixtures import make_ca, make_cert, openssl
 from harness import Server, contains, same
 
 server = None
@@ -26,21 +27,6 @@ def s():
         server = Server(flags=['--audit-policy-file', f'{d}/audit.yaml', '--audit-log-path', f'{d}/audit.log', '--requestheader-client-ca-file', f'{d}/proxy-ca.crt', '--requestheader-allowed-names', 'front-proxy', '--token-auth-file', f'{d}/tokens.csv'])
         server.certs = d
     return server
-
-
-def openssl(*args):
-    subprocess.run(['openssl', *args], check=True, capture_output=True)
-
-
-def make_ca(d, name):
-    openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', f'{d}/{name}.key', '-out', f'{d}/{name}.crt', '-subj', f'/CN={name}', '-days', '2')
-
-
-def make_cert(d, name, ca, subject, ca_dir=None, days='2'):
-    ca_dir = ca_dir or d
-    openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', f'{d}/{name}.key', '-out', f'{d}/{name}.csr', '-subj', subject)
-    with open(f'{d}/{name}.ext', 'w') as f: f.write('extendedKeyUsage=clientAuth\n')
-    openssl('x509', '-req', '-in', f'{d}/{name}.csr', '-CA', f'{ca_dir}/{ca}.crt', '-CAkey', f'{ca_dir}/{ca}.key', '-CAcreateserial', '-out', f'{d}/{name}.crt', '-days', days, '-extfile', f'{d}/{name}.ext')
 
 
 def ask(path, token=None, cert=None, headers=None, method='GET', body=None):

@@ -1,13 +1,10 @@
 """What a kubelet's credentials are good for, and what they are not: the node authorizer, NodeRestriction, and certificate requests, as separate nodes with certificates."""
 import base64, json, os, shutil, ssl, subprocess, tempfile, urllib.error, urllib.request
+from fixtures import openssl
 from harness import Server, contains, same
 
 server = None
 NODES = 'node-a', 'node-b'
-
-
-def openssl(*args):
-    return subprocess.run(['openssl', *args], check=True, capture_output=True).stdout
 
 
 def s():

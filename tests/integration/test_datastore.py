@@ -1,6 +1,7 @@
 """`ckube datastore`: snapshots of a running server, restored and checked; scheduled ones and their retention."""
-import json, os, pathlib, shutil, signal, subprocess, tempfile, threading, time
-from harness import TOP, Server, Skip, contains, free_port, same
+import json, os, pathlib, shutil, subprocess, tempfile, threading, time
+from fixtures import Etcd
+from harness import TOP, Server, contains, same
 
 BINARY = str(TOP / 'build/ckube')
 
@@ -131,24 +132,14 @@ def test_scheduled_snapshots_are_kept_up_to_their_number():
 
 
 def test_a_snapshot_of_etcd():
-    etcd = shutil.which('etcd')
-    if not etcd or not shutil.which('etcdctl'): raise Skip('no etcd and etcdctl on PATH')
-    d = tempfile.mkdtemp(prefix='ckube-test-')
-    client, peer = free_port(), free_port()
-    p = subprocess.Popen([etcd, '--data-dir', f'{d}/etcd', '--listen-client-urls', f'http://127.0.0.1:{client}', '--advertise-client-urls', f'http://127.0.0.1:{client}', '--listen-peer-urls',
-                          f'http://127.0.0.1:{peer}', '--initial-advertise-peer-urls', f'http://127.0.0.1:{peer}', '--initial-cluster', f'default=http://127.0.0.1:{peer}', '--unsafe-no-fsync'],
-                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    etcd, d = Etcd(), tempfile.mkdtemp(prefix='ckube-test-')
     try:
-        ctl = ['etcdctl', '--endpoints', f'http://127.0.0.1:{client}']
-        env = {**os.environ, 'ETCDCTL_API': '3'}
-        deadline = time.time() + 20
-        while subprocess.run([*ctl, 'put', '/registry/a', 'b'], env=env, capture_output=True).returncode and time.time() < deadline: time.sleep(0.1)
+        etcd.ctl('put', '/registry/a', 'b')
         # The first server does not answer: the next one is asked.
-        said = datastore('save', f'{d}/one.etcd', '--etcd-servers', f'http://127.0.0.1:1,http://127.0.0.1:{client}').stdout
+        said = datastore('save', f'{d}/one.etcd', '--etcd-servers', f'http://127.0.0.1:1,{etcd.urls[0]}').stdout
         contains(said, f'saved {d}/one.etcd (revision 2, ')
         contains(datastore('check', f'{d}/one.etcd').stdout, 'is sound: revision 2')
-        same(sorted(n for n in os.listdir(d) if n != 'etcd'), ['one.etcd'])
+        same(os.listdir(d), ['one.etcd'])
     finally:
-        p.kill()
-        p.wait()
+        etcd.remove()
         shutil.rmtree(d)

@@ -1,5 +1,6 @@
 """Admission policies and webhooks: what they change, what they refuse, and what happens when they fail."""
-import base64, http.server, json, ssl, subprocess, tempfile, threading
+import base64, json, subprocess, tempfile
+from fixtures import JsonServer
 from harness import Server, contains, same
 
 
@@ -10,30 +11,16 @@ class Hook:
         self.dir = tempfile.mkdtemp(prefix='ckube-hook-')
         subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', f'{self.dir}/key', '-out', f'{self.dir}/cert', '-days', '2', '-subj', '/CN=hook',
                         '-addext', 'subjectAltName=IP:127.0.0.1,DNS:hook.default.svc'], check=True, capture_output=True)
-        self.reviews = reviews = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                review = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
-                reviews.append(review['request'])
-                response = {'uid': review['request']['uid'], **answer(review['request'])}
-                body = json.dumps({'kind': 'AdmissionReview', 'apiVersion': review['apiVersion'], 'response': response}).encode()
-                self.send_response(200)
-                self.send_header('Content-Length', str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args): pass
-
-        self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(f'{self.dir}/cert', f'{self.dir}/key')
-        self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.port = self.server.server_address[1]
+        self.reviews, self.answer = [], answer
+        self.server = JsonServer(f'{self.dir}/cert', f'{self.dir}/key', self.take)
+        self.port = self.server.port
         self.ca = base64.b64encode(open(f'{self.dir}/cert', 'rb').read()).decode()
 
-    def stop(self): self.server.shutdown()
+    def take(self, path, review):
+        self.reviews.append(review['request'])
+        return 200, {'kind': 'AdmissionReview', 'apiVersion': review['apiVersion'], 'response': {'uid': review['request']['uid'], **self.answer(review['request'])}}
+
+    def stop(self): self.server.stop()
 
 
 def configuration(kind, hook, client=None, **more):
@@ -107,7 +94,6 @@ def test_webhooks_that_fail():
         s.kubectl('replace', '-f', '-', stdin=configuration('ValidatingWebhookConfiguration', hook))
         contains(s.kubectl('create', 'configmap', 'a', check=False).stderr, 'admission webhook "hook.example.org" denied the request without explanation')
         hook.stop()
-        hook.server.server_close()
         contains(s.kubectl('create', 'configmap', 'a', check=False).stderr, 'failed calling webhook "hook.example.org"')
         s.kubectl('replace', '-f', '-', stdin=configuration('ValidatingWebhookConfiguration', hook, failurePolicy='Ignore'))
         s.kubectl('create', 'configmap', 'a')

@@ -1,68 +1,19 @@
 """An apiserver whose truth is an etcd cluster: a real etcd on loopback, over mutual TLS; two apiservers on it are one; what others write into it is read."""
-import atexit, base64, json, os, shutil, signal, subprocess, tempfile, time
-from harness import Server, Skip, contains, free_port, same
+import base64, json, time
+from fixtures import Etcd
+from harness import Server, contains, same
 
 state = {}
 
 
-def run(*argv): return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
-
-
-def make_certificates(d):
-    run('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', f'{d}/ca.key', '-out', f'{d}/ca.crt', '-subj', '/CN=etcd-ca', '-days', '2')
-    for name, usage in (('server', 'serverAuth,clientAuth'), ('client', 'clientAuth')):
-        run('openssl', 'req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', f'{d}/{name}.key', '-out', f'{d}/{name}.csr', '-subj', f'/CN={name}')
-        with open(f'{d}/{name}.ext', 'w') as f: f.write(f'extendedKeyUsage={usage}\nsubjectAltName=IP:127.0.0.1\n')
-        run('openssl', 'x509', '-req', '-in', f'{d}/{name}.csr', '-CA', f'{d}/ca.crt', '-CAkey', f'{d}/ca.key', '-CAcreateserial', '-out', f'{d}/{name}.crt', '-days', '2', '-extfile', f'{d}/{name}.ext')
-
-
-class Etcd:
-    def __init__(self):
-        if not shutil.which('etcd') or not shutil.which('etcdctl'): raise Skip('etcd is not installed')
-        self.dir = tempfile.mkdtemp(prefix='ckube-etcd-')
-        make_certificates(self.dir)
-        self.url, self.peer = f'https://127.0.0.1:{free_port()}', f'http://127.0.0.1:{free_port()}'
-        atexit.register(self.remove)
-        self.start()
-
-    def start(self):
-        d = self.dir
-        self.process = subprocess.Popen(['etcd', '--data-dir', f'{d}/data', '--listen-client-urls', self.url, '--advertise-client-urls', self.url, '--listen-peer-urls', self.peer,
-                                         '--initial-advertise-peer-urls', self.peer, '--initial-cluster', f'default={self.peer}', '--client-cert-auth', '--trusted-ca-file', f'{d}/ca.crt',
-                                         '--cert-file', f'{d}/server.crt', '--key-file', f'{d}/server.key'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.time() + 30
-        while time.time() < deadline:
-            try:
-                self.ctl('endpoint', 'health')
-                return
-            except subprocess.CalledProcessError: time.sleep(0.1)
-        raise RuntimeError('etcd is not ready')
-
-    def ctl(self, *args, stdin=None):
-        d = self.dir
-        return subprocess.run(['etcdctl', '--endpoints', self.url, '--cacert', f'{d}/ca.crt', '--cert', f'{d}/client.crt', '--key', f'{d}/client.key', *args], check=True, capture_output=True,
-                              text=True, input=stdin, env={**os.environ, 'ETCDCTL_API': '3'}, timeout=20).stdout
-
-    def value(self, key):
-        return base64.b64decode(json.loads(self.ctl('get', key, '-w', 'json'))['kvs'][0]['value'])
-
-    def flags(self):
-        return ['--etcd-servers', self.url, '--etcd-cafile', f'{self.dir}/ca.crt', '--etcd-certfile', f'{self.dir}/client.crt', '--etcd-keyfile', f'{self.dir}/client.key']
-
-    def stop(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        self.process = None
-
-    def remove(self):
-        if self.process: self.stop()
-        shutil.rmtree(self.dir, ignore_errors=True)
+def value(etcd, key):
+    return base64.b64decode(json.loads(etcd.ctl('get', key, '-w', 'json').stdout)['kvs'][0]['value'])
 
 
 def cluster():
     """One etcd, and two apiservers on it."""
     if not state:
-        etcd = Etcd()
+        etcd = Etcd(tls=True)
         state.update(etcd=etcd, a=Server(flags=etcd.flags()), b=Server(flags=etcd.flags()))
     return state['etcd'], state['a'], state['b']
 
@@ -87,8 +38,8 @@ def test_objects_lie_in_etcd_where_and_as_upstream_keeps_them():
     etcd, a, b = cluster()
     a.kubectl('create', 'configmap', 'stored', '--from-literal', 'k=v')
     a.kubectl('create', 'service', 'clusterip', 'stored', '--tcp=80')
-    assert etcd.value('/registry/configmaps/default/stored').startswith(b'k8s\0\n\x0f\n\x02v1\x12\tConfigMap')
-    assert etcd.value('/registry/services/specs/default/stored').startswith(b'k8s\0')
+    assert value(etcd, '/registry/configmaps/default/stored').startswith(b'k8s\0\n\x0f\n\x02v1\x12\tConfigMap')
+    assert value(etcd, '/registry/services/specs/default/stored').startswith(b'k8s\0')
 
 
 def test_an_object_that_another_wrote_as_json_is_read_changed_and_watched():
@@ -129,18 +80,19 @@ def test_custom_resources_of_one_are_served_by_the_other():
         if time.time() > deadline: raise AssertionError('the other apiserver does not serve the custom resource')
         time.sleep(0.3)
     same(a.json('get', 'things.example.com', 't')['spec'], {'deep': [1, 2]})
-    same(json.loads(etcd.value('/registry/example.com/things/default/t'))['spec'], {'deep': [1, 2]})
+    same(json.loads(value(etcd, '/registry/example.com/things/default/t'))['spec'], {'deep': [1, 2]})
 
 
 def test_while_etcd_is_away_reads_that_may_be_old_go_on_and_writes_say_why_not():
     etcd, a, b = cluster()
     a.kubectl('create', 'configmap', 'before')
-    etcd.stop()
+    etcd.kill()
     items = json.loads(a.kubectl('get', '--raw', '/api/v1/namespaces/default/configmaps?resourceVersion=0').stdout)['items']
     assert 'before' in [i['metadata']['name'] for i in items]
     r = a.kubectl('create', 'configmap', 'meanwhile', check=False)
     assert r.returncode and r.stderr, 'a write succeeded without etcd'
     etcd.start()
+    etcd.wait_healthy()
     deadline = time.time() + 30
     while a.kubectl('create', 'configmap', 'after', check=False).returncode:
         if time.time() > deadline: raise AssertionError('writes do not go on')

@@ -1,49 +1,7 @@
 """An apiserver on an etcd cluster of three: a lost leader, a frozen member, and a lost majority. What was acknowledged is there; nothing is there twice."""
-import json, os, shutil, signal, subprocess, tempfile, threading, time
-from harness import Server, Skip, contains, free_port, same
-
-
-class Members:
-    def __init__(self):
-        if not shutil.which('etcd') or not shutil.which('etcdctl'): raise Skip('etcd is not installed')
-        self.dir = tempfile.mkdtemp(prefix='ckube-etcd3-')
-        self.client = [f'http://127.0.0.1:{free_port()}' for _ in range(3)]
-        self.peer = [f'http://127.0.0.1:{free_port()}' for _ in range(3)]
-        self.process = [None] * 3
-        for i in range(3): self.start(i)
-        self.wait_healthy()
-
-    def start(self, i):
-        self.process[i] = subprocess.Popen(['etcd', '--name', f'm{i}', '--data-dir', f'{self.dir}/m{i}', '--listen-client-urls', self.client[i], '--advertise-client-urls', self.client[i],
-                                            '--listen-peer-urls', self.peer[i], '--initial-advertise-peer-urls', self.peer[i],
-                                            '--initial-cluster', ','.join(f'm{n}={u}' for n, u in enumerate(self.peer))], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def ctl(self, *args, endpoints=None):
-        return subprocess.run(['etcdctl', '--endpoints', endpoints or ','.join(self.client), *args], capture_output=True, text=True, env={**os.environ, 'ETCDCTL_API': '3'}, timeout=30)
-
-    def wait_healthy(self):
-        deadline = time.time() + 30
-        while self.ctl('endpoint', 'health').returncode:
-            if time.time() > deadline: raise RuntimeError('etcd is not healthy')
-            time.sleep(0.2)
-
-    def leader(self):
-        for i in range(3):
-            if not self.process[i]: continue
-            status = json.loads(self.ctl('endpoint', 'status', '-w', 'json', endpoints=self.client[i]).stdout)[0]['Status']
-            if status['header']['member_id'] == status['leader']: return i
-        raise RuntimeError('no leader')
-
-    def kill(self, i):
-        self.process[i].send_signal(signal.SIGCONT)
-        self.process[i].kill()
-        self.process[i].wait()
-        self.process[i] = None
-
-    def remove(self):
-        for i in range(3):
-            if self.process[i]: self.kill(i)
-        shutil.rmtree(self.dir, ignore_errors=True)
+import signal, threading, time
+from fixtures import Etcd
+from harness import Server, contains, same
 
 
 class Writer(threading.Thread):
@@ -81,8 +39,8 @@ def check(server, writer):
 
 
 def test_no_acknowledged_write_is_lost_with_a_member():
-    m = Members()
-    s = Server(flags=['--etcd-servers', ','.join(m.client)])
+    m = Etcd(members=3)
+    s = Server(flags=m.flags())
     try:
         w = Writer(s, 'w')
         w.wait_for(5)
