@@ -64,7 +64,7 @@ def start():
 
 def teardown():
     if 'kubelet' in setup:
-        setup['server'].kubectl('delete', 'pod', 'web', '--timeout=30s', check=False)
+        setup['server'].kubectl('delete', 'pods', '--all', '--grace-period=1', '--timeout=30s', check=False)
         setup['kubelet'].send_signal(signal.SIGTERM)
         try: setup['kubelet'].wait(timeout=20)
         except subprocess.TimeoutExpired: setup['kubelet'].kill()
