@@ -20,7 +20,8 @@ struct apiserver_options {
     int service_account_max_token_expiration_s;
     bool no_extended_token_expiration, no_anonymous_auth, no_bootstrap_token_auth;
     const char *requestheader_client_ca_file, *requestheader_allowed_names, *requestheader_username_headers, *requestheader_uid_headers, *requestheader_group_headers, *requestheader_extra_headers_prefix;
-    const char *advertise_address;
+    const char *advertise_address;           /* where others reach this server; NULL: nowhere */
+    bool reconcile_endpoints;                /* list it in the endpoints of the Service kubernetes: see kubernetes_service.h */
     const char *audit_policy_file, *audit_log_path; /* policy NULL: no audit */
     int audit_log_max_size_mb;
     const char *proxy_client_cert_file, *proxy_client_key_file; /* how we show other API servers that we are their front proxy */

@@ -4,6 +4,7 @@
 #include "api/time.h"
 #include "apiserver/allocators.h"
 #include "apiserver/bootstrap_groups.h"
+#include "apiserver/kubernetes_service.h"
 #include "apiserver/registry.h"
 #include "base/str.h"
 
@@ -39,15 +40,7 @@ static void want_namespace(struct writer *w, struct store_txn *t, const char *na
 }
 
 static void want_kubernetes_service(struct writer *w, struct store_txn *t) {
-    struct corev1_Service *svc = object_new(w->a, &corev1_Service_desc);
-    svc->metadata.name = "kubernetes";
-    svc->metadata.namespace = "default";
-    string_map_set(w->a, &svc->metadata.labels, "component", "apiserver");
-    string_map_set(w->a, &svc->metadata.labels, "provider", "kubernetes");
-    svc->spec.clusterIP = ip_allocator_first(apiserver_cluster_ips(w->s), w->a);
-    svc->spec.ipFamilyPolicy = "SingleStack";
-    svc->spec.type = "ClusterIP";
-    *LIST_PUSH(w->a, &svc->spec.ports) = (struct corev1_ServicePort){.name = "https", .protocol = "TCP", .port = 443, .targetPort = {INTSTR_INT, apiserver_options(w->s)->secure_port ? apiserver_options(w->s)->secure_port : 6443, NULL}};
+    struct corev1_Service *svc = kubernetes_service_object(w->a, w->s);
     bootstrap_own(w->a, &corev1_Service_desc, svc, "kube-apiserver", env_now_s(apiserver_env(w->s)));
     string_list_push(w->a, &svc->spec.clusterIPs, svc->spec.clusterIP); /* what the registry allocates belongs to no manager */
     string_list_push(w->a, &svc->spec.ipFamilies, "IPv4");

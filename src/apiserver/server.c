@@ -18,6 +18,7 @@
 #include "apiserver/connect.h"
 #include "apiserver/custom_resources.h"
 #include "apiserver/handlers.h"
+#include "apiserver/kubernetes_service.h"
 #include "apiserver/openapi.h"
 #include "apiserver/impersonation.h"
 #include "apiserver/rbac/policy.h"
@@ -42,6 +43,7 @@ struct apiserver {
     struct custom_resources *custom;
     struct authorizer *authorizer;
     struct audit *audit; /* NULL: none */
+    struct kubernetes_service *kubernetes_service; /* NULL: its endpoints are others' work */
     struct file_watch *files;
     struct upstream_tls *kubelet_tls, *insecure_tls;
 };
@@ -220,6 +222,7 @@ static void watch_files(struct apiserver *s) {
 
 static void destroy(struct apiserver *s) {
     file_watch_free(s->files);
+    kubernetes_service_stop(s->kubernetes_service);
     if (s->http) http_server_free(s->http, 500);
     custom_resources_free(s->custom);
     watch_hub_free(s->hub);
@@ -263,7 +266,7 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     struct http_server_options ho = {.bind_address = options->bind_address, .port = options->secure_port, .cert_file = options->cert_file, .key_file = options->key_file,
                                      .client_ca_file = options->client_ca_file, .more_client_ca_names_file = options->requestheader_client_ca_file, .body_bytes_max = BODY_BYTES_MAX, .handler = handle, .on_answer = s->audit ? audit_answered : NULL, .ctx = s};
     s->http = http_server_new(&ho, reterr);
-    if (s->http) {
+    if (s->http && (!options->reconcile_endpoints || (s->kubernetes_service = kubernetes_service_start(s, reterr)))) {
         watch_files(s);
         return s;
     }

@@ -6,16 +6,18 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "api/time.h"
+#include "apiserver/allocators.h"
 #include "apiserver/storage_codec.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "cmd/pki.h"
+#include "wire/host_address.h"
 
 #define NS_PER_S 1000000000
 #define NS_PER_MS 1000000
 
 void apiserver_command_init(struct apiserver_command *c) {
-    *c = (struct apiserver_command){.node_ports = "30000-32767", .anonymous = true, .bootstrap_tokens = true, .extend_tokens = true,
+    *c = (struct apiserver_command){.endpoint_reconciler = "lease", .node_ports = "30000-32767", .anonymous = true, .bootstrap_tokens = true, .extend_tokens = true,
         .options = {.data_dir = "/var/lib/ckube", .bind_address = "0.0.0.0", .secure_port = 6443, .audit_log_max_size_mb = 100, .service_cluster_ip_range = "10.43.0.0/16"}};
 }
 
@@ -25,7 +27,8 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "data-dir", .text = &o->data_dir, .help = "where everything is kept"},
         {.name = "bind-address", .text = &o->bind_address, .help = "address to listen on"},
         {.name = "secure-port", .number = &o->secure_port, .help = "port to serve HTTPS on; 0 takes any free one"},
-        {.name = "advertise-address", .text = &c->advertise, .help = "address that others reach this server at"},
+        {.name = "advertise-address", .text = &c->advertise, .help = "address that others reach this server at (default: --bind-address, or if that is none for others, the default route's)"},
+        {.name = "endpoint-reconciler-type", .text = &c->endpoint_reconciler, .help = "how the endpoints of the Service kubernetes are kept: lease, all apiservers that live (default), or none"},
         {.name = "service-cluster-ip-range", .text = &o->service_cluster_ip_range, .help = "range of Services' cluster IPs"},
         {.name = "service-node-port-range", .text = &c->node_ports, .help = "range of node ports"},
         {.name = "tls-cert-file", .text = &o->cert_file, .help = "serving certificate (default: our own)"},
@@ -116,17 +119,26 @@ static int check_etcd(struct apiserver_command *c, const char *command) {
     return 2;
 }
 
+static int check_endpoints(const struct apiserver_command *c, const char *command) {
+    if (c->advertise && address_kind(c->advertise, NULL) == ADDRESS_INVALID) {
+        fprintf(stderr, "ckube %s: invalid argument \"%s\" for \"--advertise-address\" flag: failed to parse IP: \"%s\"\n", command, c->advertise, c->advertise);
+        return 2;
+    }
+    if (str_eq(c->endpoint_reconciler, "lease") || str_eq(c->endpoint_reconciler, "none")) return 0;
+    fprintf(stderr, "ckube %s: --endpoint-reconciler-type: \"%s\" is not implemented, allowed values: lease, none\n", command, c->endpoint_reconciler);
+    return 2;
+}
+
 int apiserver_command_check(struct apiserver_command *c, const char *command) {
     struct apiserver_options *o = &c->options;
     o->no_anonymous_auth = !c->anonymous;
     o->no_bootstrap_token_auth = !c->bootstrap_tokens;
     o->no_extended_token_expiration = !c->extend_tokens;
-    o->advertise_address = c->advertise ? c->advertise : o->bind_address;
     if (take_duration(command, "service-account-max-token-expiration", c->max_token_expiration, 3600, &o->service_account_max_token_expiration_s) != 0 ||
         take_duration(command, "event-ttl", c->event_ttl, 1, &o->event_ttl_s) != 0 ||
         take_duration_ns(command, "authorization-webhook-cache-authorized-ttl", str_or(c->webhook_authorized_ttl, "5m0s"), &o->authorization_webhook_authorized_ttl_ns) != 0 ||
         take_duration_ns(command, "authorization-webhook-cache-unauthorized-ttl", str_or(c->webhook_unauthorized_ttl, "30s"), &o->authorization_webhook_unauthorized_ttl_ns) != 0) return 2;
-    if (check_etcd(c, command) != 0) return 2;
+    if (check_etcd(c, command) != 0 || check_endpoints(c, command) != 0) return 2;
     if (parse_range(c->node_ports, &c->options.node_port_min, &c->options.node_port_max)) return 0;
     fprintf(stderr, "ckube %s: --service-node-port-range: \"%s\" is no range\n", command, c->node_ports);
     return 2;
@@ -166,13 +178,54 @@ static void default_files(struct apiserver_options *o, struct arena *a) {
     if (!o->client_ca_file) o->client_ca_file = arena_printf(a, "%s/tls/client-ca.crt", o->data_dir);
 }
 
+/* As upstream: what is bound to, or if others cannot reach that, the host's address of its family. NULL: there is none. */
+static const char *advertised(const struct apiserver_command *c, struct arena *a) {
+    bool ipv6 = false;
+    const char *address = c->advertise && address_kind(c->advertise, NULL) != ADDRESS_UNSPECIFIED ? c->advertise : c->options.bind_address;
+    enum address_kind kind = address_kind(address, &ipv6);
+    if (kind != ADDRESS_UNSPECIFIED && (kind != ADDRESS_LOOPBACK || address == c->advertise)) return address;
+    char *host = host_default_address(a, ipv6);
+    return host ? host : host_default_address(a, !ipv6);
+}
+
+static int decide_endpoints(struct apiserver_command *c, struct arena *a, struct status *reterr) {
+    struct apiserver_options *o = &c->options;
+    bool ipv6 = false;
+    o->advertise_address = advertised(c, a);
+    if (str_eq(c->endpoint_reconciler, "none")) return 0;
+    if (!o->advertise_address || address_kind(o->advertise_address, &ipv6) != ADDRESS_GLOBAL) {
+        log_warning("no Pod can reach this server at %s: it will not be an endpoint of the Service kubernetes; see --advertise-address", str_or(o->advertise_address, o->bind_address));
+        return 0;
+    }
+    if (ipv6 != (strchr(o->service_cluster_ip_range, ':') != NULL))
+        return status_bad_request(reterr, "service IP family \"%s\" must match public address family \"%s\"", o->service_cluster_ip_range, o->advertise_address);
+    o->reconcile_endpoints = true;
+    return 0;
+}
+
+/* The certificate names every address that this server is reached at, the kubernetes Service's among them. */
+static int ensure_certificates(const struct apiserver_options *o, struct arena *a, struct status *reterr) {
+    struct ip_allocator *ips = ip_allocator_new(o->service_cluster_ip_range, reterr);
+    if (!ips) return -1;
+    const char *const addresses[] = {"127.0.0.1", "::1", ip_allocator_first(ips, a), o->bind_address, o->advertise_address};
+    ip_allocator_free(ips);
+    const char *names[ARRAY_LEN(addresses) + 1] = {0};
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(addresses); i++) {
+        bool known = !addresses[i] || address_kind(addresses[i], NULL) <= ADDRESS_UNSPECIFIED;
+        for (size_t k = 0; k < n; k++) known |= str_eq(names[k], addresses[i]);
+        if (!known) names[n++] = addresses[i];
+    }
+    return pki_ensure(o->data_dir, names, reterr);
+}
+
 struct apiserver *apiserver_command_start(struct apiserver_command *c, struct arena *a, struct status *reterr) {
     struct apiserver_options *o = &c->options;
     if (make_dir(o->data_dir) != 0) {
         status_errno(reterr, arena_printf(a, "cannot make %s", o->data_dir));
         return NULL;
     }
-    if (pki_ensure(o->data_dir, c->advertise ? c->advertise : o->bind_address, NULL, reterr) != 0) return NULL;
+    if (decide_endpoints(c, a, reterr) != 0 || ensure_certificates(o, a, reterr) != 0) return NULL;
     default_files(o, a);
     struct apiserver *s = apiserver_new(o, reterr);
     if (!s) return NULL;

@@ -6,7 +6,7 @@
 #include "cmd/flags.h"
 
 struct apiserver_command {
-    const char *advertise, *node_ports, *write_kubeconfig, *max_token_expiration, *event_ttl, *etcd_compaction_interval, *etcd_health_timeout, *etcd_ready_timeout, *webhook_authorized_ttl,
+    const char *advertise, *endpoint_reconciler, *node_ports, *write_kubeconfig, *max_token_expiration, *event_ttl, *etcd_compaction_interval, *etcd_health_timeout, *etcd_ready_timeout, *webhook_authorized_ttl,
         *webhook_unauthorized_ttl;
     bool anonymous, bootstrap_tokens, extend_tokens;
     int verbosity;

@@ -11,14 +11,13 @@
 
 static char *path_in(struct arena *a, const char *dir, const char *name) { return arena_printf(a, "%s/tls/%s", dir, name); }
 
-int pki_ensure(const char *dir, const char *advertise, const char *service_ip, struct status *reterr) {
+int pki_ensure(const char *dir, const char *const *ips, struct status *reterr) {
     _cleanup_arena_ struct arena *a = arena_new();
     char host[256] = "localhost";
     gethostname(host, sizeof(host) - 1);
     mkdir(arena_printf(a, "%s/tls", dir), 0700);
     const char *server_ca = path_in(a, dir, "server-ca.crt"), *server_ca_key = path_in(a, dir, "server-ca.key"), *client_ca = path_in(a, dir, "client-ca.crt"), *client_ca_key = path_in(a, dir, "client-ca.key");
     const char *const names[] = {"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost", host, NULL};
-    const char *ips[] = {"127.0.0.1", "::1", service_ip, advertise && strcmp(advertise, "0.0.0.0") != 0 ? advertise : NULL, NULL};
     const char *const masters[] = {"system:masters", NULL};
     struct x509_request serving = {.common_name = "kube-apiserver", .dns_names = names, .ips = ips, .server = true}, admin = {.common_name = "kubernetes-admin", .organizations = masters, .client = true};
     if (x509_make_ca(server_ca, server_ca_key, "ckube-server-ca", reterr) != 0 || x509_make_ca(client_ca, client_ca_key, "ckube-client-ca", reterr) != 0) return -1;

@@ -3,15 +3,13 @@
 #include <string.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
-#include <ifaddrs.h>
-#include <arpa/inet.h>
-#include <net/if.h>
 #include <ctype.h>
 #include <unistd.h>
 #include "kubelet/internal.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "kubelet/cni.h"
+#include "wire/host_address.h"
 
 enum { MAX_PODS = 110 };
 
@@ -181,36 +179,11 @@ static const char *default_node_name(struct arena *a) {
     return name;
 }
 
-/* The address of the interface that has the default route; else the first that is up and no loopback. */
-static const char *default_node_ip(struct arena *a) {
-    char *routes, iface[32] = "";
-    if (read_file(a, "/proc/net/route", 1 << 20, &routes, NULL) == 0) {
-        for (char *line, *rest = routes; (line = strsep(&rest, "\n"));) {
-            char name[32];
-            unsigned long dest;
-            if (sscanf(line, "%31s %lx", name, &dest) == 2 && dest == 0 && !iface[0]) snprintf(iface, sizeof(iface), "%s", name);
-        }
-    }
-    struct ifaddrs *all = NULL;
-    const char *found = NULL;
-    char text[64];
-    if (getifaddrs(&all) != 0) return "127.0.0.1";
-    for (struct ifaddrs *i = all; i; i = i->ifa_next) {
-        if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || (i->ifa_flags & IFF_LOOPBACK) || !(i->ifa_flags & IFF_UP)) continue;
-        if (found && !str_eq(i->ifa_name, iface)) continue;
-        inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr, text, sizeof(text));
-        found = arena_strdup(a, text);
-        if (str_eq(i->ifa_name, iface)) break;
-    }
-    freeifaddrs(all);
-    return found ? found : "127.0.0.1";
-}
-
 static void options_fill(struct kubelet *k, const struct kubelet_options *o) {
     struct arena *a = k->arena;
     k->o = *o;
     k->o.node_name = o->node_name ? arena_strdup(a, o->node_name) : default_node_name(a);
-    k->o.node_ip = o->node_ip ? arena_strdup(a, o->node_ip) : default_node_ip(a);
+    k->o.node_ip = o->node_ip ? arena_strdup(a, o->node_ip) : str_or(host_default_address(a, false), "127.0.0.1");
     k->o.root_dir = arena_strdup(a, str_or(o->root_dir, "/var/lib/kubelet"));
     k->o.pod_logs_dir = arena_strdup(a, str_or(o->pod_logs_dir, "/var/log/pods"));
     k->o.cni_bridge = arena_strdup(a, str_or(o->cni_bridge, "cni0"));

@@ -26,7 +26,8 @@ class Cluster(Server):
     def prepare(self, _):
         os.makedirs(f'{self.dir}/agent/images')
         run(str(TOP / 'tools/make-image'), '--busybox', f'{self.dir}/agent/images/busybox.tar')
-        self.flags = ['--node-name', 'node-1', '--node-ip', NODE_IP, '--root-dir', f'{self.dir}/kubelet', '--pod-logs-dir', f'{self.dir}/logs', '--cgroup-root', self.cgroup]
+        self.flags = ['--node-name', 'node-1', '--node-ip', NODE_IP, '--root-dir', f'{self.dir}/kubelet', '--pod-logs-dir', f'{self.dir}/logs', '--cgroup-root', self.cgroup,
+                      '--bind-address', '0.0.0.0']
 
     def command_line(self, argv):
         return ['nsenter', f'--net=/run/netns/{self.ns}', *argv]
@@ -292,6 +293,22 @@ def test_a_service_account_token_opens_the_api_to_its_pod():
     contains(k.kubectl('exec', name, '--', 'cat', '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt').stdout, 'BEGIN CERTIFICATE')
     r = run(*k.command_line(['curl', '-sk', '-H', f'Authorization: Bearer {token}', f'https://127.0.0.1:{k.port}/apis/authentication.k8s.io/v1/selfsubjectreviews', '-H', 'Content-Type: application/json',
                              '-d', '{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1"}']))
+    same(json.loads(r.stdout)['status']['userInfo']['username'], 'system:serviceaccount:default:default')
+
+
+def test_a_pod_reaches_the_api_by_the_service_kubernetes():
+    """As client libraries do in a Pod: the address of its environment, the token and the authority of its volume. The image has no curl: ours is run in the Pod's network."""
+    k = cluster()
+    same([x['ip'] for x in k.json('get', 'endpoints', 'kubernetes')['subsets'][0]['addresses']], [NODE_IP])
+    name = k.pods('app=web')[0]['metadata']['name']
+    inside = lambda *argv: k.kubectl('exec', name, '--', *argv).stdout
+    host, port = (inside('printenv', f'KUBERNETES_SERVICE_{what}').strip() for what in ('HOST', 'PORT'))
+    same(host, k.json('get', 'service', 'kubernetes')['spec']['clusterIP'])
+    pathlib.Path(f'{k.dir}/pod-ca.crt').write_text(inside('cat', '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt'))
+    token, network = inside('cat', '/var/run/secrets/kubernetes.io/serviceaccount/token'), int(re.search(r'\d+', inside('readlink', '/proc/self/ns/net'))[0])
+    ns = next(p for p in pathlib.Path('/run/netns').iterdir() if p.stat().st_ino == network)
+    r = run('nsenter', f'--net={ns}', 'curl', '-sS', '--max-time', '10', '--cacert', f'{k.dir}/pod-ca.crt', '-H', f'Authorization: Bearer {token}',
+            f'https://{host}:{port}/apis/authentication.k8s.io/v1/selfsubjectreviews', '-H', 'Content-Type: application/json', '-d', '{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1"}')
     same(json.loads(r.stdout)['status']['userInfo']['username'], 'system:serviceaccount:default:default')
 
 

@@ -1,5 +1,5 @@
 """An apiserver whose truth is an etcd cluster: a real etcd on loopback, over mutual TLS; two apiservers on it are one; what others write into it is read."""
-import base64, json, time
+import base64, json, signal, time
 from fixtures import Etcd
 from harness import Server, contains, same
 
@@ -11,16 +11,47 @@ def value(etcd, key):
 
 
 def cluster():
-    """One etcd, and two apiservers on it."""
+    """One etcd, and two apiservers on it. They advertise addresses that nobody has: one machine has but one of its own."""
     if not state:
         etcd = Etcd(tls=True)
-        state.update(etcd=etcd, a=Server(flags=etcd.flags()), b=Server(flags=etcd.flags()))
+        state.update(etcd=etcd, a=Server(flags=[*etcd.flags(), '--advertise-address', '192.0.2.101']), b=Server(flags=[*etcd.flags(), '--advertise-address', '192.0.2.102']))
     return state['etcd'], state['a'], state['b']
 
 
 def teardown():
-    for name in 'a', 'b', 'etcd':
+    for name in 'a', 'b', 'c', 'etcd':
         if name in state: state.pop(name).remove()
+
+
+def endpoints(server):
+    """The addresses of the Service kubernetes by its Endpoints and by its EndpointSlice."""
+    e, s = server.kubectl('get', 'endpoints', 'kubernetes', '-o', 'json', check=False), server.kubectl('get', 'endpointslice', 'kubernetes', '-o', 'json', check=False)
+    if e.returncode or s.returncode: return [], []
+    return [x['ip'] for subset in json.loads(e.stdout).get('subsets', []) for x in subset['addresses']], [x for ep in json.loads(s.stdout)['endpoints'] for x in ep['addresses']]
+
+
+def wait_endpoints(server, *want, seconds):
+    deadline = time.time() + seconds
+    while (got := endpoints(server)) != (list(want), list(want)):
+        if time.time() > deadline: raise AssertionError(f'after {seconds} s the endpoints are {got}, not {want}')
+        time.sleep(0.1)
+
+
+def test_every_apiserver_is_an_endpoint_of_the_service_until_it_ends():
+    etcd, a, b = cluster()
+    wait_endpoints(a, '192.0.2.101', '192.0.2.102', seconds=20)
+    c = state['c'] = Server(flags=[*etcd.flags(), '--advertise-address', '192.0.2.103'])
+    for s in a, b: wait_endpoints(s, '192.0.2.101', '192.0.2.102', '192.0.2.103', seconds=20)
+    assert value(etcd, '/registry/masterleases/192.0.2.103').startswith(b'k8s\0\n\x0f\n\x02v1\x12\tEndpoints')
+    same(c.stop()[0], 0)
+    same(endpoints(a), (['192.0.2.101', '192.0.2.102'],) * 2, 'endpoints after a clean stop')
+    c.start()
+    wait_endpoints(a, '192.0.2.101', '192.0.2.102', '192.0.2.103', seconds=20)
+    c.stop(signal.SIGKILL) # what comes of it is seen below, when its lease has had its time
+    slice = a.json('get', 'endpointslice', 'kubernetes')
+    same(slice['metadata']['labels'], {'kubernetes.io/service-name': 'kubernetes'})
+    same((slice['addressType'], slice['ports'][0]['name'], slice['endpoints'][0]['conditions']), ('IPv4', 'https', {'ready': True}))
+    same(a.json('get', 'endpoints', 'kubernetes')['metadata']['labels'], {'endpointslice.kubernetes.io/skip-mirror': 'true'})
 
 
 def test_what_one_apiserver_wrote_the_other_reads_at_once():
@@ -81,6 +112,11 @@ def test_custom_resources_of_one_are_served_by_the_other():
         time.sleep(0.3)
     same(a.json('get', 'things.example.com', 't')['spec'], {'deep': [1, 2]})
     same(json.loads(value(etcd, '/registry/example.com/things/default/t'))['spec'], {'deep': [1, 2]})
+
+
+def test_an_apiserver_that_was_killed_is_no_endpoint_when_its_lease_has_ended():
+    etcd, a, b = cluster()
+    if 'c' in state: wait_endpoints(b, '192.0.2.101', '192.0.2.102', seconds=60)
 
 
 def test_while_etcd_is_away_reads_that_may_be_old_go_on_and_writes_say_why_not():

@@ -398,6 +398,7 @@ static UNUSED struct cluster *cluster_start(const char *controllers) {
     k->command.options.data_dir = k->dir;
     k->command.options.bind_address = "127.0.0.1";
     k->command.options.secure_port = 0;
+    k->command.endpoint_reconciler = "none"; /* nothing is written at the test's back */
     k->command.options.env = &k->env;
     assert_int_equal(apiserver_command_check(&k->command, "test"), 0);
     if (!(k->apiserver = apiserver_command_start(&k->command, k->arena, &err))) fail_msg("%s", status_message(&err));
