@@ -296,18 +296,23 @@ def test_a_service_account_token_opens_the_api_to_its_pod():
     same(json.loads(r.stdout)['status']['userInfo']['username'], 'system:serviceaccount:default:default')
 
 
+def network_of(process):
+    try: return os.stat(f'/proc/{process}/ns/net').st_ino
+    except OSError: return 0 # it has ended meanwhile
+
+
 def test_a_pod_reaches_the_api_by_the_service_kubernetes():
     """As client libraries do in a Pod: the address of its environment, the token and the authority of its volume. The image has no curl: ours is run in the Pod's network."""
     k = cluster()
     same([x['ip'] for x in k.json('get', 'endpoints', 'kubernetes')['subsets'][0]['addresses']], [NODE_IP])
     name = k.pods('app=web')[0]['metadata']['name']
     inside = lambda *argv: k.kubectl('exec', name, '--', *argv).stdout
-    host, port = (inside('printenv', f'KUBERNETES_SERVICE_{what}').strip() for what in ('HOST', 'PORT'))
+    host, port = inside('sh', '-c', 'echo $KUBERNETES_SERVICE_HOST $KUBERNETES_SERVICE_PORT').split()
     same(host, k.json('get', 'service', 'kubernetes')['spec']['clusterIP'])
     pathlib.Path(f'{k.dir}/pod-ca.crt').write_text(inside('cat', '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt'))
-    token, network = inside('cat', '/var/run/secrets/kubernetes.io/serviceaccount/token'), int(re.search(r'\d+', inside('readlink', '/proc/self/ns/net'))[0])
-    ns = next(p for p in pathlib.Path('/run/netns').iterdir() if p.stat().st_ino == network)
-    r = run('nsenter', f'--net={ns}', 'curl', '-sS', '--max-time', '10', '--cacert', f'{k.dir}/pod-ca.crt', '-H', f'Authorization: Bearer {token}',
+    token, network = inside('cat', '/var/run/secrets/kubernetes.io/serviceaccount/token'), int(re.search(r'\d+', inside('busybox', 'readlink', '/proc/self/ns/net'))[0])
+    process = next(p for p in os.listdir('/proc') if p.isdigit() and network_of(p) == network)
+    r = run('nsenter', f'--net=/proc/{process}/ns/net', 'curl', '-sS', '--max-time', '10', '--cacert', f'{k.dir}/pod-ca.crt', '-H', f'Authorization: Bearer {token}',
             f'https://{host}:{port}/apis/authentication.k8s.io/v1/selfsubjectreviews', '-H', 'Content-Type: application/json', '-d', '{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1"}')
     same(json.loads(r.stdout)['status']['userInfo']['username'], 'system:serviceaccount:default:default')
 
