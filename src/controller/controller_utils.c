@@ -6,7 +6,7 @@
 #include "wire/json.h"
 #include "wire/url.h"
 
-enum { EXPECTATIONS_S = 300 };
+enum { EXPECTATIONS_S = 300, SWEEP_MIN = 1024 };
 
 /* ---- expectations ---- */
 
@@ -16,6 +16,7 @@ struct expectations {
     pthread_mutex_t mutex;
     struct map *items; /* key -> struct expectation * */
     struct map *doubts; /* keys */
+    size_t sweep_at;    /* items are looked through for those of owners long gone when there are so many */
 };
 
 static void expectation_free(void *p) {
@@ -29,6 +30,7 @@ struct expectations *expectations_new(struct env *env) {
     e->env = env;
     e->items = map_new();
     e->doubts = map_new();
+    e->sweep_at = SWEEP_MIN;
     pthread_mutex_init(&e->mutex, NULL);
     return e;
 }
@@ -41,10 +43,25 @@ void expectations_free(struct expectations *e) {
     free(e);
 }
 
+static bool is_over(const struct expectations *e, const struct expectation *x) {
+    return (x->creations <= 0 && map_len(x->deletions) == 0) || env_mono_ns(e->env) - x->at_ns > (int64_t)EXPECTATIONS_S * 1000000000;
+}
+
+/* A sync that ends after its owner's deletion was seen leaves its expectations behind. With the mutex. */
+static void sweep(struct expectations *e) {
+    const char *key;
+    void *x;
+    if (map_len(e->items) < e->sweep_at) return;
+    for (size_t i = 0; map_next(e->items, &i, &key, &x);)
+        if (is_over(e, x)) expectation_free(map_del(e->items, key));
+    e->sweep_at = SWEEP_MIN + 2 * map_len(e->items);
+}
+
 /* Begins anew; with the mutex. */
 static struct expectation *expect(struct expectations *e, const char *key) {
     struct expectation *x = calloc(1, sizeof(*x));
     CHECK(x);
+    sweep(e);
     x->deletions = map_new();
     x->at_ns = env_mono_ns(e->env);
     struct expectation *old = map_put(e->items, key, x);
@@ -90,7 +107,7 @@ void expectations_deletion_observed(struct expectations *e, const char *key, con
 bool expectations_satisfied(struct expectations *e, const char *key) {
     pthread_mutex_lock(&e->mutex);
     const struct expectation *x = map_get(e->items, key);
-    bool ok = !x || (x->creations <= 0 && map_len(x->deletions) == 0) || env_mono_ns(e->env) - x->at_ns > (int64_t)EXPECTATIONS_S * 1000000000;
+    bool ok = !x || is_over(e, x);
     pthread_mutex_unlock(&e->mutex);
     return ok;
 }

@@ -7,7 +7,8 @@
 
 /* ---- expectations ----
  * What a controller has asked for and its cache has not shown yet: until then it must not act on the cache again, or it would make too many. A key's
- * expectations are met when all creations and deletions were seen, or are forgotten after five minutes. Thread-safe. */
+ * expectations are met when all creations and deletions were seen, or are forgotten after five minutes. Thread-safe.
+ * The key is the owner's UID and not its name as upstream's: what was still expected for an owner must not hold up another of the same name, made just after it was deleted. */
 struct expectations;
 struct expectations *expectations_new(struct env *env);
 void expectations_free(struct expectations *e);

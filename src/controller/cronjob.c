@@ -173,7 +173,7 @@ static void come_back(struct cron_sync *s) {
     enum missed missed;
     int64_t recent = most_recent(s, false, &from, &missed);
     if (recent < 0) recent = missed == MISSED_NONE ? from : s->now_ns / 1000000000;
-    work_queue_add_after(s->cc->c->queue, s->key, MAX(next_after(s, recent) * 1000 + NEXT_DELTA_MS - s->now_ns / 1000000, (int64_t)0));
+    work_queue_add_after(s->cc->c->queue, s->key, MAX(next_after(s, recent) * 1000 + NEXT_DELTA_MS - env_now_ns(s->cc->c->env) / 1000000, (int64_t)0));
 }
 
 static char *rfc3339(struct arena *a, const struct time_zone *z, int64_t t) {

@@ -43,7 +43,7 @@ static void on_pod_gone(struct daemon_set_controller *dc, const struct object *p
     _cleanup_cached_ struct cached *set = resolve(dc, pod->metadata.namespace, controller_of(pod));
     if (!set) return;
     _cleanup_arena_ struct arena *a = arena_new();
-    expectations_deletion_observed(dc->expectations, object_key(a, set->obj), object_key(a, pod));
+    expectations_deletion_observed(dc->expectations, set->obj->metadata.uid, object_key(a, pod));
     controller_enqueue(dc->c, set->obj);
 }
 
@@ -60,8 +60,7 @@ static void on_pod_add(void *data, struct cached *now) {
     }
     _cleanup_cached_ struct cached *set = resolve(dc, now->obj->metadata.namespace, ref);
     if (!set) return;
-    _cleanup_arena_ struct arena *a = arena_new();
-    expectations_creation_observed(dc->expectations, object_key(a, set->obj));
+    expectations_creation_observed(dc->expectations, set->obj->metadata.uid);
     controller_enqueue(dc->c, set->obj);
 }
 
@@ -89,8 +88,7 @@ static void on_pod_delete(void *data, struct cached *old) { on_pod_gone(data, ol
 
 static void on_set_delete(void *data, struct cached *old) {
     struct daemon_set_controller *dc = data;
-    _cleanup_arena_ struct arena *a = arena_new();
-    expectations_delete(dc->expectations, object_key(a, old->obj));
+    expectations_delete(dc->expectations, old->obj->metadata.uid);
     controller_enqueue(dc->c, old->obj);
 }
 
@@ -268,7 +266,7 @@ struct batch {
 
 static void batch_fail(struct batch *b, const struct status *err) {
     pthread_mutex_lock(&b->mutex);
-    if (write_is_in_doubt(err)) expectations_doubt(b->s->dc->expectations, b->s->key);
+    if (write_is_in_doubt(err)) expectations_doubt(b->s->dc->expectations, b->s->set->metadata.uid);
     if (!b->failed) status_copy(&b->err, err);
     b->failed = true;
     pthread_mutex_unlock(&b->mutex);
@@ -305,7 +303,7 @@ static void delete_one(void *arg, size_t i) {
     _cleanup_status_ struct status err = STATUS_INIT;
     if (pod_control_delete(b->s->dc->c, &appsv1_DaemonSet_desc, b->s->set, b->pods[i], &err) == 0) return;
     _cleanup_arena_ struct arena *a = arena_new();
-    expectations_deletion_observed(b->s->dc->expectations, b->s->key, object_key(a, b->pods[i]));
+    expectations_deletion_observed(b->s->dc->expectations, b->s->set->metadata.uid, object_key(a, b->pods[i]));
     if (!status_is(&err, 404)) batch_fail(b, &err);
 }
 
@@ -324,10 +322,10 @@ int daemon_sync_nodes(struct daemon_sync *s, daemon_pod *const *delete, size_t d
     delete_len = MIN(delete_len, (size_t)BURST_REPLICAS);
     struct string_list keys = {0};
     for (size_t i = 0; i < delete_len; i++) string_list_push(s->a, &keys, object_key(s->a, delete[i]));
-    expectations_expect(s->dc->expectations, s->key, (int)creates, &keys);
+    expectations_expect(s->dc->expectations, s->set->metadata.uid, (int)creates, &keys);
     pthread_mutex_init(&b.mutex, NULL);
     size_t made = parallel_slow_start(creates, create_one, &b);
-    for (size_t i = made; i < creates; i++) expectations_creation_observed(s->dc->expectations, s->key);
+    for (size_t i = made; i < creates; i++) expectations_creation_observed(s->dc->expectations, s->set->metadata.uid);
     parallel_run(delete_len, delete_one, &b);
     pthread_mutex_destroy(&b.mutex);
     if (b.failed && reterr) status_copy(reterr, &b.err);
@@ -498,16 +496,16 @@ static int update_status(struct daemon_sync *s, bool observed, struct status *re
 
 static int update(struct daemon_sync *s, struct status *reterr) {
     if (manage(s, reterr) != 0) return -1;
-    if (expectations_satisfied(s->dc->expectations, s->key) && str_eq(s->set->spec.updateStrategy.type, "RollingUpdate") && daemon_rolling_update(s, reterr) != 0) return -1;
+    if (expectations_satisfied(s->dc->expectations, s->set->metadata.uid) && str_eq(s->set->spec.updateStrategy.type, "RollingUpdate") && daemon_rolling_update(s, reterr) != 0) return -1;
     return daemon_clean_up_history(s, reterr);
 }
 
 static int sync_one(struct daemon_sync *s, struct status *reterr) {
     struct daemon_set_controller *dc = s->dc;
     if (daemon_construct_history(s, reterr) != 0) return -1;
-    bool settled = expectations_settle(dc->expectations, s->key, dc->c, s->a, dc->pods, dc->pods_by_controller, s->set, &s->selector);
+    bool settled = expectations_settle(dc->expectations, s->set->metadata.uid, dc->c, s->a, dc->pods, dc->pods_by_controller, s->set, &s->selector);
     if (!settled) work_queue_add_after(dc->c->queue, s->key, DOUBT_PERIOD_MS);
-    if (!settled || !expectations_satisfied(dc->expectations, s->key)) return update_status(s, false, reterr);
+    if (!settled || !expectations_satisfied(dc->expectations, s->set->metadata.uid)) return update_status(s, false, reterr);
     _cleanup_status_ struct status err = STATUS_INIT, status_err = STATUS_INIT;
     int failed = update(s, &err), status_failed = update_status(s, true, &status_err);
     if (reterr && (failed || status_failed)) status_copy(reterr, failed ? &err : &status_err);
@@ -521,10 +519,7 @@ static int sync_set(void *self, struct arena *a, const char *key, struct status 
     const char *ns, *name;
     object_key_split(a, key, &ns, &name);
     _cleanup_cached_ struct cached *cached = informer_get(dc->sets, ns, name);
-    if (!cached) {
-        expectations_delete(dc->expectations, key);
-        return 0;
-    }
+    if (!cached) return 0;
     struct daemon_sync s = {.dc = dc, .a = a, .key = key, .set = CACHED(cached, appsv1_DaemonSet), .now_ns = env_now_ns(dc->c->env)};
     const struct metav1_LabelSelector *ls = s.set->spec.selector;
     if (ls && !ls->matchLabels.len && !ls->matchExpressions.len) {

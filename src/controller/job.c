@@ -110,7 +110,7 @@ static void on_pod_gone(struct job_controller *jc, const struct object *pod, boo
         return;
     }
     _cleanup_arena_ struct arena *a = arena_new();
-    expectations_deletion_observed(jc->expectations, object_key(a, job->obj), object_key(a, pod));
+    expectations_deletion_observed(jc->expectations, job->obj->metadata.uid, object_key(a, pod));
     if (final || !tracked) removal_seen(jc, job->obj, pod->metadata.uid);
     enqueue_batched(jc, job->obj);
 }
@@ -130,8 +130,7 @@ static void on_pod_add(void *data, struct cached *now) {
     }
     _cleanup_cached_ struct cached *job = resolve(jc, pod->metadata.namespace, ref);
     if (!job) return;
-    _cleanup_arena_ struct arena *a = arena_new();
-    expectations_creation_observed(jc->expectations, object_key(a, job->obj));
+    expectations_creation_observed(jc->expectations, job->obj->metadata.uid);
     enqueue_batched(jc, job->obj);
 }
 
@@ -189,6 +188,7 @@ static void on_job_update(void *data, struct cached *old, struct cached *now) {
 static void on_job_delete(void *data, struct cached *old) {
     struct job_controller *jc = data;
     _cleanup_arena_ struct arena *a = arena_new();
+    expectations_delete(jc->expectations, old->obj->metadata.uid);
     forget(jc, object_key(a, old->obj), old->obj->metadata.uid);
     enqueue_pods_as_orphans(jc, old->obj);
     controller_enqueue(jc->c, old->obj);
@@ -386,8 +386,8 @@ static int sync_one(struct job_sync *s, struct status *reterr) {
     if (!st->uncountedTerminatedPods) st->uncountedTerminatedPods = ARENA_NEW(s->a, struct batchv1_UncountedTerminatedPods);
     LIST_FOREACH(u, &st->uncountedTerminatedPods->succeeded) string_list_push(s->a, &s->uncounted_succeeded, *u);
     LIST_FOREACH(u, &st->uncountedTerminatedPods->failed) string_list_push(s->a, &s->uncounted_failed, *u);
-    bool satisfied = expectations_satisfied(jc->expectations, s->key);
-    if (!expectations_settle(jc->expectations, s->key, jc->c, s->a, jc->pods, jc->by_controller, s->job, &s->selector)) {
+    bool satisfied = expectations_satisfied(jc->expectations, s->job->metadata.uid);
+    if (!expectations_settle(jc->expectations, s->job->metadata.uid, jc->c, s->a, jc->pods, jc->by_controller, s->job, &s->selector)) {
         satisfied = false;
         work_queue_add_after(jc->c->queue, s->key, DOUBT_PERIOD_MS);
     }
@@ -429,7 +429,6 @@ static int sync_job(void *self, struct arena *a, const char *key, struct status 
     object_key_split(a, key, &ns, &name);
     _cleanup_cached_ struct cached *cached = informer_get(jc->jobs, ns, name);
     if (!cached) {
-        expectations_delete(jc->expectations, key);
         forget(jc, key, NULL);
         return 0;
     }

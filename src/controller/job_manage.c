@@ -47,7 +47,7 @@ static void delete_one(void *arg, size_t i) {
     _cleanup_arena_ struct arena *a = arena_new_sized(256);
     int rc = b->untrack ? job_remove_finalizer(b->s->jc, p, &err) : 0;
     if (rc == 0) rc = pod_control_delete(b->s->jc->c, &batchv1_Job_desc, b->s->job, p, &err);
-    if (rc != 0 && b->untrack) expectations_deletion_observed(b->s->jc->expectations, b->s->key, object_key(a, p));
+    if (rc != 0 && b->untrack) expectations_deletion_observed(b->s->jc->expectations, b->s->job->metadata.uid, object_key(a, p));
     if (rc == 0 || status_is(&err, 404)) b->deleted++;
     else fail(b, &err);
     if (pod_is_ready(p)) b->deleted_ready++;
@@ -60,7 +60,7 @@ static int delete_pods(struct job_sync *s, const struct job_pods *pods, bool unt
     if (untrack) {
         struct string_list keys = {0};
         JOB_PODS_FOREACH(p, pods) string_list_push(s->a, &keys, object_key(s->a, p));
-        expectations_expect_deletions(s->jc->expectations, s->key, &keys);
+        expectations_expect_deletions(s->jc->expectations, s->job->metadata.uid, &keys);
     }
     parallel_run(pods->len, delete_one, &b);
     *ret_deleted = b.deleted;
@@ -207,7 +207,7 @@ static int create_one(void *arg, size_t i) {
     struct corev1_Pod *p = pod_from_template(a, &batchv1_Job_desc, s->job, b->template);
     if (b->indexes) number_pod(s, a, p, b->indexes[i]);
     if (pod_control_create_pod(s->jc->c, &batchv1_Job_desc, s->job, p, &err) == 0 || status_has_cause(&err, "NamespaceTerminating")) return 0;
-    if (write_is_in_doubt(&err)) expectations_doubt(s->jc->expectations, s->key);
+    if (write_is_in_doubt(&err)) expectations_doubt(s->jc->expectations, s->job->metadata.uid);
     fail(b, &err);
     return -1;
 }
@@ -215,9 +215,9 @@ static int create_one(void *arg, size_t i) {
 static int create_pods(struct job_sync *s, size_t n, const int *indexes, int32_t *active, struct status *reterr) {
     struct batch b = {.s = s, .template = template_of(s), .indexes = indexes};
     pthread_mutex_init(&b.mutex, NULL);
-    expectations_expect_creations(s->jc->expectations, s->key, (int)n);
+    expectations_expect_creations(s->jc->expectations, s->job->metadata.uid, (int)n);
     size_t made = parallel_slow_start(n, create_one, &b);
-    for (size_t i = made; i < n; i++) expectations_creation_observed(s->jc->expectations, s->key);
+    for (size_t i = made; i < n; i++) expectations_creation_observed(s->jc->expectations, s->job->metadata.uid);
     *active += (int32_t)made;
     return finish(&b, reterr);
 }

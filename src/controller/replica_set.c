@@ -55,7 +55,7 @@ static void on_pod_gone(struct replica_set_controller *rc, const struct corev1_P
     _cleanup_cached_ struct cached *set = resolve(rc, pod->metadata.namespace, ref);
     if (!set) return;
     _cleanup_arena_ struct arena *a = arena_new();
-    expectations_deletion_observed(rc->expectations, object_key(a, set->obj), object_key(a, pod));
+    expectations_deletion_observed(rc->expectations, set->obj->metadata.uid, object_key(a, pod));
     enqueue_for_pod(rc, a, set);
 }
 
@@ -74,7 +74,7 @@ static void on_pod_add(void *data, struct cached *now) {
     _cleanup_cached_ struct cached *set = resolve(rc, pod->metadata.namespace, ref);
     if (!set) return;
     _cleanup_arena_ struct arena *a = arena_new();
-    expectations_creation_observed(rc->expectations, object_key(a, set->obj));
+    expectations_creation_observed(rc->expectations, set->obj->metadata.uid);
     enqueue_for_pod(rc, a, set);
 }
 
@@ -113,8 +113,7 @@ static void on_set_update(void *data, struct cached *old UNUSED, struct cached *
 
 static void on_set_delete(void *data, struct cached *old) {
     struct replica_set_controller *rc = data;
-    _cleanup_arena_ struct arena *a = arena_new();
-    expectations_delete(rc->expectations, object_key(a, old->obj)); /* its successor of the same name begins without them */
+    expectations_delete(rc->expectations, old->obj->metadata.uid);
     controller_enqueue(rc->c, old->obj);
 }
 
@@ -132,7 +131,7 @@ struct batch {
 
 static void batch_fail(struct batch *b, struct status *err) {
     pthread_mutex_lock(&b->mutex);
-    if (write_is_in_doubt(err)) expectations_doubt(b->rc->expectations, b->key);
+    if (write_is_in_doubt(err)) expectations_doubt(b->rc->expectations, b->set->metadata.uid);
     if (!b->failed && b->err) status_copy(b->err, err);
     b->failed = true;
     pthread_mutex_unlock(&b->mutex);
@@ -152,16 +151,16 @@ static void delete_one(void *arg, size_t i) {
     _cleanup_status_ struct status err = STATUS_INIT;
     if (pod_control_delete(b->rc->c, b->rc->kind->type, b->set, b->pods[i], &err) == 0) return;
     _cleanup_arena_ struct arena *a = arena_new();
-    expectations_deletion_observed(b->rc->expectations, b->key, object_key(a, b->pods[i])); /* its event will not come */
+    expectations_deletion_observed(b->rc->expectations, b->set->metadata.uid, object_key(a, b->pods[i])); /* its event will not come */
     if (!status_is(&err, 404)) batch_fail(b, &err);
 }
 
 static int create_pods(struct batch *b, size_t n) {
     n = MIN(n, (size_t)BURST_REPLICAS);
-    expectations_expect_creations(b->rc->expectations, b->key, (int)n);
+    expectations_expect_creations(b->rc->expectations, b->set->metadata.uid, (int)n);
     /* One, then two, four, ...: a template that is always refused costs one request, not all. */
     size_t made = parallel_slow_start(n, create_one, b);
-    for (size_t i = made; i < n; i++) expectations_creation_observed(b->rc->expectations, b->key);
+    for (size_t i = made; i < n; i++) expectations_creation_observed(b->rc->expectations, b->set->metadata.uid);
     return b->failed ? -1 : 0;
 }
 
@@ -204,7 +203,7 @@ static int delete_pods(struct batch *b, struct arena *a, const struct corev1_Pod
         chosen[i] = ranked[i].pod;
         string_list_push(a, &keys, object_key(a, chosen[i]));
     }
-    expectations_expect_deletions(rc->expectations, b->key, &keys);
+    expectations_expect_deletions(rc->expectations, b->set->metadata.uid, &keys);
     b->pods = chosen;
     parallel_run(n, delete_one, b);
     return b->failed ? -1 : 0;
@@ -297,15 +296,12 @@ int replica_set_sync(void *self, struct arena *a, const char *key, struct status
     const char *ns, *name;
     object_key_split(a, key, &ns, &name);
     _cleanup_cached_ struct cached *cached = informer_get(rc->sets, ns, name);
-    if (!cached) {
-        expectations_delete(rc->expectations, key);
-        return 0;
-    }
+    if (!cached) return 0;
     const struct appsv1_ReplicaSet *set = rc->kind->view(a, cached->obj);
     struct selector selector;
     if (label_selector_from(a, set->spec.selector, &selector, NULL) != 0) return 0; /* trying again would not make it better */
-    bool needs_sync = expectations_satisfied(rc->expectations, key);
-    if (!expectations_settle(rc->expectations, key, rc->c, a, rc->pods, rc->by_controller, set, &selector)) {
+    bool needs_sync = expectations_satisfied(rc->expectations, set->metadata.uid);
+    if (!expectations_settle(rc->expectations, set->metadata.uid, rc->c, a, rc->pods, rc->by_controller, set, &selector)) {
         needs_sync = false;
         work_queue_add_after(rc->c->queue, key, DOUBT_PERIOD_MS);
     }

@@ -15,6 +15,11 @@ def free_port():
         return s.getsockname()[1]
 
 
+def busy():
+    """Whether others keep this machine's processors: then times are no measure of ours."""
+    return os.getloadavg()[0] > 2 * os.cpu_count()
+
+
 class Server:
     """`ckube kube-apiserver` (or `ckube server`) on a data folder that outlives restarts."""
 

@@ -11,7 +11,7 @@ def the_server():
     return server
 
 
-def until(test, what, seconds=20):
+def until(test, what, seconds=60):
     deadline = time.time() + seconds
     while time.time() < deadline:
         if test(): return

@@ -5,7 +5,7 @@
  *       struct cluster *k = cluster_start("deployment-controller,replicaset-controller");     // names as in --controllers; "*": all; NULL: none yet
  *       cluster_kubelet(k, KUBELET_RUNS);                       // binds Pods to the Node that their affinity names or to "n1", makes them Running and Ready, lets deleted ones go
  *       cluster_create(k, "{'apiVersion':'apps/v1','kind':'Deployment','metadata':{'name':'web','namespace':'default'},'spec':{...}}"); // ' stands for "
- *       cluster_expect(k, "/apis/apps/v1/namespaces/default/deployments/web", "status.conditions[type=Available].status", "True");       // waits up to 10 s
+ *       cluster_expect(k, "/apis/apps/v1/namespaces/default/deployments/web", "status.conditions[type=Available].status", "True");       // waits up to a minute
  *       cluster_expect_count(k, PODS, 3);                       // items of a list
  *       cluster_patch(k, "/apis/.../web", "{'spec':{'replicas':5}}");                          // a merge patch
  *       cluster_advance(k, 600 * 1000);                         // the clock, of the apiserver too
@@ -35,7 +35,7 @@
 #include "controller/controller.h"
 
 #define PODS "/api/v1/namespaces/default/pods"
-enum { CLUSTER_WAIT_MS = 10000, CLUSTER_CLIENTS_MAX = 80 };
+enum { CLUSTER_WAIT_MS = 60000, CLUSTER_CLIENTS_MAX = 80 };
 enum kubelet_mode { KUBELET_OFF, KUBELET_RUNS, KUBELET_HOLDS /* makes Pods ready, but does not let deleted ones go */ };
 
 /* What befalls the controllers' writes. Chances are in a thousand; drawn from the seed by one generator that all share. */

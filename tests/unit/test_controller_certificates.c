@@ -64,7 +64,7 @@ static bool is_signed(struct cluster *k, const char *name) {
 }
 
 static void wait_signed(struct cluster *k, const char *name) {
-    for (int i = 0; i < 500 && !is_signed(k, name); i++) env_sleep_ms(env_real(), 10);
+    for (int i = 0; i < 6000 && !is_signed(k, name); i++) env_sleep_ms(env_real(), 10);
     assert_true(is_signed(k, name));
 }
 

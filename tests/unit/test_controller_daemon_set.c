@@ -157,10 +157,29 @@ static void faults_do_not_matter(void **state UNUSED) {
     cluster_stop(k);
 }
 
+/* What was still expected of the deleted one must not hold up its successor. */
+static void a_set_made_anew_under_its_name_begins_at_once(void **state UNUSED) {
+    struct cluster *k = cluster_start(MINE ",garbage-collector-controller");
+    cluster_kubelet(k, KUBELET_RUNS);
+    for (int i = 1; i <= 4; i++) {
+        _cleanup_arena_ struct arena *a = arena_new();
+        make_node(k, arena_printf(a, "n%d", i), "");
+    }
+    make_set(k, "", "");
+    for (int i = 0; i < 30; i++) {
+        env_sleep_ms(env_real(), i % 6 * 3);
+        cluster_delete(k, SET, "{'propagationPolicy':'Background'}");
+        make_set(k, "", "");
+    }
+    cluster_expect(k, SET, "status.numberAvailable", "4");
+    cluster_expect_count(k, PODS, 4);
+    cluster_stop(k);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_is_on_every_node_that_suits), cmocka_unit_test(failed_ones_are_replaced_with_back_off), cmocka_unit_test(updates_roll), cmocka_unit_test(history_is_kept_and_limited),
-        cmocka_unit_test(faults_do_not_matter),
+        cmocka_unit_test(faults_do_not_matter), cmocka_unit_test(a_set_made_anew_under_its_name_begins_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

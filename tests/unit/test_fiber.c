@@ -121,7 +121,7 @@ static void spawn_many(void *arg UNUSED) {
 
 static void many_fibers_keep_their_stacks_apart(void **state UNUSED) {
     loop_post(loop, spawn_many, NULL);
-    for (int i = 0; i < 300 && atomic_load(&finished) < 300; i++) env_sleep_ms(env_real(), 10);
+    for (int i = 0; i < 3000 && atomic_load(&finished) < 300; i++) env_sleep_ms(env_real(), 10);
     assert_int_equal(atomic_load(&finished), 300);
 }
 
@@ -140,7 +140,7 @@ static void start_timer(void *arg UNUSED) {
 
 static void a_timer_repeats_until_it_is_freed(void **state UNUSED) {
     loop_call(loop, start_timer, NULL);
-    for (int i = 0; i < 100 && atomic_load(&ticks) < 3; i++) env_sleep_ms(env_real(), 5);
+    for (int i = 0; i < 6000 && atomic_load(&ticks) < 3; i++) env_sleep_ms(env_real(), 5);
     env_sleep_ms(env_real(), 10);
     assert_int_equal(atomic_load(&ticks), 3);
 }

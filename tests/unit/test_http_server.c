@@ -163,7 +163,7 @@ static size_t drink(int fd) {
 }
 
 static bool soon(atomic_int *value, int wanted) {
-    for (int i = 0; i < 400 && atomic_load(value) != wanted; i++) env_sleep_ms(env_real(), 5);
+    for (int i = 0; i < 6000 && atomic_load(value) != wanted; i++) env_sleep_ms(env_real(), 5);
     return atomic_load(value) == wanted;
 }
 

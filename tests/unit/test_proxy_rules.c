@@ -42,11 +42,13 @@ static void ns_enter(const char *name) {
 static void ns_leave(void) { assert_int_equal(setns(home_fd, CLONE_NEWNET), 0); }
 
 /* Answers each TCP connection to port 8080 with its number and the peer's address. */
-static void server_run(int number) {
+static void server_run(int number, int ready_fd) {
     int s = socket(AF_INET, SOCK_STREAM, 0), one = 1;
     setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(8080)};
     if (bind(s, (void *)&a, sizeof(a)) || listen(s, 64)) _exit(1);
+    if (write(ready_fd, "", 1) != 1) _exit(1);
+    close(ready_fd);
     alarm(120);
     for (;;) {
         socklen_t len = sizeof(a);
@@ -60,7 +62,7 @@ static void server_run(int number) {
 }
 
 /* Connects from the namespace; gives the answer's number and the address that the server saw, or -errno. */
-static int dial(const char *ns, const char *ip, int port, char seen[32]) {
+static int dial_within(int ms, const char *ns, const char *ip, int port, char seen[32]) {
     ns_enter(ns);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), rc = -ETIMEDOUT;
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
@@ -68,7 +70,7 @@ static int dial(const char *ns, const char *ip, int port, char seen[32]) {
     int err = connect(fd, (void *)&a, sizeof(a)) ? errno : 0;
     struct pollfd p = {fd, POLLIN, 0};
     if (err && err != EINPROGRESS) rc = -err;
-    else if (poll(&p, 1, 700) == 1) {
+    else if (poll(&p, 1, ms) == 1) {
         char text[65] = {0};
         socklen_t len = sizeof(err);
         getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len);
@@ -80,6 +82,8 @@ static int dial(const char *ns, const char *ip, int port, char seen[32]) {
     ns_leave();
     return rc;
 }
+
+static int dial(const char *ns, const char *ip, int port, char seen[32]) { return dial_within(10000, ns, ip, port, seen); }
 
 /* node: 10.77.0.1 on a bridge of servers 10.77.0.1x; 192.0.2.1 towards the client 192.0.2.2. */
 static int world_make(void **state) {
@@ -100,13 +104,19 @@ static int world_make(void **state) {
         sh("ip -n %s link add s%d type veth peer name eth0 netns %s; ip -n %s link set s%d master br0 up", node_ns, i, ns, node_ns, i);
         sh("bridge -n %s link set dev s%d hairpin on", node_ns, i);
         sh("ip -n %s addr add 10.77.0.1%d/24 dev eth0; ip -n %s link set eth0 up; ip -n %s link set lo up; ip -n %s route add default via 10.77.0.1", ns, i, ns, ns, ns);
+        int ready[2];
+        char byte;
+        if (pipe(ready)) return -1;
         servers[i] = fork();
         if (servers[i] == 0) {
             ns_enter(ns);
-            server_run(i);
+            server_run(i, ready[1]);
         }
+        close(ready[1]);
+        bool listens = read(ready[0], &byte, 1) == 1;
+        close(ready[0]);
+        if (!listens) return -1;
     }
-    usleep(100000);
     return 0;
 }
 
@@ -284,7 +294,7 @@ static void a_node_port_with_local_policy_keeps_the_client_address_and_drops_wit
     eps[1].local = false;
     set(r, p);
     commit(r);
-    assert_int_equal(dial(client_ns, "192.0.2.1", 30081, NULL), -ETIMEDOUT);
+    assert_int_equal(dial_within(700, client_ns, "192.0.2.1", 30081, NULL), -ETIMEDOUT);
     assert_true(dial(node_ns, "192.0.2.1", 30081, NULL) >= 0); /* the node itself reaches all */
     rules_free(r);
 }

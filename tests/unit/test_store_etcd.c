@@ -162,7 +162,7 @@ static void keys_with_a_ttl_go_by_themselves(void **state) {
     struct store *s = open_store("a");
     assert_int_equal(write_one(s, "/registry/events/d/x", "1", 0, 2).outcome, STORE_OK);
     assert_string_equal(value_of(s, "/registry/events/d/x"), "1");
-    for (int i = 0; i < 80 && *value_of(s, "/registry/events/d/x"); i++) usleep(100000);
+    for (int i = 0; i < 300 && *value_of(s, "/registry/events/d/x"); i++) usleep(100000);
     assert_string_equal(value_of(s, "/registry/events/d/x"), "");
     store_close(s);
 }

@@ -189,7 +189,7 @@ static void compacting_a_file_returns_its_free_pages(void **state UNUSED) {
     assert_non_null(strstr(err.message, "in use"));
     store_close(s);
     s = open_store((struct store_options){.no_sync = true, .log_entries_max = 10});
-    for (int i = 0; i < 500 && store_compacted_revision(s) < 580; i++) usleep(10000);
+    for (int i = 0; i < 3000 && store_compacted_revision(s) < 580; i++) usleep(10000);
     store_close(s);
     stat(file, &before);
     if (store_compact_file(dir, &err) != 0) fail_msg("%s", err.message);
