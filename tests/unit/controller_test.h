@@ -272,6 +272,18 @@ static UNUSED void cluster_expect_still(struct cluster *k, const char *target, c
         env_sleep_ms(env_real(), 10);
     }
 }
+/* Waits until the controllers know the object as it is now, and what they were at meanwhile is over: before the clock moves. */
+static UNUSED void cluster_expect_seen(struct cluster *k, const struct type_desc *type, const char *target) {
+    _cleanup_arena_ struct arena *a = arena_new();
+    const char *name = strrchr(target, '/') + 1, *version = cluster_get(k, a, target, "metadata.resourceVersion");
+    for (int waited = 0;; waited += 10) {
+        _cleanup_cached_ struct cached *c = informer_get(informers_get(k->cc.informers, type), "default", name);
+        if (c && str_eq(c->obj->metadata.resourceVersion, version)) break;
+        if (waited > CLUSTER_WAIT_MS) fail_msg("the controllers do not see %s", target);
+        env_sleep_ms(env_real(), 10);
+    }
+    cluster_expect_still(k, target, "metadata.uid", cluster_get(k, a, target, "metadata.uid"));
+}
 /* Waits for an Event of this reason whose message has the text in it. ns "default" unless given otherwise in the test. */
 static UNUSED void cluster_expect_event(struct cluster *k, const char *kind, const char *reason, const char *message_part) {
     for (int waited = 0;; waited += 10) {

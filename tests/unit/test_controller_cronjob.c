@@ -51,6 +51,7 @@ static void policies_hold(void **state UNUSED) {
     struct cluster *k = begin();
     _cleanup_arena_ struct arena *a = arena_new();
     make(k, EVERY_MINUTE "'concurrencyPolicy':'Forbid',", "");
+    cluster_expect_seen(k, &batchv1_CronJob_desc, CRON);
     cluster_advance(k, MINUTE_MS);
     cluster_expect(k, CRON, "#status.active", "1");
     cluster_advance(k, MINUTE_MS);
@@ -58,14 +59,17 @@ static void policies_hold(void **state UNUSED) {
     cluster_expect_count(k, JOBS, 1);
     char *first = cluster_get(k, a, CRON, "status.active[0].name");
     cluster_patch(k, CRON, "{'spec':{'concurrencyPolicy':'Replace'}}");
+    cluster_expect_seen(k, &batchv1_CronJob_desc, CRON);
     cluster_advance(k, MINUTE_MS);
     cluster_expect_gone(k, arena_printf(a, JOBS "/%s", first));
     cluster_expect(k, CRON, "status.active[0].name", arena_printf(a, "c-%lld", (long long)env_now_s(&k->env) / 60));
     cluster_expect(k, CRON, "#status.active", "1");
     cluster_patch(k, CRON, "{'spec':{'concurrencyPolicy':'Allow'}}");
+    cluster_expect_seen(k, &batchv1_CronJob_desc, CRON);
     cluster_advance(k, MINUTE_MS);
     cluster_expect(k, CRON, "#status.active", "2");
     cluster_patch(k, CRON, "{'spec':{'suspend':true}}");
+    cluster_expect_seen(k, &batchv1_CronJob_desc, CRON);
     cluster_advance(k, 5 * MINUTE_MS);
     cluster_expect_still(k, JOBS, "#items", "2");
     cluster_delete(k, arena_printf(a, JOBS "/%s", cluster_get(k, a, CRON, "status.active[0].name")), "{'propagationPolicy':'Background'}");
@@ -77,6 +81,7 @@ static void policies_hold(void **state UNUSED) {
 static void missed_times_are_made_up_once(void **state UNUSED) {
     struct cluster *k = begin();
     make(k, EVERY_MINUTE, SUCCEEDS);
+    cluster_expect_seen(k, &batchv1_CronJob_desc, CRON);
     cluster_advance(k, MINUTE_MS);
     cluster_expect_count(k, JOBS, 1);
     cluster_stop_controllers(k);
