@@ -165,7 +165,7 @@ class Load:
         servers = shared.cluster.servers
         homes = [s for s in servers for _ in range(2)] + [None, None]
         self.shared = shared
-        self.workers = [Worker(shared, n, home, 12 if home else 4) for n, home in enumerate(homes)]
+        self.workers = [Worker(shared, n, home, 12 if home else 2) for n, home in enumerate(homes)]
         self.watchers = [Watcher(shared, f'watch-{home.name if home else "roaming"}', home, PATH, into_history(shared.history, f'watch-{home.name if home else "roaming"}')) for home in [*servers, None]]
 
     def start(self):

@@ -111,6 +111,27 @@ static void a_write_is_seen_by_a_read_that_follows(void **state) {
     store_close(s);
 }
 
+static void nothing(void *arg, struct store_event *e) {
+    (void)arg;
+    (void)e;
+}
+
+/* A watch from before is refused from the first moment on: a store that said it was at an older revision would leave a gap. */
+static void an_opened_store_is_where_the_cluster_is(void **state) {
+    (void)state;
+    NEEDS_ETCD
+    struct store *s = open_store("opened");
+    for (int i = 0; i < 10; i++) {
+        struct store_watch *w;
+        uint64_t revision = write_one(s, "/registry/pods/opened/one", "1", STORE_ANY, 0).revision;
+        store_close(s);
+        s = open_store("opened");
+        assert_true(store_revision(s) >= revision);
+        assert_int_equal(store_watch_start(s, "/registry/", revision - 1, nothing, NULL, &w, NULL), -1);
+    }
+    store_close(s);
+}
+
 static void guards_refuse_what_has_changed(void **state) {
     (void)state;
     NEEDS_ETCD
@@ -209,6 +230,26 @@ static void a_watch_survives_a_compaction_it_slept_through(void **state) {
     store_close(a);
 }
 
+/* The answer comes after the attempt was given up. Whether the create happened is then looked up, never tried again. */
+static void a_create_whose_answer_is_late_happens_once(void **state) {
+    (void)state;
+    NEEDS_ETCD
+    struct store *s = open_store("late");
+    kill(etcd.pid, SIGSTOP);
+    if (fork() == 0) {
+        sleep(6); /* longer than an attempt */
+        kill(etcd.pid, SIGCONT);
+        _exit(0);
+    }
+    struct store_result r = write_one(s, "/registry/pods/late/one", "1", 0, 0);
+    wait(NULL);
+    assert_int_equal(store_wait_current(s, NULL), 0);
+    assert_int_not_equal(r.outcome, STORE_CONFLICT); /* nobody else wrote it */
+    if (r.outcome == STORE_OK) assert_string_equal(value_of(s, "/registry/pods/late/one"), "1");
+    else status_release(&r.error);
+    store_close(s);
+}
+
 static void without_etcd_writes_fail_clearly_and_go_on_after(void **state) {
     (void)state;
     NEEDS_ETCD
@@ -229,7 +270,9 @@ static void without_etcd_writes_fail_clearly_and_go_on_after(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_write_is_seen_by_a_read_that_follows),   cmocka_unit_test(guards_refuse_what_has_changed),
+        cmocka_unit_test(an_opened_store_is_where_the_cluster_is),
         cmocka_unit_test(two_stores_on_one_etcd_agree),             cmocka_unit_test(keys_with_a_ttl_go_by_themselves),
+        cmocka_unit_test(a_create_whose_answer_is_late_happens_once),
         cmocka_unit_test(a_watch_survives_a_compaction_it_slept_through), cmocka_unit_test(without_etcd_writes_fail_clearly_and_go_on_after),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -213,14 +213,22 @@ static void started(struct mirror *m, const struct status *error) {
     pthread_mutex_unlock(&m->start.mutex);
 }
 
+static void loaded(void *arg, bool reached) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    if (!reached) status_set(&err, 500, NULL, "the mirror of etcd cannot be written");
+    started(arg, reached ? NULL : &err);
+}
+
 static void list_done(struct mirror *m) {
+    bool first = m->state == LOADING;
     if (m->state == COMPARING) queue_changes(m);
     if (m->received < (uint64_t)m->list_revision) queue_revision(m, (uint64_t)m->list_revision, NULL, 0);
     m->listing = false;
     m->state = WATCHING;
     arena_free(m->arena);
     m->arena = NULL;
-    started(m, NULL);
+    /* Who opens the store must find it at this revision: a watch from before must be told that the log does not reach back so far. */
+    if (first) etcd_await(m->etcd, m->received, ETCD_TIMEOUT_MS, loaded, m);
     watch(m);
 }
 

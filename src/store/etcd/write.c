@@ -1,8 +1,10 @@
 /* Writes: one Txn each, guarded by mod revisions, many under way at once. See etcd.h.
  *
  * An answer that says what happened ends the write when the mirror has applied it. Without an answer it is not known whether it happened. A write whose every
- * op is guarded is then sent once more: if the first took effect the guard fails, so that it cannot be applied twice. A create that finds exactly its own bytes
- * (they hold a UID of its own) at the first version did happen; anything else is reported as what it is, a request that timed out. */
+ * op is guarded by a revision is then sent once more: no revision comes back, so that of the two at most one is applied, however late the first arrives.
+ * A create is not: "must not exist" holds again once the object was deleted, and a first try that a frozen member still had would bring it back. It only
+ * looks, and if it finds exactly its own bytes (they hold a UID of its own) at the first version it did happen. Anything else is reported as what it is, a
+ * request that timed out. */
 #include <protobuf-c/protobuf-c.h>
 #include <string.h>
 #include "base/str.h"
@@ -11,7 +13,7 @@
 #include "store/lmdb.h"
 #include "wire/grpc_channel.h"
 
-enum { TRIES_MAX = 2 };
+enum { TRIES_MAX = 2, NEVER = -1 /* no key has this revision */ };
 
 struct etcd_write {
     struct etcd *etcd;
@@ -59,33 +61,33 @@ static void fail(struct etcd_write *w, const struct etcd_answer *a) {
 
 static void send_write(struct etcd_write *w);
 
-static bool all_guarded(const struct etcd_write *w) {
+static bool any_expects(const struct etcd_write *w, int64_t revision) {
     for (size_t i = 0; i < w->ops_len; i++)
-        if (w->ops[i].expect_mod_revision == STORE_ANY) return false;
-    return true;
+        if (w->ops[i].expect_mod_revision == revision) return true;
+    return false;
+}
+
+static bool is_our_create(const struct etcd_write *w, const Etcdserverpb__KeyValue *kv) {
+    return w->ops_len == 1 && w->ops[0].expect_mod_revision == 0 && kv && kv->version == 1 && kv->value.len == w->stored[0].value.len && memcmp(kv->value.data, w->stored[0].value.data, kv->value.len) == 0;
 }
 
 /* The guards failed: what is there is in the answers, in the order of the guarded ops. */
 static void refused(struct etcd_write *w, const Etcdserverpb__TxnResponse *r) {
-    size_t at = 0;
-    for (size_t i = 0; i < w->ops_len; i++) {
+    bool ours = false;
+    for (size_t i = 0, at = 0; i < w->ops_len; i++) {
         if (w->ops[i].expect_mod_revision == STORE_ANY) continue;
         const Etcdserverpb__RangeResponse *range = at < r->n_responses && r->responses[at]->response_case == ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE ? r->responses[at]->response_range : NULL;
         at++;
         const Etcdserverpb__KeyValue *kv = range && range->n_kvs ? range->kvs[0] : NULL;
         int64_t there = kv ? kv->mod_revision : 0;
         if (there == w->ops[i].expect_mod_revision) continue;
-        bool ours = w->unknown && w->ops_len == 1 && w->ops[0].expect_mod_revision == 0 && kv && kv->version == 1 && kv->value.len == w->stored[0].value.len &&
-                    memcmp(kv->value.data, w->stored[0].value.data, kv->value.len) == 0;
-        w->result.outcome = ours ? STORE_OK : STORE_CONFLICT;
-        w->result.revision = (uint64_t)there;
-        w->result.conflict_op = i;
-        w->result.conflict_revision = (uint64_t)there;
-        if (w->unknown && !ours) {
-            w->result.outcome = STORE_FAILED;
-            status_set(&w->result.error, 500, NULL, "etcdserver: request timed out");
-        }
+        ours = w->unknown && is_our_create(w, kv);
+        w->result = (struct store_result){.outcome = ours ? STORE_OK : STORE_CONFLICT, .revision = (uint64_t)there, .conflict_op = i, .conflict_revision = (uint64_t)there};
         break;
+    }
+    if (w->unknown && !ours) {
+        w->result.outcome = STORE_FAILED;
+        status_set(&w->result.error, 500, NULL, "etcdserver: request timed out");
     }
     end(w, (uint64_t)r->header->revision);
 }
@@ -103,7 +105,7 @@ static void on_answer(void *arg, const struct etcd_answer *a) {
         end(w, w->result.revision);
         return;
     }
-    if (!w->etcd->stopping && !etcd_had_no_effect(a) && all_guarded(w) && w->tries < TRIES_MAX) {
+    if (!w->etcd->stopping && !etcd_had_no_effect(a) && !any_expects(w, STORE_ANY) && w->tries < TRIES_MAX) {
         w->unknown = true;
         send_write(w);
     } else fail(w, a);
@@ -118,7 +120,7 @@ static Etcdserverpb__Compare *guard(struct etcd_write *w, size_t i) {
     c->target = ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD;
     c->key = (ProtobufCBinaryData){strlen(w->stored[i].key), (uint8_t *)w->stored[i].key};
     c->target_union_case = ETCDSERVERPB__COMPARE__TARGET_UNION_MOD_REVISION;
-    c->mod_revision = w->ops[i].expect_mod_revision;
+    c->mod_revision = w->unknown && w->ops[i].expect_mod_revision == 0 ? NEVER : w->ops[i].expect_mod_revision;
     return c;
 }
 
