@@ -56,6 +56,9 @@ void store_wait_revision(struct store *s, uint64_t revision) {
 
 int store_check_health(struct store *s, int timeout_ms, struct status *reterr) { return s->etcd ? etcd_wait_current(s->etcd, timeout_ms, reterr) : 0; }
 
+size_t store_servers(const struct store *s) { return s->etcd ? s->etcd->endpoints_len : 1; }
+int store_check_server(struct store *s, size_t server, int timeout_ms, struct status *reterr) { return s->etcd ? etcd_probe(s->etcd, server, timeout_ms, reterr) : 0; }
+
 /* ---- reading ---- */
 
 struct store_txn {

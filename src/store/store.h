@@ -64,6 +64,10 @@ int store_wait_current(struct store *s, struct status *reterr);
 void store_wait_revision(struct store *s, uint64_t revision);
 /* Whether the truth answers: always for the embedded store. */
 int store_check_health(struct store *s, int timeout_ms, struct status *reterr);
+/* The servers that hold the truth: etcd's as they were named in the options; one, ourselves, for the embedded store. */
+size_t store_servers(const struct store *s);
+/* Whether that one answers, whichever this store uses at the moment. On a fiber it suspends, on another thread it blocks. */
+int store_check_server(struct store *s, size_t server, int timeout_ms, struct status *reterr);
 
 /* ---- reading ---- */
 

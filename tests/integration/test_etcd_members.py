@@ -38,6 +38,18 @@ def check(server, writer):
     same([n for n in writer.acknowledged if n not in there], [], 'acknowledged and lost')
 
 
+def wait_statuses(server, *unhealthy):
+    """Until exactly these members are unhealthy by `kubectl get componentstatuses`."""
+    deadline = time.time() + 30
+    while True:
+        conditions = {i['metadata']['name']: i['conditions'][0] for i in server.json('get', 'componentstatuses')['items'] if i['metadata']['name'].startswith('etcd-')}
+        same(sorted(conditions), ['etcd-0', 'etcd-1', 'etcd-2'])
+        if {n for n, c in conditions.items() if c['status'] != 'True'} == {f'etcd-{i}' for i in unhealthy}: break
+        if time.time() > deadline: raise AssertionError(f'not {unhealthy} but {conditions}')
+        time.sleep(0.2)
+    for i in unhealthy: assert conditions[f'etcd-{i}']['status'] == 'False' and conditions[f'etcd-{i}']['error'], conditions
+
+
 def test_no_acknowledged_write_is_lost_with_a_member():
     m = Etcd(members=3)
     s = Server(flags=m.flags())
@@ -50,6 +62,7 @@ def test_no_acknowledged_write_is_lost_with_a_member():
             if fault == 'frozen leader': m.process[victim].send_signal(signal.SIGSTOP)
             else: m.kill(victim)
             w.wait_for(10)
+            if fault != 'killed leader': wait_statuses(s, victim)
             if fault == 'frozen leader': m.process[victim].send_signal(signal.SIGCONT)
             else: m.start(victim)
             m.wait_healthy()
@@ -63,6 +76,7 @@ def test_no_acknowledged_write_is_lost_with_a_member():
         w.wait_for(5)
         w.end()
         check(s, w)
+        wait_statuses(s)
     finally:
         s.remove()
         m.remove()

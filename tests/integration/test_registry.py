@@ -108,6 +108,15 @@ def test_component_statuses_tell_the_truth():
     contains(lines['etcd-0'], 'Healthy')
     for name, port in (('controller-manager', 10257), ('scheduler', 10259)):
         assert 'Healthy' in lines[name] or f'dial tcp 127.0.0.1:{port}: connect: connection refused' in lines[name], lines[name]
+    if f'dial tcp 127.0.0.1:{port}' not in lines['scheduler']: return # a scheduler of somebody else's answers on this machine
+    lease = {'apiVersion': 'coordination.k8s.io/v1', 'kind': 'Lease', 'metadata': {'name': 'kube-scheduler', 'namespace': 'kube-system'},
+             'spec': {'holderIdentity': 'elsewhere', 'leaseDurationSeconds': 15, 'renewTime': '2020-01-01T00:00:00.000000Z'}}
+    s().kubectl('create', '-f', '-', stdin=json.dumps(lease))
+    condition = lambda: s().json('get', 'componentstatus', 'scheduler')['conditions'][0]
+    same(condition()['status'], 'False', 'a scheduler that has not renewed its Lease')
+    lease['spec'].update(leaseDurationSeconds=3600, renewTime=time.strftime('%Y-%m-%dT%H:%M:%S.000000Z', time.gmtime()))
+    s().kubectl('apply', '--server-side', '--force-conflicts', '-f', '-', stdin=json.dumps(lease))
+    same(condition(), {'type': 'Healthy', 'status': 'True', 'message': 'ok'}, 'a scheduler that has')
 
 
 def test_eviction_spends_a_budget():

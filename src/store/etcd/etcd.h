@@ -11,7 +11,8 @@
  *
  * Threads: one loop (struct loop) owns the connection and everything here but what `mutex` guards; the store's writer thread applies. One connection to one
  * member at a time, the next member when it breaks or does not answer. Files: client.c members, connection, calls; mirror.c load, watch, resync; write.c
- * transactions; current.c waiting; lease.c leases for TTLs; compact.c upstream's compactor.
+ * transactions; current.c waiting; lease.c leases for TTLs; compact.c upstream's compactor;
+ * probe.c one member's health.
  *
  * Invariants, in mirror.c: submissions are queued in ascending revision, each revision once; received >= the store's revision.
  * Tests: tests/unit/test_store_etcd.c (against a real etcd), tests/integration/test_etcd.py. */
@@ -37,6 +38,7 @@ void etcd_free(struct etcd *e);       /* after etcd_stop and when the writer thr
 void etcd_write(struct etcd *e, const struct store_op *ops, size_t ops_len, void (*done)(void *, struct store_result *), void *arg); /* any thread */
 int etcd_wait_current(struct etcd *e, int timeout_ms, struct status *reterr);                         /* any thread or fiber */
 bool etcd_wait_revision(struct etcd *e, uint64_t revision, int timeout_ms);                           /* the same; false: not reached in time */
+int etcd_probe(struct etcd *e, size_t endpoint, int timeout_ms, struct status *reterr);               /* the same: probe.c */
 
 /* ---- inside ---- */
 
