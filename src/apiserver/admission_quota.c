@@ -3,6 +3,7 @@
 #include "api/quantity.h"
 #include "api/validation/pod_parts.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/fence.h"
 #include "base/str.h"
 
 enum { QUOTA_TRIES = 1000 };
@@ -303,7 +304,7 @@ static int charge_quota(struct api_request *r, struct corev1_ResourceQuota *q, c
         object_set_type_meta(r->arena, quotas->type, q);
         object_encode_stored(quotas->type, q, &out, &rv_offset);
         struct store_op op = {.key = storage_key(r->arena, quotas, r->namespace, q->metadata.name), .expect_mod_revision = (int64_t)revision, .value = out.data, .value_len = out.len, .rv_offset = (uint32_t)rv_offset};
-        store_write_wait(apiserver_store(r->server), &op, 1, &res);
+        fenced_write(r, &op, &res);
         if (res.outcome == STORE_OK) {
             *ret_charged = true;
             return 0;

@@ -18,8 +18,11 @@ struct local_stream {
 };
 
 static void start(struct local_transport *t, struct http_local *l, const struct transport_call *c) {
-    struct http_header headers[] = {{"Accept", str_or(c->accept, "application/json")}, {"User-Agent", t->user_agent}, {"Content-Type", str_or(c->content_type, "application/json")}};
-    http_local_start(l, t->http, &(struct http_local_options){.method = c->method, .target = c->target, .headers = headers, .headers_len = c->body ? 3 : 2, .body = c->body,
+    struct http_header headers[4] = {{"Accept", str_or(c->accept, "application/json")}, {"User-Agent", t->user_agent}};
+    size_t n = 2;
+    if (c->body) headers[n++] = (struct http_header){"Content-Type", str_or(c->content_type, "application/json")};
+    if (c->fence) headers[n++] = (struct http_header){"Ckube-Lease-Fence", c->fence};
+    http_local_start(l, t->http, &(struct http_local_options){.method = c->method, .target = c->target, .headers = headers, .headers_len = n, .body = c->body,
         .body_len = c->body_len, .identity = &t->user});
 }
 

@@ -12,6 +12,7 @@
 #include "apiserver/apiserver.h"
 #include "apiserver/authorization.h"
 #include "apiserver/dynamic_admission.h"
+#include "apiserver/fence.h"
 #include "apiserver/handlers.h"
 #include "base/str.h"
 
@@ -62,7 +63,7 @@ static int store_put(struct api_request *r, const struct strategy *st, struct ob
     int event_ttl = apiserver_options(r->server)->event_ttl_s;
     struct store_op op = {.key = storage_key(r->arena, st, r->rd && !r->rd->namespaced ? NULL : obj->metadata.namespace, obj->metadata.name),
                           .expect_mod_revision = expect, .value = out.data, .value_len = out.len, .rv_offset = (uint32_t)rv_offset, .ttl_s = st->type == &corev1_Event_desc ? (event_ttl ? event_ttl : EVENT_TTL_S) : 0};
-    store_write_wait(apiserver_store(r->server), &op, 1, ret);
+    fenced_write(r, &op, ret);
     if (ret->outcome == STORE_OK) obj->metadata.resourceVersion = arena_printf(r->arena, "%llu", (unsigned long long)ret->revision);
     return 0;
 }
@@ -258,7 +259,7 @@ static bool completes_deletion(const struct strategy *st, const struct object *o
 
 static void delete_now(struct api_request *r, const struct strategy *st, const struct object *obj, int64_t expect, struct store_result *ret) {
     struct store_op op = {.key = storage_key(r->arena, st, r->rd && !r->rd->namespaced ? NULL : obj->metadata.namespace, obj->metadata.name), .expect_mod_revision = expect};
-    store_write_wait(apiserver_store(r->server), &op, 1, ret);
+    fenced_write(r, &op, ret);
     if (ret->outcome == STORE_OK && st->release) st->release(r, obj);
 }
 

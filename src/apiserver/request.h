@@ -10,6 +10,7 @@
 #include "wire/url.h"
 
 struct apiserver;
+struct request_fence;
 struct strategy;
 
 struct user_info {
@@ -36,6 +37,7 @@ struct api_request {
     struct string_list warnings;
     struct audit_event *audit;          /* NULL: this request is not logged */
     struct negotiated out;
+    struct request_fence *fence;        /* of a write that is fenced by a Lease (fence.h); NULL: none */
     int code;                           /* of the answer, once there is one */
 
     /* Upstream's RequestInfo. verb is the API's: get, list, watch, create, update, patch, delete, deletecollection; for other paths the method in lower case. */

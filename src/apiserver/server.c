@@ -13,6 +13,7 @@
 #include "apiserver/authorization.h"
 #include "apiserver/authorization_webhook.h"
 #include "apiserver/bootstrap.h"
+#include "apiserver/fence.h"
 #include "apiserver/metrics.h"
 #include "apiserver/runtime_config.h"
 #include "apiserver/connect.h"
@@ -176,7 +177,7 @@ static void serve(struct api_request *r) {
     if (http->local_identity) r->user = *(const struct user_info *)http->local_identity;
     else known = authenticate(r->server->authenticator, r, &err) == 0;
     if (r->server->audit) audit_begin(r->server->audit, r);
-    if (!known || (!http->local_identity && impersonate(r, &err) != 0) || authorize(r, &err) != 0) {
+    if (!known || (!http->local_identity && impersonate(r, &err) != 0) || authorize(r, &err) != 0 || fence_begin(r, &err) != 0) {
         respond_status(r, &err);
         return;
     }

@@ -6,12 +6,13 @@
 
 enum { CALL_TIMEOUT_MS = 34000 }; /* the server's own limit for a request is 60 s; a component that waits that long has long been replaced */
 
-struct client { struct transport *transport; };
+struct client { struct transport *transport; int timeout_ms; };
 
 struct client *client_new(struct transport *t) {
     struct client *c = calloc(1, sizeof(*c));
     CHECK(c && t);
     c->transport = t;
+    c->timeout_ms = CALL_TIMEOUT_MS;
     return c;
 }
 
@@ -22,6 +23,8 @@ void client_free(struct client *c) {
 }
 
 struct transport *client_transport(struct client *c) { return c->transport; }
+
+void client_set_timeout(struct client *c, int ms) { c->timeout_ms = ms; }
 
 /* ---- answers ---- */
 
@@ -56,7 +59,7 @@ static int call(struct client *c, const struct transport_call *call, struct buf 
 static int exchange(struct client *c, struct arena *a, const char *method, const char *target, const char *content_type, const struct buf *body, const struct type_desc *type,
                     void *ret, struct status *reterr) {
     _cleanup_buf_ struct buf answer = BUF_INIT;
-    struct transport_call tc = {.method = method, .target = target, .content_type = content_type, .timeout_ms = CALL_TIMEOUT_MS};
+    struct transport_call tc = {.method = method, .target = target, .content_type = content_type, .timeout_ms = c->timeout_ms};
     if (body) {
         tc.body = buf_cstr(body);
         tc.body_len = body->len;
@@ -154,7 +157,7 @@ int client_create_subresource(struct client *c, struct arena *a, const struct ty
 }
 
 int client_raw(struct client *c, const char *method, const char *target, const char *content_type, const char *body, size_t body_len, struct buf *ret, struct status *reterr) {
-    struct transport_call tc = {.method = method, .target = target, .content_type = content_type, .body = body, .body_len = body_len, .timeout_ms = CALL_TIMEOUT_MS};
+    struct transport_call tc = {.method = method, .target = target, .content_type = content_type, .body = body, .body_len = body_len, .timeout_ms = c->timeout_ms};
     return call(c, &tc, ret, reterr);
 }
 

@@ -13,6 +13,7 @@ struct client;
 struct client *client_new(struct transport *t); /* takes the transport */
 void client_free(struct client *c);             /* NULL is fine */
 struct transport *client_transport(struct client *c);
+void client_set_timeout(struct client *c, int ms); /* of each call, instead of 34 s; while no call is under way */
 
 /* ret NULL: the answer is not wanted and not decoded. */
 int client_get(struct client *c, struct arena *a, const struct type_desc *type, const char *ns, const char *name, void *ret, struct status *reterr);

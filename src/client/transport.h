@@ -14,6 +14,7 @@ struct transport_call {
     const char *accept, *content_type; /* NULL: JSON */
     const void *body;                  /* NULL: none */
     size_t body_len;
+    const char *fence;                 /* header Ckube-Lease-Fence, see lease_fence.h; NULL: none */
     int timeout_ms;                    /* of the whole call, or of a stream's head; 0: none */
 };
 

@@ -22,15 +22,17 @@ struct https_stream {
     struct http_reply *reply;
 };
 
-static struct http_call call_of(const struct transport_call *c, struct http_header headers[2]) {
-    headers[0] = (struct http_header){"Accept", str_or(c->accept, "application/json")};
-    headers[1] = (struct http_header){"Content-Type", str_or(c->content_type, "application/json")};
-    return (struct http_call){.method = c->method, .target = c->target, .headers = headers, .headers_len = c->body ? 2 : 1, .body = c->body, .body_len = c->body_len,
+static struct http_call call_of(const struct transport_call *c, struct http_header headers[3]) {
+    size_t n = 0;
+    headers[n++] = (struct http_header){"Accept", str_or(c->accept, "application/json")};
+    if (c->body) headers[n++] = (struct http_header){"Content-Type", str_or(c->content_type, "application/json")};
+    if (c->fence) headers[n++] = (struct http_header){"Ckube-Lease-Fence", c->fence};
+    return (struct http_call){.method = c->method, .target = c->target, .headers = headers, .headers_len = n, .body = c->body, .body_len = c->body_len,
                               .timeout_ms = c->timeout_ms, .body_bytes_max = (size_t)1 << 30};
 }
 
 static int https_call(struct transport *t, const struct transport_call *c, int *ret_code, struct buf *ret_body, struct status *reterr) {
-    struct http_header headers[2];
+    struct http_header headers[3];
     struct http_call call = call_of(c, headers);
     struct http_reply *r = NULL;
     if (http_client_call(((struct https_transport *)t)->http, &call, &r, reterr) != 0) return -1;
@@ -42,7 +44,7 @@ static int https_call(struct transport *t, const struct transport_call *c, int *
 
 static int stream_open(struct transport_stream *base, const struct transport_call *c, int *ret_code, struct status *reterr) {
     struct https_stream *s = (struct https_stream *)base;
-    struct http_header headers[2];
+    struct http_header headers[3];
     struct http_call call = call_of(c, headers);
     call.cancel = &s->cancel;
     if (http_client_open(s->http, &call, &s->reply, reterr) != 0) return -1;

@@ -5,9 +5,8 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "client/leader_election.h"
 #include "cmd/commands.h"
-#include "cmd/flags.h"
+#include "cmd/leader_flags.h"
 #include "controller/controller.h"
 
 struct context {
@@ -36,26 +35,36 @@ static void lost(void *arg) {
     x->manager = NULL;
 }
 
-static int manager_run(struct context *x, const char *kubeconfig, bool elect) {
+static int manager_run(struct context *x, const char *kubeconfig, bool elect, struct leader_election_config *election) {
     _cleanup_status_ struct status st = STATUS_INIT;
     command_block_signals();
-    struct transport *t = transport_from_kubeconfig(kubeconfig, &st);
-    if (!t) {
+    struct transport *t = transport_from_kubeconfig(kubeconfig, &st), *own = t ? transport_from_kubeconfig(kubeconfig, &st) : NULL;
+    if (!own) {
+        transport_free(t);
         log_error("%s", status_message(&st));
         return 1;
     }
-    x->client = client_new(t);
+    struct lease_fence *fence = lease_fence_new(env_real());
+    struct client *elector = client_new(own);
+    x->client = client_new(elect ? lease_fence_transport(fence, t) : t);
     char host[256] = "localhost", uuid[37], identity[300];
     gethostname(host, sizeof(host) - 1);
     env_uuid(env_real(), uuid);
     snprintf(identity, sizeof(identity), "%s_%s", host, uuid);
     struct leader_election *e = NULL;
-    if (elect) e = leader_election_start(x->client, env_real(), &(struct leader_election_config){.name = "kube-controller-manager", .identity = identity, .on_leading = lead, .on_lost = lost, .arg = x});
+    election->identity = identity;
+    election->fence = fence;
+    election->on_leading = lead;
+    election->on_lost = lost;
+    election->arg = x;
+    if (elect) e = leader_election_start(elector, env_real(), election);
     else lead(x);
     log_info("stopping on signal %d", command_wait_signal());
     if (elect) leader_election_stop(e);
     else lost(x);
     client_free(x->client);
+    client_free(elector);
+    lease_fence_free(fence);
     return 0;
 }
 
@@ -71,13 +80,14 @@ int cmd_kube_controller_manager(int argc, char **argv) {
     const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *cidr = NULL, *services = NULL;
     struct context x = {.options = controller_options_default()};
     struct controller_options *o = &x.options;
-    bool elect = true;
+    struct leader_flags leader;
+    struct leader_election_config election = {0};
+    leader_flags_init(&leader, "kube-controller-manager");
     int verbosity = 0;
-    const struct flag flags[] = {
+    const struct flag own[] = {
         {.name = "kubeconfig", .text = &kubeconfig, .help = "server and credentials (default: DATA_DIR/admin.kubeconfig)"},
         {.name = "data-dir", .text = &data_dir, .help = "where admin.kubeconfig is"},
         {.name = "controllers", .text = &x.controllers, .help = "which: \"*\", \"foo\", \"-foo\", by comma"},
-        {.name = "leader-elect", .on = &elect, .help = "act only while holding the Lease kube-system/kube-controller-manager (default: true)"},
         {.name = "allocate-node-cidrs", .on = &o->allocate_node_cidrs, .help = "give each Node a part of --cluster-cidr"},
         {.name = "cluster-cidr", .text = &cidr, .help = "range of Pods' addresses; one of each family, by comma"},
         {.name = "node-cidr-mask-size", .number = &o->node_cidr_mask_size_ipv4, .help = "size of a Node's part (default: 24)"},
@@ -88,15 +98,18 @@ int cmd_kube_controller_manager(int argc, char **argv) {
         {.name = "cluster-signing-key-file", .text = &o->cluster_signing_key_file, .help = "its key"},
         {.name = "terminated-pod-gc-threshold", .number = &o->terminated_pod_gc_threshold, .help = "finished Pods that are kept (default: 12500)"},
         {.name = "v", .number = &verbosity, .help = "log verbosity"},
-        {0},
     };
+    struct flag flags[ARRAY_LEN(own) + LEADER_FLAGS + 1] = {0};
+    memcpy(flags, own, sizeof(own));
+    leader_flags_rows(&leader, flags + ARRAY_LEN(own));
     int parsed = flags_parse("kube-controller-manager", flags, argc, argv);
     if (parsed) return parsed < 0 ? 2 : 0;
+    if (leader_flags_take(&leader, "kube-controller-manager", false, &election) != 0) return 2;
     log_set_verbosity(verbosity);
     _cleanup_free_ char *cidr_text = cidr ? strdup(cidr) : NULL, *services_text = services ? strdup(services) : NULL;
     split_pair(cidr_text, o->cluster_cidr);
     split_pair(services_text, o->service_cluster_ip_range);
     char path[4096];
     snprintf(path, sizeof(path), "%s/admin.kubeconfig", data_dir);
-    return manager_run(&x, kubeconfig ? kubeconfig : path, elect);
+    return manager_run(&x, kubeconfig ? kubeconfig : path, leader.elect, &election);
 }

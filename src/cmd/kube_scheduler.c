@@ -1,13 +1,13 @@
 /* `ckube kube-scheduler`: the scheduler alone, over HTTPS. Upstream: cmd/kube-scheduler. */
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 #include "base/env.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "client/leader_election.h"
 #include "cmd/commands.h"
-#include "cmd/flags.h"
+#include "cmd/leader_flags.h"
 #include "scheduler/config.h"
 #include "scheduler/server.h"
 
@@ -46,54 +46,73 @@ static bool config_load(struct arena *a, const char *path, struct scheduler_conf
     return false;
 }
 
-static int scheduler_run(const char *kubeconfig, const struct scheduler_configuration *config, bool elect) {
+static int scheduler_run(const char *kubeconfig, const struct scheduler_configuration *config, bool elect, struct leader_election_config *election) {
     _cleanup_status_ struct status st = STATUS_INIT;
     struct context x = {.config = {.profiles = config->profiles, .profiles_len = config->profiles_len, .extenders = &config->extenders, .binders = BINDERS,
         .backoff_initial_ms = config->backoff_initial_seconds * 1000, .backoff_max_ms = config->backoff_max_seconds * 1000}};
     command_block_signals();
-    struct transport *t = transport_from_kubeconfig(kubeconfig, &st);
-    if (!t) {
+    struct transport *t = transport_from_kubeconfig(kubeconfig, &st), *own = t ? transport_from_kubeconfig(kubeconfig, &st) : NULL;
+    if (!own) {
+        transport_free(t);
         log_error("%s", status_message(&st));
         return 1;
     }
-    x.client = client_new(t);
+    struct lease_fence *fence = lease_fence_new(env_real());
+    struct client *elector = client_new(own);
+    x.client = client_new(elect ? lease_fence_transport(fence, t) : t);
     if (gethostname(x.host, sizeof(x.host) - 1)) snprintf(x.host, sizeof(x.host), "localhost");
     char uuid[37], identity[300];
     env_uuid(env_real(), uuid);
     snprintf(identity, sizeof(identity), "%s_%s", x.host, uuid);
     struct leader_election *e = NULL;
-    if (elect) e = leader_election_start(x.client, env_real(), &(struct leader_election_config){.ns = config->resource_namespace, .name = config->resource_name,
-        .identity = identity, .lease_duration_ms = (int)config->lease_duration_ms, .renew_deadline_ms = (int)config->renew_deadline_ms,
-        .retry_period_ms = (int)config->retry_period_ms, .on_leading = lead, .on_lost = lost, .arg = &x});
+    election->identity = identity;
+    election->fence = fence;
+    election->on_leading = lead;
+    election->on_lost = lost;
+    election->arg = &x;
+    if (elect) e = leader_election_start(elector, env_real(), election);
     else lead(&x);
     log_info("stopping on signal %d", command_wait_signal());
     if (elect) leader_election_stop(e);
     else lost(&x);
     client_free(x.client);
+    client_free(elector);
+    lease_fence_free(fence);
     return 0;
 }
 
 int cmd_kube_scheduler(int argc, char **argv) {
     const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *name = NULL, *config = NULL;
-    bool elect = true;
+    struct leader_flags leader;
+    struct leader_election_config election = {0};
+    leader_flags_init(&leader, "kube-scheduler");
     int verbosity = 0;
-    const struct flag flags[] = {
+    const struct flag own[] = {
         {.name = "kubeconfig", .text = &kubeconfig, .help = "server and credentials (default: DATA_DIR/admin.kubeconfig)"},
         {.name = "data-dir", .text = &data_dir, .help = "where admin.kubeconfig is"},
         {.name = "scheduler-name", .text = &name, .help = "spec.schedulerName to serve (default: default-scheduler)"},
-        {.name = "leader-elect", .on = &elect, .help = "act only while holding the Lease kube-system/kube-scheduler (default: true)"},
         {.name = "config", .text = &config, .help = "file with a KubeSchedulerConfiguration: profiles, plugins' arguments, extenders"},
         {.name = "v", .number = &verbosity, .help = "log verbosity"},
-        {0},
     };
+    struct flag flags[ARRAY_LEN(own) + LEADER_FLAGS + 1] = {0};
+    memcpy(flags, own, sizeof(own));
+    leader_flags_rows(&leader, flags + ARRAY_LEN(own));
     int parsed = flags_parse("kube-scheduler", flags, argc, argv);
     if (parsed) return parsed < 0 ? 2 : 0;
+    if (leader_flags_take(&leader, "kube-scheduler", false, &election) != 0) return 2;
     log_set_verbosity(verbosity);
     _cleanup_arena_ struct arena *a = arena_new();
     struct scheduler_configuration c;
     if (!config_load(a, config, &c)) return 1;
     if (name && !config) c.profiles[0].name = name;
+    if (config) { /* as upstream: a file says all of it */
+        election.ns = c.resource_namespace;
+        election.name = c.resource_name;
+        election.lease_duration_ms = (int)c.lease_duration_ms;
+        election.renew_deadline_ms = (int)c.renew_deadline_ms;
+        election.retry_period_ms = (int)c.retry_period_ms;
+    }
     char path[4096];
     snprintf(path, sizeof(path), "%s/admin.kubeconfig", data_dir);
-    return scheduler_run(kubeconfig ? kubeconfig : str_or(c.kubeconfig, path), &c, elect && c.leader_elect);
+    return scheduler_run(kubeconfig ? kubeconfig : str_or(c.kubeconfig, path), &c, config ? leader.elect && c.leader_elect : leader.elect, &election);
 }

@@ -12,9 +12,9 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "client/leader_election.h"
 #include "cmd/apiserver_command.h"
 #include "cmd/commands.h"
+#include "cmd/leader_flags.h"
 #include "cmd/node.h"
 #include "cmd/snapshots.h"
 #include "controller/controller.h"
@@ -39,8 +39,11 @@ struct server {
     struct arena *arena;
     struct apiserver *apiserver;
     char host[256], identity[300];
+    struct leader_flags leader;
+    struct leader_election_config election; /* its times */
     /* controllers */
-    struct client *controller_client;
+    struct client *controller_client, *controllers_elector; /* what acts is fenced, what elects is not */
+    struct lease_fence *controllers_fence;
     struct controller_options controller_options;
     struct controller_context cc;
     struct controller_manager *controllers;
@@ -48,7 +51,8 @@ struct server {
     size_t clients_len;
     struct leader_election *controllers_election;
     /* scheduler */
-    struct client *scheduler_client;
+    struct client *scheduler_client, *scheduler_elector;
+    struct lease_fence *scheduler_fence;
     struct scheduler_config scheduler_config;
     struct scheduler_server *scheduler;
     struct leader_election *scheduler_election;
@@ -59,8 +63,23 @@ struct server {
     struct proxy_server *proxy;
 };
 
+static struct client *fenced_client(struct server *s, struct lease_fence *fence, const char *user, const char *const *groups, const char *agent) {
+    return client_new(lease_fence_transport(fence, local_transport_new(s->apiserver, user, groups, agent)));
+}
+
 static struct client *local_client(struct server *s, const char *user, const char *const *groups, const char *agent) {
     return client_new(local_transport_new(s->apiserver, user, groups, agent));
+}
+
+static struct leader_election *start_election(struct server *s, struct client *elector, const struct leader_election_config *c) {
+    struct leader_election_config config = s->election;
+    config.name = c->name;
+    config.identity = s->identity;
+    config.fence = c->fence;
+    config.on_leading = c->on_leading;
+    config.on_lost = c->on_lost;
+    config.arg = s;
+    return leader_election_start(elector, env_real(), &config);
 }
 
 /* ---- controllers ---- */
@@ -73,7 +92,7 @@ static struct client *controller_client(struct controller_context *cc, const cha
         if (str_eq(s->clients[i].name, name)) return s->clients[i].client;
     static const char *const groups[] = {"system:serviceaccounts", "system:serviceaccounts:kube-system", NULL};
     CHECK(s->clients_len < CONTROLLER_CLIENTS_MAX);
-    struct client *c = local_client(s, arena_printf(s->arena, "system:serviceaccount:kube-system:%s", name), groups, "kube-controller-manager");
+    struct client *c = fenced_client(s, s->controllers_fence, arena_printf(s->arena, "system:serviceaccount:kube-system:%s", name), groups, "kube-controller-manager");
     s->clients[s->clients_len++] = (struct named_client){name, c};
     return c;
 }
@@ -105,10 +124,12 @@ static void start_controllers(struct server *s) {
     o->service_account_private_key_file = s->command.options.service_account_signing_key_file;
     o->cluster_signing_cert_file = arena_printf(s->arena, "%s/tls/client-ca.crt", s->command.options.data_dir);
     o->cluster_signing_key_file = arena_printf(s->arena, "%s/tls/client-ca.key", s->command.options.data_dir);
-    s->controller_client = local_client(s, "system:kube-controller-manager", NULL, "kube-controller-manager");
+    s->controllers_fence = lease_fence_new(env_real());
+    s->controller_client = fenced_client(s, s->controllers_fence, "system:kube-controller-manager", NULL, "kube-controller-manager");
+    s->controllers_elector = local_client(s, "system:kube-controller-manager", NULL, "kube-controller-manager");
     s->cc = (struct controller_context){.env = env_real(), .options = o, .client_for = controller_client, .client_for_data = s};
-    s->controllers_election = leader_election_start(s->controller_client, env_real(), &(struct leader_election_config){.name = "kube-controller-manager", .identity = s->identity,
-        .on_leading = controllers_lead, .on_lost = controllers_lost, .arg = s});
+    s->controllers_election = start_election(s, s->controllers_elector, &(struct leader_election_config){.name = "kube-controller-manager", .fence = s->controllers_fence,
+        .on_leading = controllers_lead, .on_lost = controllers_lost});
 }
 
 /* ---- scheduler ---- */
@@ -126,9 +147,11 @@ static void scheduler_lost(void *arg) {
 
 static void start_scheduler(struct server *s) {
     s->scheduler_config = (struct scheduler_config){.binders = BINDERS};
-    s->scheduler_client = local_client(s, "system:kube-scheduler", NULL, "kube-scheduler");
-    s->scheduler_election = leader_election_start(s->scheduler_client, env_real(), &(struct leader_election_config){.name = "kube-scheduler", .identity = s->identity,
-        .on_leading = scheduler_lead, .on_lost = scheduler_lost, .arg = s});
+    s->scheduler_fence = lease_fence_new(env_real());
+    s->scheduler_client = fenced_client(s, s->scheduler_fence, "system:kube-scheduler", NULL, "kube-scheduler");
+    s->scheduler_elector = local_client(s, "system:kube-scheduler", NULL, "kube-scheduler");
+    s->scheduler_election = start_election(s, s->scheduler_elector, &(struct leader_election_config){.name = "kube-scheduler", .fence = s->scheduler_fence,
+        .on_leading = scheduler_lead, .on_lost = scheduler_lost});
 }
 
 /* ---- the node ---- */
@@ -157,18 +180,22 @@ static int start_snapshots(struct server *s, struct status *reterr) {
 }
 
 static void stop(struct server *s) {
+    leader_election_stop(s->scheduler_election); /* first: others may wait for the Leases */
+    leader_election_stop(s->controllers_election);
     snapshots_stop(s->snapshots);
     proxy_server_stop(s->proxy);
     node_stop(s->node);
-    leader_election_stop(s->scheduler_election);
-    leader_election_stop(s->controllers_election);
     apiserver_free(s->apiserver);
     /* Transports are named in requests until the server has gone. */
     client_free(s->proxy_client);
     client_free(s->node_client);
     client_free(s->scheduler_client);
     client_free(s->controller_client);
+    client_free(s->scheduler_elector);
+    client_free(s->controllers_elector);
     for (size_t i = 0; i < s->clients_len; i++) client_free(s->clients[i].client);
+    lease_fence_free(s->scheduler_fence);
+    lease_fence_free(s->controllers_fence);
 }
 
 static int run(struct server *s) {
@@ -218,11 +245,13 @@ int cmd_server(int argc, char **argv) {
         {.name = "cgroup-root", .text = &s->flags.cgroup_root, .help = "cgroup to make kubepods in"},
         {.name = "cni-bridge", .text = &s->flags.cni_bridge, .help = "name of the Pods' bridge (default: cni0)"},
     };
-    struct flag flags[APISERVER_FLAGS_MAX + ARRAY_LEN(own) + 1] = {0};
+    struct flag flags[APISERVER_FLAGS_MAX + ARRAY_LEN(own) + LEADER_FLAGS + 1] = {0}, leader[LEADER_FLAGS];
     size_t n = apiserver_command_flags(&s->command, flags);
     memcpy(flags + n, own, sizeof(own));
+    leader_flags_rows(&s->leader, leader);
+    memcpy(flags + n + ARRAY_LEN(own), leader, LEADER_TIME_FLAGS * sizeof(*leader));
     int parsed = flags_parse("server", flags, argc, argv), rc = parsed < 0 ? 2 : 0;
-    if (parsed == 0 && (rc = apiserver_command_check(&s->command, "server")) == 0) {
+    if (parsed == 0 && (rc = apiserver_command_check(&s->command, "server")) == 0 && (rc = leader_flags_take(&s->leader, "server", !s->command.options.etcd_servers, &s->election)) == 0) {
         log_set_verbosity(s->command.verbosity);
         s->arena = arena_new();
         rc = run(s);

@@ -104,6 +104,7 @@ struct store_op {
     size_t value_len;
     uint32_t rv_offset;
     int64_t ttl_s;                  /* 0: forever; otherwise the store deletes the key after so long */
+    bool guard;                     /* the op changes nothing: it only expects. Not STORE_ANY, not the first op */
 };
 
 enum store_outcome { STORE_OK, STORE_CONFLICT, STORE_FAILED };

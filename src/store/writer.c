@@ -167,6 +167,7 @@ static int put(struct store *s, MDB_txn *txn, const struct store_op *op, struct 
 
 static int apply_op(struct store *s, MDB_txn *txn, struct submission *sub, size_t i, uint64_t revision, int64_t now_s) {
     struct store_op *op = &sub->ops[i];
+    if (op->guard) return 0;
     struct record old;
     MDB_val old_value;
     int rc = find(s, txn, op->key, &old, &old_value);

@@ -1,5 +1,5 @@
 """What several tests stand up beside a server: certificates by openssl, an HTTPS server that answers in JSON, and etcd clusters. All on loopback."""
-import atexit, http.server, json, os, shutil, signal, ssl, subprocess, tempfile, threading, time
+import atexit, base64, http.server, json, os, shutil, signal, ssl, subprocess, tempfile, threading, time, urllib.request
 from harness import Skip, free_port
 
 NEW_KEY = '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'
@@ -19,6 +19,23 @@ def make_cert(d, name, ca, subject, ca_dir=None, days='2', usage='clientAuth', a
     openssl('req', *NEW_KEY, '-keyout', f'{d}/{name}.key', '-out', f'{d}/{name}.csr', '-subj', subject)
     with open(f'{d}/{name}.ext', 'w') as f: f.write(f'extendedKeyUsage={usage}\n' + (f'subjectAltName={alt_names}\n' if alt_names else ''))
     openssl('x509', '-req', '-in', f'{d}/{name}.csr', '-CA', f'{ca_dir}/{ca}.crt', '-CAkey', f'{ca_dir}/{ca}.key', '-CAcreateserial', '-out', f'{d}/{name}.crt', '-days', days, '-extfile', f'{d}/{name}.ext')
+
+
+def fetch(s, path, method='GET', body=None, **headers):
+    """Status, headers and body of a request with the admin's certificate. body: a document."""
+    with tempfile.TemporaryDirectory() as d:
+        config = json.loads(subprocess.check_output(['kubectl', '--kubeconfig', s.kubeconfig, 'config', 'view', '--raw', '--flatten', '-o', 'json']))
+        for name in ('client-certificate-data', 'client-key-data'):
+            open(f'{d}/{name}', 'wb').write(base64.b64decode(config['users'][0]['user'][name]))
+        tls = ssl._create_unverified_context()
+        tls.load_cert_chain(f'{d}/client-certificate-data', f'{d}/client-key-data')
+        class Stay(urllib.request.HTTPRedirectHandler):
+            def redirect_request(self, *a): return None
+        opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=tls), Stay)
+        try: r = opener.open(urllib.request.Request(config['clusters'][0]['cluster']['server'] + path, method=method, data=json.dumps(body).encode() if body else None,
+                                                    headers={'Content-Type': 'application/json', **{k.replace('_', '-'): v for k, v in headers.items()}}))
+        except urllib.error.HTTPError as e: r = e
+        return r.status, r.headers, r.read()
 
 
 class JsonServer:

@@ -1,5 +1,6 @@
 """OpenAPI v2 and v3 as clients use them: client-side validation, explain and strategic apply with every kubectl of this machine."""
-import base64, gzip, json, ssl, subprocess, tempfile, urllib.request
+import gzip, json
+from fixtures import fetch
 from harness import Server, contains, kubectls, same
 
 DEPLOYMENT = '''
@@ -14,22 +15,6 @@ spec:
     spec:
       containers: [{name: a, image: a:1, ports: [{containerPort: 80}], resources: {limits: {cpu: 1}}}]
 '''
-
-
-def fetch(s, path, **headers):
-    """Status, headers and body of a GET with the admin's certificate."""
-    with tempfile.TemporaryDirectory() as d:
-        config = json.loads(subprocess.check_output(['kubectl', '--kubeconfig', s.kubeconfig, 'config', 'view', '--raw', '--flatten', '-o', 'json']))
-        for name in ('client-certificate-data', 'client-key-data'):
-            open(f'{d}/{name}', 'wb').write(base64.b64decode(config['users'][0]['user'][name]))
-        tls = ssl._create_unverified_context()
-        tls.load_cert_chain(f'{d}/client-certificate-data', f'{d}/client-key-data')
-        class Stay(urllib.request.HTTPRedirectHandler):
-            def redirect_request(self, *a): return None
-        opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=tls), Stay)
-        try: r = opener.open(urllib.request.Request(config['clusters'][0]['cluster']['server'] + path, headers={k.replace('_', '-'): v for k, v in headers.items()}))
-        except urllib.error.HTTPError as e: r = e
-        return r.status, r.headers, r.read()
 
 
 def test_every_kubectl_validates_explains_and_applies():

@@ -397,6 +397,8 @@ static UNUSED void cluster_restart_controllers(struct cluster *k) {
     cluster_start_controllers(k);
 }
 
+static const char *cluster_runtime_config; /* --runtime-config of clusters to come; NULL: the defaults */
+
 static UNUSED struct cluster *cluster_start(const char *controllers) {
     _cleanup_status_ struct status err = STATUS_INIT;
     struct cluster *k = calloc(1, sizeof(*k));
@@ -412,6 +414,7 @@ static UNUSED struct cluster *cluster_start(const char *controllers) {
     k->command.options.secure_port = 0;
     k->command.endpoint_reconciler = "none"; /* nothing is written at the test's back */
     k->command.options.env = &k->env;
+    k->command.options.runtime_config = cluster_runtime_config;
     assert_int_equal(apiserver_command_check(&k->command, "test"), 0);
     if (!(k->apiserver = apiserver_command_start(&k->command, k->arena, &err))) fail_msg("%s", status_message(&err));
     static const char *const masters[] = {"system:masters", NULL};

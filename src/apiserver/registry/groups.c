@@ -6,6 +6,7 @@
 #include "api/validation/groups.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/registry/strategies.h"
+#include "apiserver/runtime_config.h"
 #include "base/str.h"
 
 /* metav1.ResetObjectMetaForStatus: a status update changes nothing else of the metadata. */
@@ -140,18 +141,31 @@ static const struct strategy workload_strategy = {KIND("scheduling.k8s.io", "v1a
 SPLIT_STATUS_META(podgroup, schedulingv1alpha2_PodGroup)
 static const struct strategy podgroup_strategy = {KIND("scheduling.k8s.io", "v1alpha2", "podgroups", schedulingv1alpha2_PodGroup_desc, podgroup), .flags = HAS_GENERATION, WITH_STATUS(podgroup)};
 
-/* Coordinated leader election is off: its fields are dropped unless they are in use already. */
+/* Upstream has a feature gate for coordinated leader election; here it is on where LeaseCandidates are served. Where it is off its fields are dropped unless they are in use already. */
+static bool coordinated(void) {
+    return resource_served(api_resource_find("coordination.k8s.io", "v1beta1", "leasecandidates", NULL)) || resource_served(api_resource_find("coordination.k8s.io", "v1alpha2", "leasecandidates", NULL));
+}
 static void lease_create(struct api_request *r UNUSED, void *obj) {
     struct coordinationv1_Lease *l = obj;
-    l->spec.strategy = l->spec.preferredHolder = NULL;
+    if (!coordinated()) l->spec.strategy = l->spec.preferredHolder = NULL;
 }
-static void lease_update(struct api_request *r, void *obj, const void *old_obj) {
+static void lease_update(struct api_request *r UNUSED, void *obj, const void *old_obj) {
+    struct coordinationv1_Lease *l = obj;
     const struct coordinationv1_Lease *old = old_obj;
-    if (!old->spec.strategy && !old->spec.preferredHolder) lease_create(r, obj);
+    if (coordinated()) return;
+    if (!old->spec.strategy) l->spec.strategy = NULL;
+    if (!old->spec.preferredHolder) l->spec.preferredHolder = NULL;
+}
+/* Upstream's IsConfigMapKey: candidates are named by identities, "host_uuid". */
+static void leasecandidate_name(struct arena *a, const char *name, bool prefix UNUSED, struct string_list *msgs) { name_config_map_key(a, name, msgs); }
+static const char *const leasecandidate_fields[] = {"spec.leaseName", NULL};
+static const char *leasecandidate_field(struct arena *a UNUSED, const void *obj, const char *name) {
+    return str_eq(name, "spec.leaseName") ? str_or(((const struct coordinationv1beta1_LeaseCandidate *)obj)->spec.leaseName, "") : NULL;
 }
 static const struct strategy lease_strategy = {KIND("coordination.k8s.io", "v1", "leases", coordinationv1_Lease_desc, lease), .flags = NO_UNCONDITIONAL_UPDATE | CREATE_ON_UPDATE, .prepare_create = lease_create,
     .prepare_update = lease_update};
-static const struct strategy leasecandidate_strategy = {KIND("coordination.k8s.io", "v1beta1", "leasecandidates", coordinationv1beta1_LeaseCandidate_desc, leasecandidate), .flags = NO_UNCONDITIONAL_UPDATE | CREATE_ON_UPDATE};
+static const struct strategy leasecandidate_strategy = {KIND("coordination.k8s.io", "v1beta1", "leasecandidates", coordinationv1beta1_LeaseCandidate_desc, leasecandidate), .flags = NO_UNCONDITIONAL_UPDATE | CREATE_ON_UPDATE,
+    .validate_name = leasecandidate_name, .selectable_fields = leasecandidate_fields, .field = leasecandidate_field};
 
 /* The same objects as core's Events, under the new group's names. */
 static const char *events_field(struct arena *a, const void *obj, const char *name) {

@@ -67,8 +67,14 @@ static bool any_expects(const struct etcd_write *w, int64_t revision) {
     return false;
 }
 
+static bool changes_one(const struct etcd_write *w) {
+    for (size_t i = 1; i < w->ops_len; i++)
+        if (!w->ops[i].guard) return false;
+    return true;
+}
+
 static bool is_our_create(const struct etcd_write *w, const Etcdserverpb__KeyValue *kv) {
-    return w->ops_len == 1 && w->ops[0].expect_mod_revision == 0 && kv && kv->version == 1 && kv->value.len == w->stored[0].value.len && memcmp(kv->value.data, w->stored[0].value.data, kv->value.len) == 0;
+    return changes_one(w) && w->ops[0].expect_mod_revision == 0 && kv && kv->version == 1 && kv->value.len == w->stored[0].value.len && memcmp(kv->value.data, w->stored[0].value.data, kv->value.len) == 0;
 }
 
 /* The guards failed: what is there is in the answers, in the order of the guarded ops. */
@@ -81,7 +87,7 @@ static void refused(struct etcd_write *w, const Etcdserverpb__TxnResponse *r) {
         const Etcdserverpb__KeyValue *kv = range && range->n_kvs ? range->kvs[0] : NULL;
         int64_t there = kv ? kv->mod_revision : 0;
         if (there == w->ops[i].expect_mod_revision) continue;
-        ours = w->unknown && is_our_create(w, kv);
+        ours = w->unknown && i == 0 && is_our_create(w, kv);
         w->result = (struct store_result){.outcome = ours ? STORE_OK : STORE_CONFLICT, .revision = (uint64_t)there, .conflict_op = i, .conflict_revision = (uint64_t)there};
         break;
     }
@@ -164,7 +170,7 @@ static void send_write(struct etcd_write *w) {
     txn.success = arena_calloc(w->arena, w->ops_len + 1, sizeof(*txn.success));
     txn.failure = arena_calloc(w->arena, w->ops_len + 1, sizeof(*txn.failure));
     for (size_t i = 0; i < w->ops_len; i++) {
-        txn.success[txn.n_success++] = change(w, i);
+        if (!w->ops[i].guard) txn.success[txn.n_success++] = change(w, i);
         if (w->ops[i].expect_mod_revision == STORE_ANY) continue;
         txn.compare[txn.n_compare++] = guard(w, i);
         txn.failure[txn.n_failure++] = look(w, i);
