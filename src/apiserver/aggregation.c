@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 #include "apiserver/apiserver.h"
+#include "apiserver/flowcontrol/flow_control.h"
 #include "apiserver/registry.h"
 #include "apiserver/service_client.h"
 #include "base/str.h"
@@ -71,6 +72,7 @@ bool handle_aggregated(struct api_request *r) {
     const struct apiregistrationv1_APIService *service = service_of_path(r);
     struct service_target to;
     if (!service) return false;
+    if (str_eq(r->verb, "watch")) flow_end(r); /* when it has begun only the other server knows */
     const struct apiregistrationv1_ServiceReference *ref = service->spec.service;
     if (service_resolve(r, ref->namespace, ref->name, ref->port.has ? ref->port.value : HTTPS_PORT, &to, &err) != 0) respond_text(r, 503, "text/plain; charset=utf-8", "service unavailable\n");
     else if (pass_on(r, &service->spec, &to, &err) != 0) respond_text(r, 503, "text/plain; charset=utf-8", arena_printf(r->arena, "error trying to reach service: %s\n", status_message(&err)));

@@ -22,6 +22,7 @@ static bool store_is_ready(struct api_request *r) { return store_answers_in(r, a
 static const struct check { const char *name; bool (*passes)(struct api_request *r); bool ready_only; } checks[] = {
     {"ping", always, false}, {"log", always, false}, {"etcd", store_answers, false}, {"etcd-readiness", store_is_ready, true}, {"informer-sync", always, true},
     {"poststarthook/start-system-namespaces-controller", always, false}, {"poststarthook/rbac/bootstrap-roles", always, false}, {"poststarthook/scheduling/bootstrap-system-priority-classes", always, false},
+    {"poststarthook/priority-and-fairness-config-consumer", always, false}, {"poststarthook/priority-and-fairness-filter", always, false},
     {"poststarthook/priority-and-fairness-config-producer", always, false}, {"poststarthook/bootstrap-controller", always, false}, {"poststarthook/start-kubernetes-service-cidr-controller", always, false},
     {"poststarthook/kube-apiserver-autoregistration", always, false}, {"autoregister-completion", always, false}, {"shutdown", always, true},
 };

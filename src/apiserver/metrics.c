@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include "apiserver/apiserver.h"
+#include "apiserver/flowcontrol/flow_control.h"
 #include "apiserver/registry.h"
 #include "base/str.h"
 
@@ -67,7 +68,7 @@ void metrics_request_end(struct api_request *r, double seconds) {
     pthread_mutex_unlock(&mutex);
 }
 
-static void head(struct buf *out, const char *name, const char *kind, const char *help) { buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind); }
+void metrics_head(struct buf *out, const char *name, const char *kind, const char *help) { buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind); }
 
 static void labels(struct buf *out, const struct series *s, bool code) {
     const struct resource_desc *d = s->rd;
@@ -94,13 +95,13 @@ static bool summed(size_t i, struct series *ret) {
 
 static void put_requests(struct buf *out) {
     pthread_mutex_lock(&mutex);
-    head(out, "apiserver_request_total", "counter", "[STABLE] Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, and HTTP response code.");
+    metrics_head(out, "apiserver_request_total", "counter", "[STABLE] Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, and HTTP response code.");
     for (size_t i = 0; i < series_len; i++) {
         buf_append_str(out, "apiserver_request_total{");
         labels(out, &series[i], true);
         buf_printf(out, "} %llu\n", series[i].count);
     }
-    head(out, "apiserver_request_duration_seconds", "histogram", "[STABLE] Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, scope and component.");
+    metrics_head(out, "apiserver_request_duration_seconds", "histogram", "[STABLE] Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, scope and component.");
     for (size_t i = 0; i < series_len; i++) {
         struct series s;
         if (strcmp(series[i].verb, "WATCH") == 0 || strcmp(series[i].verb, "CONNECT") == 0 || !summed(i, &s)) continue;
@@ -117,7 +118,7 @@ static void put_requests(struct buf *out) {
         buf_printf(out, "} %llu\n", s.count);
     }
     pthread_mutex_unlock(&mutex);
-    head(out, "apiserver_current_inflight_requests", "gauge", "[STABLE] Maximal number of currently used inflight request limit of this apiserver per request kind in last second.");
+    metrics_head(out, "apiserver_current_inflight_requests", "gauge", "[STABLE] Maximal number of currently used inflight request limit of this apiserver per request kind in last second.");
     buf_printf(out, "apiserver_current_inflight_requests{request_kind=\"mutating\"} %d\napiserver_current_inflight_requests{request_kind=\"readOnly\"} %d\n", atomic_load(&in_flight[1]), atomic_load(&in_flight[0]));
 }
 
@@ -125,7 +126,7 @@ static void put_object_counts(struct api_request *r, struct buf *out) {
     struct store_txn *t;
     const struct strategy *st;
     if (store_read_begin(apiserver_store(r->server), &t, NULL) != 0) return;
-    head(out, "apiserver_storage_objects", "gauge", "[STABLE] Number of stored objects at the time of last check split by kind. In case of a fetching error, the value will be -1.");
+    metrics_head(out, "apiserver_storage_objects", "gauge", "[STABLE] Number of stored objects at the time of last check split by kind. In case of a fetching error, the value will be -1.");
     for (size_t i = 0; (st = strategy_at(i)); i++)
         buf_printf(out, "apiserver_storage_objects{resource=\"%s%s%s\"} %zu\n", st->resource, *st->group ? "." : "", st->group, store_count(t, storage_key(r->arena, st, NULL, NULL), NULL));
     store_read_end(t);
@@ -137,15 +138,16 @@ void respond_metrics(struct api_request *r) {
     store_metrics(apiserver_store(r->server), &m);
     put_requests(&out);
     put_object_counts(r, &out);
-    head(&out, "apiserver_storage_size_bytes", "gauge", "[STABLE] Size of the storage database file physically allocated in bytes.");
+    metrics_head(&out, "apiserver_storage_size_bytes", "gauge", "[STABLE] Size of the storage database file physically allocated in bytes.");
     buf_printf(&out, "apiserver_storage_size_bytes{storage_cluster_id=\"ckube-0\"} %llu\n", (unsigned long long)m.db_bytes);
-    head(&out, "ckube_store_revision", "gauge", "Revision of the last durable write.");
+    metrics_head(&out, "ckube_store_revision", "gauge", "Revision of the last durable write.");
     buf_printf(&out, "ckube_store_revision %llu\n", (unsigned long long)m.revision);
-    head(&out, "ckube_store_commits_total", "counter", "Commits, each with one sync.");
+    metrics_head(&out, "ckube_store_commits_total", "counter", "Commits, each with one sync.");
     buf_printf(&out, "ckube_store_commits_total %llu\n", (unsigned long long)m.commits);
-    head(&out, "ckube_store_writes_total", "counter", "Writes that took effect.");
+    metrics_head(&out, "ckube_store_writes_total", "counter", "Writes that took effect.");
     buf_printf(&out, "ckube_store_writes_total %llu\n", (unsigned long long)m.writes);
-    head(&out, "ckube_store_commit_seconds_total", "counter", "Time spent in commits.");
+    metrics_head(&out, "ckube_store_commit_seconds_total", "counter", "Time spent in commits.");
     buf_printf(&out, "ckube_store_commit_seconds_total %.6f\n", (double)m.commit_ns_total / 1e9);
+    flow_put_metrics(apiserver_flow_control(r->server), &out);
     respond_text(r, 200, "text/plain; version=0.0.4; charset=utf-8", buf_cstr(&out));
 }

@@ -6,5 +6,7 @@
 /* Around a request: what is in flight, and once it has answered (a watch: begun) how many there were and how long they took. Any thread. */
 void metrics_request_begin(struct api_request *r);
 void metrics_request_end(struct api_request *r, double seconds);
+/* The two comment lines before a metric. kind: "counter", "gauge", "histogram". */
+void metrics_head(struct buf *out, const char *name, const char *kind, const char *help);
 void respond_metrics(struct api_request *r);
 #endif

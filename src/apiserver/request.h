@@ -27,6 +27,7 @@ struct negotiated {
     bool pretty, beta; /* beta: forms are of meta.k8s.io/v1beta1 */
 };
 
+struct flow_ticket;
 struct api_request {
     struct apiserver *server;
     struct arena *arena;
@@ -35,10 +36,12 @@ struct api_request {
     struct url_query query;
     struct user_info user;
     struct string_list warnings;
+    struct flow_ticket *flow;           /* its place in flow control; NULL: none yet, or it needs none */
     struct audit_event *audit;          /* NULL: this request is not logged */
     struct negotiated out;
     struct request_fence *fence;        /* of a write that is fenced by a Lease (fence.h); NULL: none */
     int code;                           /* of the answer, once there is one */
+    int retry_after_s;                  /* the answer says when to come again; 0: it does not */
 
     /* Upstream's RequestInfo. verb is the API's: get, list, watch, create, update, patch, delete, deletecollection; for other paths the method in lower case. */
     bool is_resource;

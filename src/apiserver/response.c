@@ -4,6 +4,7 @@
 #include <strings.h>
 #include "api/printers.h"
 #include "apiserver/audit.h"
+#include "apiserver/flowcontrol/flow_control.h"
 #include "apiserver/request.h"
 #include "apiserver/versions.h"
 #include "base/env.h"
@@ -122,10 +123,15 @@ int negotiate(struct api_request *r, bool allow_table, bool streaming, struct st
 struct http_header *response_headers(struct api_request *r, const char *content_type, size_t *ret_len) {
     struct { struct http_header *items; size_t len; } h = {0};
     char uuid[37];
+    const char *schema, *level;
     env_uuid(env_real(), uuid);
+    flow_classification(r, &schema, &level);
+    if (level) *LIST_PUSH(r->arena, &h) = (struct http_header){"X-Kubernetes-Pf-Flowschema-Uid", schema};
+    if (level) *LIST_PUSH(r->arena, &h) = (struct http_header){"X-Kubernetes-Pf-Prioritylevel-Uid", level};
     *LIST_PUSH(r->arena, &h) = (struct http_header){"Audit-Id", audit_id(r) ? audit_id(r) : arena_strdup(r->arena, uuid)};
     *LIST_PUSH(r->arena, &h) = (struct http_header){"Cache-Control", "no-cache, private"};
     if (content_type) *LIST_PUSH(r->arena, &h) = (struct http_header){"Content-Type", content_type};
+    if (r->retry_after_s) *LIST_PUSH(r->arena, &h) = (struct http_header){"Retry-After", arena_printf(r->arena, "%d", r->retry_after_s)};
     for (size_t i = 0; i < r->warnings.len && i < 30; i++) {
         struct buf text = BUF_INIT;
         buf_append_str(&text, "299 - \"");
@@ -284,6 +290,7 @@ void respond_status(struct api_request *r, const struct status *s) {
     for (size_t i = 0; i < s->causes_len; i++)
         *LIST_PUSH(r->arena, &details.causes) = (struct metav1_StatusCause){.reason = s->causes[i].type, .message = s->causes[i].message, .field = s->causes[i].field};
     if (r->out.as != AS_OBJECT) r->out.as = AS_OBJECT;
+    if (s->has_details) r->retry_after_s = s->retry_after_seconds; /* as upstream: in a header too */
     respond_encoded(r, out.code, &metav1_Status_desc, &out);
 }
 

@@ -23,11 +23,8 @@ static bool is_stage(const char *version, const char *stage) {
 struct key { const char *group, *version, *resource; bool on; };
 
 static int parse_value(const char *key, const char *value, bool *ret, struct status *reterr) {
-    static const char *const on[] = {"", "1", "t", "T", "true", "TRUE", "True"}, *const off[] = {"0", "f", "F", "false", "FALSE", "False"};
-    for (size_t i = 0; i < ARRAY_LEN(on); i++)
-        if (strcmp(value, on[i]) == 0) return *ret = true, 0;
-    for (size_t i = 0; i < ARRAY_LEN(off); i++)
-        if (strcmp(value, off[i]) == 0) return *ret = false, 0;
+    if (str_empty(value)) return *ret = true, 0;
+    if (str_to_bool(value, ret)) return 0;
     return status_set(reterr, 400, REASON_BAD_REQUEST, "invalid value of %s: %s, err: strconv.ParseBool: parsing \"%s\": invalid syntax", key, value, value);
 }
 

@@ -1,4 +1,5 @@
-/* The server: from an HTTP request to its handler. Upstream's order: authentication, authorization, then the resource's verbs. */
+/* The server: from an HTTP request to its handler. Upstream's order: authentication, audit, priority and fairness, authorization,
+ * then the resource's verbs. */
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "apiserver/runtime_config.h"
 #include "apiserver/connect.h"
 #include "apiserver/custom_resources.h"
+#include "apiserver/flowcontrol/flow_control.h"
 #include "apiserver/handlers.h"
 #include "apiserver/kubernetes_service.h"
 #include "apiserver/openapi.h"
@@ -45,6 +47,7 @@ struct apiserver {
     struct authorizer *authorizer;
     struct audit *audit; /* NULL: none */
     struct kubernetes_service *kubernetes_service; /* NULL: its endpoints are others' work */
+    struct flow_control *flow;
     struct file_watch *files;
     struct upstream_tls *kubelet_tls, *insecure_tls;
 };
@@ -61,6 +64,7 @@ struct custom_resources *apiserver_custom_resources(struct apiserver *s) { retur
 struct openapi *apiserver_openapi(struct apiserver *s) { return s->openapi; }
 struct authenticator *apiserver_authenticator(struct apiserver *s) { return s->authenticator; }
 struct authorizer *apiserver_authorizer(struct apiserver *s) { return s->authorizer; }
+struct flow_control *apiserver_flow_control(struct apiserver *s) { return s->flow; }
 struct http_server *apiserver_http(struct apiserver *s) { return s->http; }
 int apiserver_port(const struct apiserver *s) { return http_server_port(s->http); }
 
@@ -177,14 +181,19 @@ static void serve(struct api_request *r) {
     if (http->local_identity) r->user = *(const struct user_info *)http->local_identity;
     else known = authenticate(r->server->authenticator, r, &err) == 0;
     if (r->server->audit) audit_begin(r->server->audit, r);
-    if (!known || (!http->local_identity && impersonate(r, &err) != 0) || authorize(r, &err) != 0 || fence_begin(r, &err) != 0) {
+    if (!known || (!http->local_identity && impersonate(r, &err) != 0)) {
+        respond_status(r, &err);
+        return;
+    }
+    if (!flow_begin(r->server->flow, r)) return;
+    if (authorize(r, &err) != 0 || fence_begin(r, &err) != 0) {
         respond_status(r, &err);
         return;
     }
     if (resource && custom_resources_find(r)) custom_request(r);
     else if (resource && known_group(r)) resource_request(r);
     else if (handle_aggregated(r)) return;
-    else if (resource || !(handle_openid(r) || handle_nonresource(r))) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
+    else if (resource || !(handle_openid(r) || handle_nonresource(r) || flow_handle_debug(r->server->flow, r))) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
 }
 
 static double seconds_now(void) {
@@ -200,6 +209,7 @@ static void handle(struct http_request *http, void *ctx) {
     http->user = r;
     metrics_request_begin(r);
     serve(r);
+    flow_end(r);
     metrics_request_end(r, seconds_now() - begun);
 }
 
@@ -224,7 +234,9 @@ static void watch_files(struct apiserver *s) {
 static void destroy(struct apiserver *s) {
     file_watch_free(s->files);
     kubernetes_service_stop(s->kubernetes_service);
+    flow_control_stop(s->flow);
     if (s->http) http_server_free(s->http, 500);
+    flow_control_free(s->flow);
     custom_resources_free(s->custom);
     watch_hub_free(s->hub);
     authorizer_free(s->authorizer);
@@ -260,7 +272,7 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     s->insecure_tls = upstream_tls_new(&(struct upstream_tls_options){.insecure = true}, reterr);
     if (runtime_config_set(options->runtime_config, reterr) != 0 || !s->kubelet_tls || !s->insecure_tls || !s->cluster_ips || !s->authenticator || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0 ||
         policy_reconcile(s, reterr) != 0 || auth_config_publish(s, reterr) != 0 || (options->audit_policy_file && !(s->audit = audit_new(options->audit_policy_file, str_or(options->audit_log_path, "-"), options->audit_log_max_size_mb, reterr))) ||
-        !(s->authorizer = authorizer_new(options->authorization_mode, &webhook, s->store, reterr)) || !(s->custom = custom_resources_new(s, reterr))) {
+        !(s->authorizer = authorizer_new(options->authorization_mode, &webhook, s->store, reterr)) || !(s->custom = custom_resources_new(s, reterr)) || !(s->flow = flow_control_new(s, reterr))) {
         destroy(s);
         return NULL;
     }
@@ -269,6 +281,7 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     s->http = http_server_new(&ho, reterr);
     if (s->http && (!options->reconcile_endpoints || (s->kubernetes_service = kubernetes_service_start(s, reterr)))) {
         watch_files(s);
+        flow_control_start(s->flow);
         return s;
     }
     destroy(s);

@@ -6,6 +6,7 @@
 #include "api/convert.h"
 #include "api/printers.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/flowcontrol/flow_control.h"
 #include "apiserver/handlers.h"
 #include "apiserver/versions.h"
 #include "apiserver/watch_hub.h"
@@ -27,6 +28,7 @@ struct watcher {
     int timers;
     uint64_t last;              /* revision of the last event written or skipped */
     bool table_sent;
+    char *registered;           /* with flow control */
 };
 
 static void watcher_free(struct hub_watcher *h) {
@@ -42,6 +44,7 @@ static void timer_closed(uv_handle_t *h) {
 static void stop(struct watcher *w) {
     if (w->over) return;
     w->over = true;
+    flow_watch_forget(apiserver_flow_control(w->r->server), w->registered);
     uv_close((uv_handle_t *)&w->bookmark, timer_closed);
     uv_close((uv_handle_t *)&w->timeout, timer_closed);
 }
@@ -250,6 +253,7 @@ static bool begin(struct watcher *w) {
     if (http_request_closed(w->http)) return false;
     http_request_on_close(w->http, client_gone, w);
     start_timers(w);
+    w->registered = flow_watch_register(apiserver_flow_control(w->r->server), w->r);
     return true;
 }
 

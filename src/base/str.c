@@ -43,3 +43,10 @@ bool str_to_i64(const char *s, int64_t *ret) {
     *ret = negative ? (int64_t)(0 - v) : (int64_t)v;
     return true;
 }
+
+bool str_to_bool(const char *s, bool *ret) {
+    static const char *const on[] = {"1", "t", "T", "true", "TRUE", "True", NULL}, *const off[] = {"0", "f", "F", "false", "FALSE", "False", NULL};
+    if (str_empty(s) || (!str_in(s, on) && !str_in(s, off))) return false;
+    *ret = str_in(s, on);
+    return true;
+}

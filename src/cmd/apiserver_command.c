@@ -17,8 +17,8 @@
 #define NS_PER_MS 1000000
 
 void apiserver_command_init(struct apiserver_command *c) {
-    *c = (struct apiserver_command){.endpoint_reconciler = "lease", .node_ports = "30000-32767", .anonymous = true, .bootstrap_tokens = true, .extend_tokens = true,
-        .options = {.data_dir = "/var/lib/ckube", .bind_address = "0.0.0.0", .secure_port = 6443, .audit_log_max_size_mb = 100, .service_cluster_ip_range = "10.43.0.0/16"}};
+    *c = (struct apiserver_command){.endpoint_reconciler = "lease", .node_ports = "30000-32767", .fairness = true, .anonymous = true, .bootstrap_tokens = true, .extend_tokens = true,
+        .options = {.data_dir = "/var/lib/ckube", .bind_address = "0.0.0.0", .secure_port = 6443, .audit_log_max_size_mb = 100, .max_requests_inflight = 400, .max_mutating_requests_inflight = 200, .service_cluster_ip_range = "10.43.0.0/16"}};
 }
 
 size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
@@ -75,6 +75,10 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "etcd-healthcheck-timeout", .text = &c->etcd_health_timeout, .help = "how long the health check waits for etcd (default 2s)"},
         {.name = "etcd-readycheck-timeout", .text = &c->etcd_ready_timeout, .help = "how long the readiness check waits for etcd (default 2s)"},
         {.name = "storage-media-type", .text = &o->storage_media_type, .help = "how built-in kinds are kept in etcd: application/vnd.kubernetes.protobuf (default) or application/json"},
+        {.name = "enable-priority-and-fairness", .on = &c->fairness, .help = "requests wait for seats by FlowSchemas and PriorityLevelConfigurations (default true)"},
+        {.name = "max-requests-inflight", .number = &o->max_requests_inflight, .help = "requests that are served at once: their seats (default 400); without fairness, of those that read alone; 0: no limit"},
+        {.name = "max-mutating-requests-inflight", .number = &o->max_mutating_requests_inflight, .help = "seats besides those (default 200); without fairness, for requests that write; 0: no limit"},
+        {.name = "request-timeout", .text = &c->request_timeout, .help = "how long a request may take; a quarter of that it waits for a seat (default 1m0s)"},
         {.name = "v", .number = &c->verbosity, .help = "log verbosity"},
     };
     static_assert(ARRAY_LEN(flags) <= APISERVER_FLAGS_MAX, "room for all flags");
@@ -129,6 +133,20 @@ static int check_endpoints(const struct apiserver_command *c, const char *comman
     return 2;
 }
 
+static int check_limits(struct apiserver_command *c, const char *command) {
+    struct apiserver_options *o = &c->options;
+    int64_t timeout_ns = 0;
+    o->no_priority_and_fairness = !c->fairness;
+    if (take_duration_ns(command, "request-timeout", str_or(c->request_timeout, "1m0s"), &timeout_ns) != 0) return 2;
+    o->request_timeout_ms = (int)MIN(timeout_ns / NS_PER_MS, (int64_t)INT32_MAX);
+    if (o->max_requests_inflight < 0) fprintf(stderr, "ckube %s: --max-requests-inflight can not be negative value\n", command);
+    else if (o->max_mutating_requests_inflight < 0) fprintf(stderr, "ckube %s: --max-mutating-requests-inflight can not be negative value\n", command);
+    else if (c->fairness && o->max_requests_inflight + o->max_mutating_requests_inflight == 0)
+        fprintf(stderr, "ckube %s: invalid configuration: MaxRequestsInFlight=0 and MaxMutatingRequestsInFlight=0; they must add up to something positive\n", command);
+    else return 0;
+    return 2;
+}
+
 int apiserver_command_check(struct apiserver_command *c, const char *command) {
     struct apiserver_options *o = &c->options;
     o->no_anonymous_auth = !c->anonymous;
@@ -138,7 +156,7 @@ int apiserver_command_check(struct apiserver_command *c, const char *command) {
         take_duration(command, "event-ttl", c->event_ttl, 1, &o->event_ttl_s) != 0 ||
         take_duration_ns(command, "authorization-webhook-cache-authorized-ttl", str_or(c->webhook_authorized_ttl, "5m0s"), &o->authorization_webhook_authorized_ttl_ns) != 0 ||
         take_duration_ns(command, "authorization-webhook-cache-unauthorized-ttl", str_or(c->webhook_unauthorized_ttl, "30s"), &o->authorization_webhook_unauthorized_ttl_ns) != 0) return 2;
-    if (check_etcd(c, command) != 0 || check_endpoints(c, command) != 0) return 2;
+    if (check_etcd(c, command) != 0 || check_endpoints(c, command) != 0 || check_limits(c, command) != 0) return 2;
     if (parse_range(c->node_ports, &c->options.node_port_min, &c->options.node_port_max)) return 0;
     fprintf(stderr, "ckube %s: --service-node-port-range: \"%s\" is no range\n", command, c->node_ports);
     return 2;

@@ -7,8 +7,8 @@
 
 struct apiserver_command {
     const char *advertise, *endpoint_reconciler, *node_ports, *write_kubeconfig, *max_token_expiration, *event_ttl, *etcd_compaction_interval, *etcd_health_timeout, *etcd_ready_timeout, *webhook_authorized_ttl,
-        *webhook_unauthorized_ttl;
-    bool anonymous, bootstrap_tokens, extend_tokens;
+        *webhook_unauthorized_ttl, *request_timeout;
+    bool fairness, anonymous, bootstrap_tokens, extend_tokens;
     int verbosity;
     struct apiserver_options options;
 };
