@@ -1,186 +1,169 @@
-/* The admission plugins that are built in, in upstream's order. */
 #include "apiserver/admission.h"
 #include <string.h>
-#include "apiserver/admission_groups.h"
-#include "apiserver/admission_pods.h"
-#include "apiserver/admission_quota.h"
+#include "apiserver/admission/config.h"
+#include "apiserver/admission/plugins.h"
+#include "apiserver/admission/registrations.h"
 #include "apiserver/apiserver.h"
-#include "apiserver/node_restriction.h"
-#include "apiserver/registry/certificates.h"
-#include "base/env.h"
+#include "base/log.h"
 #include "base/str.h"
+#include "wire/json.h"
 
-/* ---- NamespaceLifecycle ---- */
+/* ---- attributes ---- */
 
-static int namespace_lifecycle(struct api_request *r, const struct strategy *st, enum admission_operation op, const void *obj, const void *old, struct status *reterr) {
-    static const char *const immortal[] = {"default", "kube-system", "kube-public", NULL};
-    if (st->type == &corev1_Namespace_desc) {
-        const struct object *ns = old;
-        if (op == ADMIT_DELETE && str_in(ns->metadata.name, immortal)) return status_forbidden(reterr, "", "namespaces", ns->metadata.name, "this namespace may not be deleted");
-        return 0;
-    }
-    if (op != ADMIT_CREATE || !r->namespace || !r->rd || !r->rd->namespaced) return 0;
+void admission_attributes_init(struct admission_attributes *a, struct api_request *r, const struct strategy *st, enum admission_operation op, void *obj, const void *old, const struct write_options *o) {
+    const struct object *any = obj ? obj : old;
+    bool namespaced = r->rd ? r->rd->namespaced : any && !str_empty(any->metadata.namespace);
+    *a = (struct admission_attributes){.r = r, .st = st, .op = op, .obj = obj, .old = old, .o = o, .name = any ? any->metadata.name : r->name};
+    if (st->type == &corev1_Namespace_desc) a->namespace = a->name;
+    else if (namespaced) a->namespace = any && !str_empty(any->metadata.namespace) ? any->metadata.namespace : r->namespace;
+}
+
+const char *admission_operation_name(const struct admission_attributes *a) {
+    static const char *const names[] = {[ADMIT_CREATE] = "CREATE", [ADMIT_UPDATE] = "UPDATE", [ADMIT_DELETE] = "DELETE", [ADMIT_CONNECT] = "CONNECT"};
+    return names[a->op];
+}
+
+static yyjson_val *document(struct admission_attributes *a, const void *obj) {
+    struct buf out = BUF_INIT;
+    struct object *copy = arena_memdup(a->r->arena, obj, a->st->type->size);
+    object_set_type_meta(a->r->arena, a->st->type, copy);
+    object_encode_json(a->st->type, copy, &out);
+    yyjson_doc *doc = json_parse_in(a->r->arena, out.data, out.len, 0, NULL);
+    buf_release(&out);
+    return yyjson_doc_get_root(doc);
+}
+
+yyjson_val *admission_object(struct admission_attributes *a) {
+    if (!a->object && a->obj) a->object = document(a, a->obj);
+    return a->object;
+}
+
+yyjson_val *admission_old_object(struct admission_attributes *a) {
+    if (!a->old_object && a->old) a->old_object = document(a, a->old);
+    return a->old_object;
+}
+
+void admission_object_changed(struct admission_attributes *a) { a->object = NULL; }
+
+const struct corev1_Namespace *admission_namespace(struct admission_attributes *a) {
     void *found;
-    if (registry_get(r, strategy_find("", "namespaces"), NULL, r->namespace, &found, NULL, reterr) != 0) return -1;
-    const struct corev1_Namespace *ns = found;
-    if (!str_eq(ns->status.phase, "Terminating")) return 0;
-    status_forbidden(reterr, st->group, st->resource, admission_name(obj), arena_printf(r->arena, "unable to create new content in namespace %s because it is being terminated", r->namespace));
-    status_add_cause(reterr, "NamespaceTerminating", "metadata.namespace", "namespace %s is being terminated", r->namespace);
-    return -1;
+    if (a->ns_known) return a->ns;
+    a->ns_known = true;
+    if (!str_empty(a->namespace) && a->st->type != &corev1_Namespace_desc && registry_get(a->r, strategy_find("", "namespaces"), NULL, a->namespace, &found, NULL, NULL) == 0) a->ns = found;
+    return a->ns;
 }
 
-/* ---- ServiceAccount ---- */
-
-static void mount_token(struct arena *a, struct corev1_Container_list *containers, const char *volume) {
-    LIST_FOREACH(c, containers) {
-        bool there = false;
-        LIST_FOREACH(m, &c->volumeMounts) there |= str_eq(m->mountPath, "/var/run/secrets/kubernetes.io/serviceaccount");
-        if (!there) *LIST_PUSH(a, &c->volumeMounts) = (struct corev1_VolumeMount){.name = volume, .readOnly = true, .mountPath = "/var/run/secrets/kubernetes.io/serviceaccount"};
-    }
+const char *admission_name(const void *obj) {
+    const struct object *o = obj;
+    return str_or(str_or(o->metadata.name, o->metadata.generateName), "Unknown");
 }
 
-static void add_token_volume(struct api_request *r, struct corev1_Pod *pod) {
-    struct arena *a = r->arena;
-    char suffix[6];
-    env_name_suffix(apiserver_env(r->server), suffix, 5);
-    struct corev1_Volume *v = LIST_PUSH(a, &pod->spec.volumes);
-    v->name = arena_printf(a, "kube-api-access-%s", suffix);
-    v->projected = ARENA_NEW(a, struct corev1_ProjectedVolumeSource);
-    v->projected->defaultMode = (struct opt_int32)OPT(0644);
-    struct corev1_VolumeProjection *p = LIST_PUSH(a, &v->projected->sources);
-    p->serviceAccountToken = ARENA_NEW(a, struct corev1_ServiceAccountTokenProjection);
-    *p->serviceAccountToken = (struct corev1_ServiceAccountTokenProjection){.expirationSeconds = OPT(3607), .path = "token"};
-    p = LIST_PUSH(a, &v->projected->sources);
-    p->configMap = ARENA_NEW(a, struct corev1_ConfigMapProjection);
-    p->configMap->name = "kube-root-ca.crt";
-    *LIST_PUSH(a, &p->configMap->items) = (struct corev1_KeyToPath){.key = "ca.crt", .path = "ca.crt"};
-    p = LIST_PUSH(a, &v->projected->sources);
-    p->downwardAPI = ARENA_NEW(a, struct corev1_DownwardAPIProjection);
-    struct corev1_DownwardAPIVolumeFile *f = LIST_PUSH(a, &p->downwardAPI->items);
-    f->path = "namespace";
-    f->fieldRef = ARENA_NEW(a, struct corev1_ObjectFieldSelector);
-    *f->fieldRef = (struct corev1_ObjectFieldSelector){.apiVersion = "v1", .fieldPath = "metadata.namespace"};
-    mount_token(a, &pod->spec.containers, v->name);
-    mount_token(a, &pod->spec.initContainers, v->name);
+int admission_forbid(const struct admission_attributes *a, const char *why, struct status *reterr) {
+    const char *name = !str_empty(a->name) ? a->name : a->obj ? admission_name(a->obj) : "Unknown";
+    return status_forbidden(reterr, a->st->group, a->st->resource, name, why);
 }
 
-static int service_account(struct api_request *r, struct corev1_Pod *pod, struct status *reterr) {
-    void *found;
-    struct status err = STATUS_INIT;
-    if (string_map_has(&pod->metadata.annotations, "kubernetes.io/config.mirror")) return 0;
-    if (str_empty(pod->spec.serviceAccountName)) pod->spec.serviceAccountName = pod->spec.serviceAccount = "default";
-    if (registry_get(r, strategy_find("", "serviceaccounts"), r->namespace, pod->spec.serviceAccountName, &found, NULL, &err) != 0) {
-        status_forbidden(reterr, "", "pods", pod->metadata.name,
-                         arena_printf(r->arena, "error looking up service account %s/%s: serviceaccount \"%s\" not found", r->namespace, pod->spec.serviceAccountName, pod->spec.serviceAccountName));
-        status_release(&err);
-        return -1;
-    }
-    const struct corev1_ServiceAccount *sa = found;
-    bool mount = pod->spec.automountServiceAccountToken.has ? pod->spec.automountServiceAccountToken.value : !sa->automountServiceAccountToken.has || sa->automountServiceAccountToken.value;
-    bool mounted = false;
-    LIST_FOREACH(v, &pod->spec.volumes) mounted |= str_has_prefix(str_or(v->name, ""), "kube-api-access-");
-    if (mount && !mounted) add_token_volume(r, pod);
-    if (!pod->spec.imagePullSecrets.len)
-        LIST_FOREACH(s, &sa->imagePullSecrets) *LIST_PUSH(r->arena, &pod->spec.imagePullSecrets) = *s;
-    return 0;
-}
+/* ---- the chains ---- */
 
-/* ---- Priority ---- */
+struct step { admission_fn run; void *state; unsigned operations; };
+struct steps { struct step *items; size_t len; };
+/* What is run for the objects of one type; NULL: of all types that have no chain of their own. */
+struct chain { const struct type_desc *type; struct steps mutate, validate; };
+struct loaded { const struct admission_plugin *plugin; void *state; };
 
-struct default_class { struct api_request *r; const struct schedulingv1_PriorityClass *best; };
+struct admission {
+    struct arena *arena;
+    struct registrations *registrations;
+    struct { struct loaded *items; size_t len; } loaded;
+    struct { struct chain *items; size_t len; } chains; /* the one of no type first */
+};
 
-static bool find_default(void *arg, const struct store_view *v) {
-    struct default_class *d = arg;
-    const struct schedulingv1_PriorityClass *pc = registry_decode(d->r->arena, strategy_find("scheduling.k8s.io", "priorityclasses"), v);
-    if (pc && pc->globalDefault && (!d->best || pc->value < d->best->value)) d->best = pc;
-    return true;
-}
-
-static int priority(struct api_request *r, struct corev1_Pod *pod, struct status *reterr) {
-    const struct schedulingv1_PriorityClass *pc = NULL;
-    void *found;
-    if (!str_empty(pod->spec.priorityClassName)) {
-        if (registry_get(r, strategy_find("scheduling.k8s.io", "priorityclasses"), NULL, pod->spec.priorityClassName, &found, NULL, NULL) != 0)
-            return status_forbidden(reterr, "", "pods", pod->metadata.name, arena_printf(r->arena, "no PriorityClass with name %s was found", pod->spec.priorityClassName));
-        pc = found;
-    } else {
-        struct store_txn *t;
-        struct default_class d = {r, NULL};
-        if (store_read_begin(apiserver_store(r->server), &t, reterr) != 0) return -1;
-        store_range(t, "/registry/priorityclasses/", NULL, find_default, &d);
-        store_read_end(t);
-        pc = d.best;
-        if (pc) pod->spec.priorityClassName = pc->metadata.name;
-    }
-    int32_t value = pc ? pc->value : 0;
-    const char *policy = pc && pc->preemptionPolicy ? pc->preemptionPolicy : "PreemptLowerPriority";
-    if (pod->spec.priority.has && pod->spec.priority.value != value)
-        return status_forbidden(reterr, "", "pods", pod->metadata.name,
-                                arena_printf(r->arena, "the integer value of priority (%d) must not be provided in pod spec; priority admission controller computed %d from the given PriorityClass name", pod->spec.priority.value, value));
-    pod->spec.priority = (struct opt_int32)OPT(value);
-    if (pod->spec.preemptionPolicy && !str_eq(pod->spec.preemptionPolicy, policy))
-        return status_forbidden(reterr, "", "pods", pod->metadata.name,
-                                arena_printf(r->arena, "the string value of PreemptionPolicy (%s) must not be provided in pod spec; priority admission controller computed %s from the given PriorityClass name", pod->spec.preemptionPolicy, policy));
-    pod->spec.preemptionPolicy = policy;
-    return 0;
-}
-
-/* ---- DefaultTolerationSeconds ---- */
-
-static bool tolerates(const struct corev1_Pod *pod, const char *key) {
-    LIST_FOREACH(t, &pod->spec.tolerations)
-        if ((str_eq(t->key, key) || str_empty(t->key)) && (str_eq(t->effect, "NoExecute") || str_empty(t->effect))) return true;
+static bool looks_at(const struct admission_plugin *p, const struct type_desc *type) {
+    if (!p->types) return true;
+    for (size_t i = 0; p->types[i]; i++)
+        if (p->types[i] == type) return true;
     return false;
 }
 
-static void default_tolerations(struct api_request *r, struct corev1_Pod *pod) {
-    static const char *const keys[] = {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"};
-    bool need[2] = {!tolerates(pod, keys[0]), !tolerates(pod, keys[1])};
-    for (size_t i = 0; i < 2; i++)
-        if (need[i]) *LIST_PUSH(r->arena, &pod->spec.tolerations) = (struct corev1_Toleration){.key = keys[i], .operator = "Exists", .effect = "NoExecute", .tolerationSeconds = OPT(300)};
-}
-
-/* ---- TaintNodesByCondition, StorageObjectInUseProtection ---- */
-
-static void taint_new_node(struct api_request *r, struct corev1_Node *node) {
-    LIST_FOREACH(t, &node->spec.taints)
-        if (str_eq(t->key, "node.kubernetes.io/not-ready") && str_eq(t->effect, "NoSchedule")) return;
-    *LIST_PUSH(r->arena, &node->spec.taints) = (struct corev1_Taint){.key = "node.kubernetes.io/not-ready", .effect = "NoSchedule"};
-}
-
-static void protect(struct api_request *r, struct object *obj, const char *finalizer) {
-    if (!string_list_has(&obj->metadata.finalizers, finalizer)) string_list_push(r->arena, &obj->metadata.finalizers, finalizer);
-}
-
-static int mutate_new(struct api_request *r, const struct strategy *st, void *obj, struct status *reterr) {
-    if (st->type == &corev1_Pod_desc) {
-        if (priority(r, obj, reterr) != 0) return -1;
-        default_tolerations(r, obj);
-        return runtime_class_mutate(r, obj, reterr);
+static void add_chain(struct admission *ad, const struct type_desc *type) {
+    LIST_FOREACH(c, &ad->chains)
+        if (c->type == type) return;
+    struct chain *chain = LIST_PUSH(ad->arena, &ad->chains);
+    chain->type = type;
+    LIST_FOREACH(l, &ad->loaded) {
+        if (!looks_at(l->plugin, type)) continue;
+        if (l->plugin->mutate) *LIST_PUSH(ad->arena, &chain->mutate) = (struct step){l->plugin->mutate, l->state, l->plugin->operations};
+        if (l->plugin->validate) *LIST_PUSH(ad->arena, &chain->validate) = (struct step){l->plugin->validate, l->state, l->plugin->operations};
     }
-    if (st->type == &corev1_PersistentVolumeClaim_desc) {
-        if (default_storage_class(r, obj, reterr) != 0) return -1;
-        protect(r, obj, "kubernetes.io/pvc-protection");
-    } else if (st->type == &networkingv1_Ingress_desc) return default_ingress_class(r, obj, reterr);
-    else if (st->type == &corev1_Node_desc) taint_new_node(r, obj);
-    else if (st->type == &corev1_PersistentVolume_desc) protect(r, obj, "kubernetes.io/pv-protection");
-    else if (st->type == &storagev1_VolumeAttributesClass_desc) protect(r, obj, "kubernetes.io/vac-protection");
+}
+
+static const struct chain *chain_of(const struct admission *ad, const struct type_desc *type) {
+    for (size_t i = 1; i < ad->chains.len; i++)
+        if (ad->chains.items[i].type == type) return &ad->chains.items[i];
+    return &ad->chains.items[0];
+}
+
+static int run(struct admission_attributes *a, const struct steps *steps, struct status *reterr) {
+    for (size_t i = 0; i < steps->len; i++)
+        if (steps->items[i].operations & 1u << a->op && steps->items[i].run(a, steps->items[i].state, reterr) != 0) return -1;
     return 0;
 }
 
-int admission_mutate(struct api_request *r, const struct strategy *st, enum admission_operation op, void *obj, const void *old, const struct write_options *o, struct status *reterr) {
-    bool creates = op == ADMIT_CREATE && !o->subresource;
-    if (namespace_lifecycle(r, st, op, obj, old, reterr) != 0) return -1;
-    if (limit_range_mutate(r, st, op, obj, o, reterr) != 0) return -1;
-    if (creates && st->type == &corev1_Pod_desc && service_account(r, obj, reterr) != 0) return -1;
-    if (node_restriction(r, st, op, obj, old, o->subresource, reterr) != 0) return -1;
-    return creates ? mutate_new(r, st, obj, reterr) : 0;
+int admission_mutate(struct admission_attributes *a, struct status *reterr) { return run(a, &chain_of(apiserver_admission(a->r->server), a->st->type)->mutate, reterr); }
+
+int admission_validate(struct admission_attributes *a, struct status *reterr) {
+    const struct object *any = a->obj ? a->obj : a->old;
+    if (str_empty(a->name) && any) a->name = any->metadata.name; /* it was generated since */
+    admission_object_changed(a);                                 /* and the strategy has prepared it */
+    return run(a, &chain_of(apiserver_admission(a->r->server), a->st->type)->validate, reterr);
 }
 
-int admission_validate(struct api_request *r, const struct strategy *st, enum admission_operation op, const void *obj, const void *old, const struct write_options *o, struct status *reterr) {
-    if (st->type == &certificatesv1_CertificateSigningRequest_desc && certificates_admission(r, op, obj, old, o->subresource, reterr) != 0) return -1;
-    if (op == ADMIT_DELETE) return namespace_lifecycle(r, st, op, NULL, old, reterr) != 0 ? -1 : node_restriction(r, st, op, NULL, old, o->subresource, reterr);
-    if (limit_range_validate(r, st, op, obj, old, o, reterr) != 0) return -1;
-    if (st->type == &corev1_PersistentVolumeClaim_desc && op == ADMIT_UPDATE && !o->subresource && claim_resize(r, obj, old, reterr) != 0) return -1;
-    return quota_admit(r, st, op, obj, old, o, reterr); /* last: it writes down what it allows */
+int admission_run_created(struct api_request *r, const struct type_desc *type, void *obj, const struct write_options *o, struct status *reterr) {
+    const struct strategy st = {.group = r->group, .version = r->version, .resource = r->resource, .type = type};
+    struct admission_attributes a;
+    admission_attributes_init(&a, r, &st, ADMIT_CREATE, obj, NULL, o);
+    if (r->name) a.name = r->name;
+    return admission_mutate(&a, reterr) != 0 ? -1 : admission_validate(&a, reterr);
+}
+
+/* ---- setting up ---- */
+
+static int load(struct admission *ad, const struct admission_plugin *p, const struct admission_options *o, struct admission_config *config, struct status *reterr) {
+    const struct admission_setup setup = {ad->arena, o, ad->registrations};
+    _cleanup_buf_ struct buf text = BUF_INIT;
+    _cleanup_status_ struct status err = STATUS_INIT;
+    struct loaded l = {.plugin = p};
+    bool has;
+    if (admission_config_for(config, p->name, &text, &has, reterr) != 0) return -1;
+    if (p->setup && p->setup(&setup, has ? buf_cstr(&text) : NULL, text.len, &l.state, &err) != 0)
+        return status_set(reterr, 500, REASON_INTERNAL_ERROR, "couldn't init admission plugin \"%s\": %s", p->name, status_message(&err));
+    *LIST_PUSH(ad->arena, &ad->loaded) = l;
+    return 0;
+}
+
+struct admission *admission_new(const struct admission_options *options, struct store *store, struct status *reterr) {
+    struct admission *ad = calloc(1, sizeof(*ad));
+    CHECK(ad);
+    ad->arena = arena_new();
+    struct admission_config *config = admission_config_read(ad->arena, options->config_file, reterr);
+    bool failed = !config || admission_check_flags(options->enable, options->disable, reterr) != 0 || !(ad->registrations = registrations_new(store, reterr));
+    for (const struct admission_plugin *p = admission_plugins; !failed && p->name; p++)
+        if (admission_plugin_enabled(p, options)) failed = load(ad, p, options, config, reterr) != 0;
+    if (failed) {
+        admission_free(ad);
+        return NULL;
+    }
+    add_chain(ad, NULL);
+    LIST_FOREACH(l, &ad->loaded)
+        for (size_t i = 0; l->plugin->types && l->plugin->types[i]; i++) add_chain(ad, l->plugin->types[i]);
+    return ad;
+}
+
+void admission_free(struct admission *ad) {
+    if (!ad) return;
+    LIST_FOREACH(l, &ad->loaded)
+        if (l->plugin->release) l->plugin->release(l->state);
+    registrations_free(ad->registrations);
+    arena_free(ad->arena);
+    free(ad);
 }

@@ -25,10 +25,10 @@ static int limits_of_namespace(struct api_request *r, struct limit_ranges *ret, 
     return 0;
 }
 
-static bool supported(const struct strategy *st, enum admission_operation op, const struct write_options *o) {
-    if (op == ADMIT_DELETE) return false;
-    if (st->type == &corev1_Pod_desc) return o->subresource ? str_eq(o->subresource, "resize") && op == ADMIT_UPDATE : op == ADMIT_CREATE;
-    return st->type == &corev1_PersistentVolumeClaim_desc && !o->subresource;
+static bool supported(const struct admission_attributes *a) {
+    if (a->old && ((const struct object *)a->old)->metadata.deletionTimestamp.set) return false;
+    if (a->st->type == &corev1_Pod_desc) return a->o->subresource ? str_eq(a->o->subresource, "resize") && a->op == ADMIT_UPDATE : a->op == ADMIT_CREATE;
+    return a->st->type == &corev1_PersistentVolumeClaim_desc && !a->o->subresource;
 }
 
 /* ---- defaults ---- */
@@ -68,11 +68,11 @@ static void default_pod(struct arena *a, struct corev1_Pod *pod, const struct co
     if (*text) string_map_set(a, &pod->metadata.annotations, "kubernetes.io/limit-ranger", arena_printf(a, "LimitRanger plugin set: %s", text));
 }
 
-int limit_range_mutate(struct api_request *r, const struct strategy *st, enum admission_operation op, void *obj, const struct write_options *o, struct status *reterr) {
+int limit_range_mutate(struct admission_attributes *a, void *state UNUSED, struct status *reterr) {
     struct limit_ranges all = {0};
-    if (st->type != &corev1_Pod_desc || !supported(st, op, o)) return 0;
-    if (limits_of_namespace(r, &all, reterr) != 0) return -1;
-    LIST_FOREACH(range, &all) default_pod(r->arena, obj, *range);
+    if (a->st->type != &corev1_Pod_desc || !supported(a)) return 0;
+    if (limits_of_namespace(a->r, &all, reterr) != 0) return -1;
+    LIST_FOREACH(range, &all) default_pod(a->r->arena, a->obj, *range);
     return 0;
 }
 
@@ -141,20 +141,20 @@ static void claim_bounds(struct messages *m, const struct corev1_LimitRangeItem 
     LIST_FOREACH(e, &l->max) request_at_most(m, l->type, e->key, e->value, &s->resources.requests);
 }
 
-int limit_range_validate(struct api_request *r, const struct strategy *st, enum admission_operation op, const void *obj, const void *old, const struct write_options *o, struct status *reterr) {
+int limit_range_validate(struct admission_attributes *a, void *state UNUSED, struct status *reterr) {
     struct limit_ranges all = {0};
-    if (!supported(st, op, o) || (old && ((const struct object *)old)->metadata.deletionTimestamp.set)) return 0;
-    if (limits_of_namespace(r, &all, reterr) != 0) return -1;
+    if (!supported(a)) return 0;
+    if (limits_of_namespace(a->r, &all, reterr) != 0) return -1;
     LIST_FOREACH(range, &all) {
-        struct messages m = {.arena = r->arena};
+        struct messages m = {.arena = a->r->arena};
         LIST_FOREACH(l, &(*range)->spec.limits) {
-            if (st->type == &corev1_Pod_desc) pod_bounds(&m, l, &((const struct corev1_Pod *)obj)->spec);
-            else claim_bounds(&m, l, &((const struct corev1_PersistentVolumeClaim *)obj)->spec);
+            if (a->st->type == &corev1_Pod_desc) pod_bounds(&m, l, &((const struct corev1_Pod *)a->obj)->spec);
+            else claim_bounds(&m, l, &((const struct corev1_PersistentVolumeClaim *)a->obj)->spec);
         }
         if (!m.list.len) continue;
         const char *text = m.list.items[0];
-        for (size_t i = 1; i < m.list.len; i++) text = arena_printf(r->arena, "%s, %s", text, m.list.items[i]);
-        return status_forbidden(reterr, st->group, st->resource, admission_name(obj), m.list.len > 1 ? arena_printf(r->arena, "[%s]", text) : text);
+        for (size_t i = 1; i < m.list.len; i++) text = arena_printf(a->r->arena, "%s, %s", text, m.list.items[i]);
+        return admission_forbid(a, m.list.len > 1 ? arena_printf(a->r->arena, "[%s]", text) : text, reterr);
     }
     return 0;
 }

@@ -1,13 +1,12 @@
 /* ValidatingAdmissionPolicy and MutatingAdmissionPolicy with their bindings and parameters. Upstream: pkg/admission/plugin/policy. */
 #include <string.h>
 #include "api/patch.h"
+#include "apiserver/admission/plugins.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/custom_resources.h"
 #include "apiserver/dynamic_admission.h"
 #include "base/str.h"
 #include "wire/json.h"
-
-#define ADMISSION_GROUP "admissionregistration.k8s.io"
 
 /* ---- matching ---- */
 
@@ -107,7 +106,7 @@ static struct cel_value eval_variables(struct admission_attributes *a, const str
         const struct cel_activation act = {.bindings = bindings};
         const char *why = NULL;
         admission_bindings(a, params, &vars, bindings);
-        struct cel_program *p = cel_compile(arena, &cel_policy_env, v->expression, CEL_DYN, &why);
+        struct cel_program *p = registered_program(a->registered, arena, v->expression, CEL_DYN, &why);
         struct cel_value value = p ? cel_eval(arena, p, &act, CEL_COST_PER_CALL, cost) : cel_error(arena, "composited variable \"%s\" fails to compile: %s", v->name, why);
         struct cel_value key = cel_string_value(arena, v->name);
         if (p && value.kind == CEL_ERROR) value = cel_error(arena, "composited variable \"%s\" fails to evaluate: %s", v->name, value.str.s);
@@ -120,7 +119,7 @@ static struct cel_value eval_in(struct admission_attributes *a, const char *text
     struct cel_binding bindings[ADMISSION_BINDINGS];
     const struct cel_activation act = {.bindings = bindings};
     const char *why = NULL;
-    struct cel_program *p = cel_compile(a->r->arena, &cel_policy_env, text, want, &why);
+    struct cel_program *p = registered_program(a->registered, a->r->arena, text, want, &why);
     if (!p) return cel_error(a->r->arena, "compilation error: %s", why);
     admission_bindings(a, params, vars, bindings);
     return cel_eval(a->r->arena, p, &act, CEL_COST_PER_CALL, cost);
@@ -208,19 +207,26 @@ static int run_binding(struct admission_attributes *a, const struct admissionreg
     return act_on(&v, reterr);
 }
 
-int validating_policies(struct admission_attributes *a, struct status *reterr) {
-    struct admission_objects policies = admission_read_all(a->r, ADMISSION_GROUP, "validatingadmissionpolicies"), bindings = {0};
-    for (size_t i = 0; i < policies.len; i++) {
-        const struct admissionregistrationv1_ValidatingAdmissionPolicy *p = policies.items[i];
+static int validate_all(struct admission_attributes *a, struct status *reterr) {
+    const struct registered_objects *policies = registered_of(a->registered, VALIDATING_POLICIES), *bindings = registered_of(a->registered, VALIDATING_BINDINGS);
+    for (size_t i = 0; i < policies->len; i++) {
+        const struct admissionregistrationv1_ValidatingAdmissionPolicy *p = policies->items[i];
         bool match;
         if (matches(a, p->spec.matchConstraints, true, &match, NULL) != 0 || !match) continue;
-        if (!bindings.items) bindings = admission_read_all(a->r, ADMISSION_GROUP, "validatingadmissionpolicybindings");
-        for (size_t j = 0; j < bindings.len; j++) {
-            const struct admissionregistrationv1_ValidatingAdmissionPolicyBinding *b = bindings.items[j];
+        for (size_t j = 0; j < bindings->len; j++) {
+            const struct admissionregistrationv1_ValidatingAdmissionPolicyBinding *b = bindings->items[j];
             if (str_eq(b->spec.policyName, p->metadata.name) && run_binding(a, p, b, reterr) != 0) return -1;
         }
     }
     return 0;
+}
+
+int validating_policies(struct admission_attributes *a, void *state, struct status *reterr) {
+    if (admission_is_exempt(a) || !(a->registered = registrations_get(state, VALIDATING_POLICIES))) return 0;
+    int result = validate_all(a, reterr);
+    registered_put(a->registered);
+    a->registered = NULL;
+    return result;
 }
 
 /* ---- mutating ---- */
@@ -267,17 +273,24 @@ static int mutate_binding(struct admission_attributes *a, const struct admission
     return admission_refuse(a, 422, REASON_INVALID, arena_printf(a->r->arena, "policy '%s' with binding '%s' denied request: %s", p->metadata.name, b->metadata.name, why), reterr);
 }
 
-int mutating_policies(struct admission_attributes *a, struct status *reterr) {
-    struct admission_objects policies = admission_read_all(a->r, ADMISSION_GROUP, "mutatingadmissionpolicies"), bindings = {0};
-    for (size_t i = 0; a->obj && i < policies.len; i++) {
-        const struct admissionregistrationv1_MutatingAdmissionPolicy *p = policies.items[i];
+static int mutate_all(struct admission_attributes *a, struct status *reterr) {
+    const struct registered_objects *policies = registered_of(a->registered, MUTATING_POLICIES), *bindings = registered_of(a->registered, MUTATING_BINDINGS);
+    for (size_t i = 0; a->obj && i < policies->len; i++) {
+        const struct admissionregistrationv1_MutatingAdmissionPolicy *p = policies->items[i];
         bool match;
         if (matches(a, p->spec.matchConstraints, true, &match, NULL) != 0 || !match) continue;
-        if (!bindings.items) bindings = admission_read_all(a->r, ADMISSION_GROUP, "mutatingadmissionpolicybindings");
-        for (size_t j = 0; j < bindings.len; j++) {
-            const struct admissionregistrationv1_MutatingAdmissionPolicyBinding *b = bindings.items[j];
+        for (size_t j = 0; j < bindings->len; j++) {
+            const struct admissionregistrationv1_MutatingAdmissionPolicyBinding *b = bindings->items[j];
             if (str_eq(b->spec.policyName, p->metadata.name) && mutate_binding(a, p, b, reterr) != 0) return -1;
         }
     }
     return 0;
+}
+
+int mutating_policies(struct admission_attributes *a, void *state, struct status *reterr) {
+    if (admission_is_exempt(a) || !(a->registered = registrations_get(state, MUTATING_POLICIES))) return 0;
+    int result = mutate_all(a, reterr);
+    registered_put(a->registered);
+    a->registered = NULL;
+    return result;
 }

@@ -8,11 +8,6 @@
 
 enum { QUOTA_TRIES = 1000 };
 
-const char *admission_name(const void *obj) {
-    const struct object *o = obj;
-    return str_or(str_or(o->metadata.name, o->metadata.generateName), "Unknown");
-}
-
 /* ---- sums ---- */
 
 static void add_amount(struct arena *a, struct string_map *sum, const char *name, const char *value) {
@@ -357,10 +352,14 @@ static bool handles(const struct strategy *st, enum admission_operation op, cons
     return op == ADMIT_CREATE || st->type == &corev1_Service_desc || st->type == &corev1_PersistentVolumeClaim_desc;
 }
 
-int quota_admit(struct api_request *r, const struct strategy *st, enum admission_operation op, const void *obj, const void *old, const struct write_options *o, struct status *reterr) {
+int quota_admit(struct admission_attributes *at, void *state UNUSED, struct status *reterr) {
+    struct api_request *r = at->r;
+    const struct strategy *st = at->st;
+    const void *obj = at->obj, *old = at->old;
+    const struct write_options *o = at->o;
     struct quota_list all = {0}, interesting = {0};
     struct string_list charged = {0};
-    if (!r->namespace || !r->rd || !r->rd->namespaced || !handles(st, op, obj, old, o)) return 0;
+    if (!r->namespace || !r->rd || !r->rd->namespaced || !handles(st, at->op, obj, old, o)) return 0;
     if (list_quotas(r, &all, reterr) != 0) return -1;
     LIST_FOREACH(q, &all) {
         if (!quota_matches(r->arena, *q, st, obj)) continue;

@@ -5,13 +5,11 @@
 
 /* Whether the quotas of the namespace have room; what is taken is recorded in their status, each by compare-and-swap, so that no number of writers at once
  * goes over. 0, or -1 with a 403. */
-int quota_admit(struct api_request *r, const struct strategy *st, enum admission_operation op, const void *obj, const void *old, const struct write_options *o, struct status *reterr);
+int quota_admit(struct admission_attributes *a, void *state, struct status *reterr);
 /* Defaults of LimitRanges for new Pods, and their bounds for Pods and claims. */
-int limit_range_mutate(struct api_request *r, const struct strategy *st, enum admission_operation op, void *obj, const struct write_options *o, struct status *reterr);
-int limit_range_validate(struct api_request *r, const struct strategy *st, enum admission_operation op, const void *obj, const void *old, const struct write_options *o, struct status *reterr);
+int limit_range_mutate(struct admission_attributes *a, void *state, struct status *reterr);
+int limit_range_validate(struct admission_attributes *a, void *state, struct status *reterr);
 
 /* What a Pod asks for in all: containers, or the largest init container, and overhead; `limits` sums limits. Upstream: resourcehelper.PodRequests, PodLimits. */
 struct string_map pod_total_resources(struct arena *a, const struct corev1_PodSpec *s, bool limits, bool overhead);
-/* What an error about the object calls it: its name, or what its name is made from. */
-const char *admission_name(const void *obj);
 #endif

@@ -1,6 +1,7 @@
 /* Mutating and validating webhooks. Upstream: pkg/admission/plugin/webhook. They are called one after another, those of a configuration in their order. */
 #include <string.h>
 #include "api/patch.h"
+#include "apiserver/admission/plugins.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/dynamic_admission.h"
 #include "apiserver/service_client.h"
@@ -59,7 +60,7 @@ static void put_raw(struct buf *out, const char *name, yyjson_val *v) {
 }
 
 static void put_options(struct admission_attributes *a, struct buf *out) {
-    static const char *const kinds[] = {[ADMIT_CREATE] = "CreateOptions", [ADMIT_UPDATE] = "UpdateOptions", [ADMIT_DELETE] = "DeleteOptions"};
+    static const char *const kinds[] = {[ADMIT_CREATE] = "CreateOptions", [ADMIT_UPDATE] = "UpdateOptions", [ADMIT_DELETE] = "DeleteOptions", [ADMIT_CONNECT] = "PodExecOptions"};
     buf_printf(out, ",\"options\":{\"kind\":\"%s\",\"apiVersion\":\"meta.k8s.io/v1\"%s", str_eq(a->r->verb, "patch") && a->op == ADMIT_UPDATE ? "PatchOptions" : kinds[a->op], a->o->dry_run ? ",\"dryRun\":[\"All\"]" : "");
     if (!str_empty(a->o->field_manager)) {
         buf_append_str(out, ",\"fieldManager\":");
@@ -69,8 +70,8 @@ static void put_options(struct admission_attributes *a, struct buf *out) {
 }
 
 static void put_review(struct admission_attributes *a, const char *uid, const char *version, struct buf *out) {
-    struct admissionv1_AdmissionRequest req = {.uid = uid, .kind = {.group = a->st->group, .version = a->st->version, .kind = a->st->type->kind}, .resource = {.group = a->st->group, .version = a->st->version, .resource = a->st->resource},
-        .subResource = a->o->subresource, .name = a->name, .namespace = a->namespace, .operation = a->operation, .dryRun = {true, a->o->dry_run}};
+    struct admissionv1_AdmissionRequest req = {.uid = uid, .kind = {.group = a->st->type->group, .version = a->st->type->version, .kind = a->st->type->kind}, .resource = {.group = a->st->group, .version = a->st->version, .resource = a->st->resource},
+        .subResource = a->o->subresource, .name = a->name, .namespace = a->namespace, .operation = admission_operation_name(a), .dryRun = {true, a->o->dry_run}};
     struct metav1_GroupVersionKind kind = req.kind;
     struct metav1_GroupVersionResource resource = req.resource;
     req.requestKind = &kind;
@@ -198,13 +199,13 @@ static int mutate_once(struct admission_attributes *a, const struct webhook *w, 
     return 0;
 }
 
-int mutating_webhooks(struct admission_attributes *a, struct status *reterr) {
-    struct admission_objects all = admission_read_all(a->r, "admissionregistration.k8s.io", "mutatingwebhookconfigurations");
+static int mutate_all(struct admission_attributes *a, struct status *reterr) {
+    const struct registered_objects *all = registered_of(a->registered, MUTATING_WEBHOOKS);
     struct webhooks hooks = {0};
     size_t last_change = 0;
     bool changed;
-    for (size_t i = 0; i < all.len; i++)
-        LIST_FOREACH(w, &((struct admissionregistrationv1_MutatingWebhookConfiguration *)all.items[i])->webhooks) {
+    for (size_t i = 0; i < all->len; i++)
+        LIST_FOREACH(w, &((struct admissionregistrationv1_MutatingWebhookConfiguration *)all->items[i])->webhooks) {
             struct webhook h = WEBHOOK(w);
             h.again = str_eq(w->reinvocationPolicy, "IfNeeded");
             *LIST_PUSH(a->r->arena, &hooks) = h;
@@ -218,13 +219,31 @@ int mutating_webhooks(struct admission_attributes *a, struct status *reterr) {
     return 0;
 }
 
-int validating_webhooks(struct admission_attributes *a, struct status *reterr) {
-    struct admission_objects all = admission_read_all(a->r, "admissionregistration.k8s.io", "validatingwebhookconfigurations");
+int mutating_webhooks(struct admission_attributes *a, void *state, struct status *reterr) {
+    if (admission_is_exempt(a) || !(a->registered = registrations_get(state, MUTATING_WEBHOOKS))) return 0;
+    int result = mutate_all(a, reterr);
+    registered_put(a->registered);
+    a->registered = NULL;
+    return result;
+}
+
+/* ---- validating ---- */
+
+static int validate_all(struct admission_attributes *a, struct status *reterr) {
+    const struct registered_objects *all = registered_of(a->registered, VALIDATING_WEBHOOKS);
     struct admissionv1_AdmissionResponse *answer;
-    for (size_t i = 0; i < all.len; i++)
-        LIST_FOREACH(w, &((struct admissionregistrationv1_ValidatingWebhookConfiguration *)all.items[i])->webhooks) {
+    for (size_t i = 0; i < all->len; i++)
+        LIST_FOREACH(w, &((struct admissionregistrationv1_ValidatingWebhookConfiguration *)all->items[i])->webhooks) {
             const struct webhook h = WEBHOOK(w);
             if (consult(a, &h, &answer, reterr) != 0) return -1;
         }
     return 0;
+}
+
+int validating_webhooks(struct admission_attributes *a, void *state, struct status *reterr) {
+    if (admission_is_exempt(a) || !(a->registered = registrations_get(state, VALIDATING_WEBHOOKS))) return 0;
+    int result = validate_all(a, reterr);
+    registered_put(a->registered);
+    a->registered = NULL;
+    return result;
 }

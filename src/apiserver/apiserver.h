@@ -28,6 +28,8 @@ struct apiserver_options {
     const char *authorization_mode;          /* "Node,RBAC"; NULL: that */
     const char *authorization_webhook_config_file, *authorization_webhook_version; /* see authorization_webhook.h */
     int64_t authorization_webhook_authorized_ttl_ns, authorization_webhook_unauthorized_ttl_ns;
+    const char *enable_admission_plugins, *disable_admission_plugins, *admission_control_config_file; /* see admission.h; each may be NULL */
+    int default_not_ready_toleration_s, default_unreachable_toleration_s;
     int event_ttl_s;                         /* how long Events are kept; 0: an hour */
     const char *runtime_config;              /* see runtime_config.h; NULL: upstream's defaults */
     const char *etcd_servers;                /* NULL: the embedded store; otherwise see store_etcd_options */
@@ -56,6 +58,7 @@ struct authenticator *apiserver_authenticator(struct apiserver *s);
 struct custom_resources *apiserver_custom_resources(struct apiserver *s);
 struct authorizer *apiserver_authorizer(struct apiserver *s);
 struct flow_control *apiserver_flow_control(struct apiserver *s);
+struct admission *apiserver_admission(struct apiserver *s);
 struct upstream_tls *apiserver_kubelet_tls(struct apiserver *s);  /* how to speak to kubelets */
 struct upstream_tls *apiserver_insecure_tls(struct apiserver *s); /* and to Pods and Services that are proxied to by https: upstream does not verify them */
 #endif

@@ -1,50 +1,10 @@
 #include "apiserver/dynamic_admission.h"
 #include <string.h>
 #include "api/defaults.h"
+#include "apiserver/admission/plugins.h"
 #include "apiserver/apiserver.h"
 #include "base/str.h"
 #include "wire/json.h"
-
-/* ---- attributes ---- */
-
-void admission_attributes_init(struct admission_attributes *a, struct api_request *r, const struct strategy *st, enum admission_operation op, void *obj, const void *old, const struct write_options *o) {
-    static const char *const operations[] = {[ADMIT_CREATE] = "CREATE", [ADMIT_UPDATE] = "UPDATE", [ADMIT_DELETE] = "DELETE"};
-    const struct object *any = obj ? obj : old;
-    bool namespaced = r->rd ? r->rd->namespaced : any && !str_empty(any->metadata.namespace);
-    *a = (struct admission_attributes){.r = r, .st = st, .op = op, .obj = obj, .old = old, .o = o, .operation = operations[op], .name = any ? any->metadata.name : r->name};
-    if (st->type == &corev1_Namespace_desc) a->namespace = a->name;
-    else if (namespaced) a->namespace = any && !str_empty(any->metadata.namespace) ? any->metadata.namespace : r->namespace;
-}
-
-static yyjson_val *document(struct admission_attributes *a, const void *obj) {
-    struct buf out = BUF_INIT;
-    struct object *copy = arena_memdup(a->r->arena, obj, a->st->type->size);
-    object_set_type_meta(a->r->arena, a->st->type, copy);
-    object_encode_json(a->st->type, copy, &out);
-    yyjson_doc *doc = json_parse_in(a->r->arena, out.data, out.len, 0, NULL);
-    buf_release(&out);
-    return yyjson_doc_get_root(doc);
-}
-
-yyjson_val *admission_object(struct admission_attributes *a) {
-    if (!a->object && a->obj) a->object = document(a, a->obj);
-    return a->object;
-}
-
-yyjson_val *admission_old_object(struct admission_attributes *a) {
-    if (!a->old_object && a->old) a->old_object = document(a, a->old);
-    return a->old_object;
-}
-
-void admission_object_changed(struct admission_attributes *a) { a->object = NULL; }
-
-const struct corev1_Namespace *admission_namespace(struct admission_attributes *a) {
-    void *found;
-    if (a->ns_known) return a->ns;
-    a->ns_known = true;
-    if (!str_empty(a->namespace) && a->st->type != &corev1_Namespace_desc && registry_get(a->r, strategy_find("", "namespaces"), NULL, a->namespace, &found, NULL, NULL) == 0) a->ns = found;
-    return a->ns;
-}
 
 bool admission_is_exempt(const struct admission_attributes *a) { return strcmp(a->st->group, "admissionregistration.k8s.io") == 0; }
 
@@ -66,7 +26,7 @@ static bool resource_matches(const struct string_list *resources, const char *re
 
 bool admission_rule_matches(const struct admission_attributes *a, const struct admission_rule *rule, bool equivalent) {
     bool namespaced = !str_empty(a->namespace) && a->st->type != &corev1_Namespace_desc;
-    if (!has(rule->operations, a->operation) || !has(rule->groups, a->st->group) || (!equivalent && !has(rule->versions, a->st->version))) return false;
+    if (!has(rule->operations, admission_operation_name(a)) || !has(rule->groups, a->st->group) || (!equivalent && !has(rule->versions, a->st->version))) return false;
     if (!resource_matches(rule->resources, a->st->resource, a->o->subresource)) return false;
     if (str_eq(rule->scope, "Namespaced") && !namespaced) return false;
     if (str_eq(rule->scope, "Cluster") && namespaced) return false;
@@ -95,10 +55,10 @@ int admission_selectors_match(struct admission_attributes *a, const struct metav
 
 /* ---- expressions ---- */
 
-static yyjson_mut_val *kind_json(yyjson_mut_doc *doc, const struct strategy *st, const char *last, const char *value) {
+static yyjson_mut_val *kind_json(yyjson_mut_doc *doc, const char *group, const char *version, const char *last, const char *value) {
     yyjson_mut_val *o = yyjson_mut_obj(doc);
-    yyjson_mut_obj_add_str(doc, o, "group", st->group);
-    yyjson_mut_obj_add_str(doc, o, "version", st->version);
+    yyjson_mut_obj_add_str(doc, o, "group", group);
+    yyjson_mut_obj_add_str(doc, o, "version", version);
     yyjson_mut_obj_add_str(doc, o, last, value);
     return o;
 }
@@ -122,15 +82,15 @@ static struct cel_value request_value(struct admission_attributes *a) {
     yyjson_mut_doc *doc = json_mut_new(a->r->arena, NULL);
     yyjson_mut_val *o = yyjson_mut_obj(doc);
     const char *sub = str_or(a->o->subresource, "");
-    yyjson_mut_obj_add_val(doc, o, "kind", kind_json(doc, a->st, "kind", a->st->type->kind));
-    yyjson_mut_obj_add_val(doc, o, "resource", kind_json(doc, a->st, "resource", a->st->resource));
+    yyjson_mut_obj_add_val(doc, o, "kind", kind_json(doc, a->st->type->group, a->st->type->version, "kind", a->st->type->kind));
+    yyjson_mut_obj_add_val(doc, o, "resource", kind_json(doc, a->st->group, a->st->version, "resource", a->st->resource));
     yyjson_mut_obj_add_str(doc, o, "subResource", sub);
-    yyjson_mut_obj_add_val(doc, o, "requestKind", kind_json(doc, a->st, "kind", a->st->type->kind));
-    yyjson_mut_obj_add_val(doc, o, "requestResource", kind_json(doc, a->st, "resource", a->st->resource));
+    yyjson_mut_obj_add_val(doc, o, "requestKind", kind_json(doc, a->st->type->group, a->st->type->version, "kind", a->st->type->kind));
+    yyjson_mut_obj_add_val(doc, o, "requestResource", kind_json(doc, a->st->group, a->st->version, "resource", a->st->resource));
     yyjson_mut_obj_add_str(doc, o, "requestSubResource", sub);
     yyjson_mut_obj_add_str(doc, o, "name", str_or(a->name, ""));
     yyjson_mut_obj_add_str(doc, o, "namespace", str_or(a->namespace, ""));
-    yyjson_mut_obj_add_str(doc, o, "operation", a->operation);
+    yyjson_mut_obj_add_str(doc, o, "operation", admission_operation_name(a));
     yyjson_mut_obj_add_val(doc, o, "userInfo", user_json(doc, &a->r->user));
     yyjson_mut_obj_add_bool(doc, o, "dryRun", a->o->dry_run);
     yyjson_mut_doc_set_root(doc, o);
@@ -167,7 +127,7 @@ int admission_conditions_hold(struct admission_attributes *a, const struct admis
     admission_bindings(a, params, NULL, bindings);
     LIST_FOREACH(c, conditions) {
         const char *why = NULL;
-        struct cel_program *p = cel_compile(a->r->arena, &cel_policy_env, c->expression, CEL_BOOL, &why);
+        struct cel_program *p = registered_program(a->registered, a->r->arena, c->expression, CEL_BOOL, &why);
         struct cel_value v = p ? cel_eval(a->r->arena, p, &act, CEL_COST_PER_CALL, &cost) : cel_error(a->r->arena, "compilation error: %s", why);
         if (v.kind == CEL_BOOL && !v.b) return 0;
         if (v.kind == CEL_BOOL) continue;
@@ -203,39 +163,7 @@ int admission_refuse(const struct admission_attributes *a, int code, const char 
     return -1;
 }
 
-/* ---- reading ---- */
-
-struct reading { struct api_request *r; const struct strategy *st; struct admission_objects *all; };
-
-static bool take(void *arg, const struct store_view *v) {
-    struct reading *g = arg;
-    void *obj = registry_decode(g->r->arena, g->st, v);
-    if (obj) *LIST_PUSH(g->r->arena, g->all) = obj;
-    return true;
-}
-
-struct admission_objects admission_read_all(struct api_request *r, const char *group, const char *resource) {
-    struct admission_objects all = {0};
-    const struct strategy *st = strategy_find(group, resource);
-    struct store_txn *t;
-    if (!st || store_read_begin(apiserver_store(r->server), &t, NULL) != 0) return all;
-    store_range(t, storage_key(r->arena, st, NULL, NULL), NULL, take, &(struct reading){r, st, &all});
-    store_read_end(t);
-    return all;
-}
-
-/* ---- the whole ---- */
-
-int dynamic_admission_mutate(struct api_request *r, const struct strategy *st, enum admission_operation op, void *obj, const void *old, const struct write_options *o, struct status *reterr) {
-    struct admission_attributes a;
-    admission_attributes_init(&a, r, st, op, obj, old, o);
-    if (admission_is_exempt(&a)) return 0;
-    return mutating_policies(&a, reterr) != 0 ? -1 : mutating_webhooks(&a, reterr);
-}
-
-int dynamic_admission_validate(struct api_request *r, const struct strategy *st, enum admission_operation op, const void *obj, const void *old, const struct write_options *o, struct status *reterr) {
-    struct admission_attributes a;
-    admission_attributes_init(&a, r, st, op, (void *)obj, old, o); /* nothing changes it from here on */
-    if (admission_is_exempt(&a)) return 0;
-    return validating_policies(&a, reterr) != 0 ? -1 : validating_webhooks(&a, reterr);
+int registrations_setup(const struct admission_setup *s, const char *text UNUSED, size_t len UNUSED, void **ret_state, struct status *reterr UNUSED) {
+    *ret_state = s->registrations;
+    return 0;
 }

@@ -294,7 +294,7 @@ void handle_delete(struct api_request *r) {
     bool done;
     bool ready = negotiate(r, true, false, &err) == 0 && delete_options(r, &o, &err) == 0 && validate_delete_options(r, &o, &err) == 0;
     if (ready) warn_of_orphans(r, &o);
-    if (!ready || registry_delete(r, r->strategy, r->rd->namespaced ? r->namespace : NULL, r->name, &o, o.dryRun.len > 0, &obj, &done, &err) != 0) {
+    if (!ready || registry_delete(r, r->strategy, r->rd->namespaced ? r->namespace : NULL, r->name, &o, &(struct write_options){.dry_run = o.dryRun.len > 0}, &obj, &done, &err) != 0) {
         respond_status(r, &err);
         return;
     }
@@ -338,7 +338,7 @@ void handle_delete_collection(struct api_request *r) {
         const struct object *obj = (const void *)((const char *)list->items.items + i * r->strategy->type->size);
         void *gone;
         bool done;
-        if (registry_delete(r, r->strategy, obj->metadata.namespace, obj->metadata.name, &o, o.dryRun.len > 0, &gone, &done, &err) == 0) continue;
+        if (registry_delete(r, r->strategy, obj->metadata.namespace, obj->metadata.name, &o, &(struct write_options){.dry_run = o.dryRun.len > 0}, &gone, &done, &err) == 0) continue;
         if (err.code != 404) {
             respond_status(r, &err);
             return;

@@ -5,6 +5,7 @@
 #include "apiserver/node_authorizer.h"
 #include "apiserver/pod_references.h"
 #include "base/str.h"
+#include "wire/x509_csr.h"
 
 struct restricting {
     struct api_request *r;
@@ -151,29 +152,20 @@ static int admit_slice(const struct restricting *c, const struct resourcev1_Reso
     return 0;
 }
 
-int node_restriction(struct api_request *r, const struct strategy *st, enum admission_operation op, const void *obj, const void *old, const char *subresource, struct status *reterr) {
-    struct restricting c = {.r = r, .st = st, .op = op, .reterr = reterr};
-    if (!node_identity(&r->user, &c.node)) return 0;
-    c.name = ((const struct object *)(obj ? obj : old))->metadata.name;
-    c.quoted = go_quote(r->arena, c.node);
-    if (!*c.node) return REFUSE(&c, "could not determine node from user %s", go_quote(r->arena, r->user.name));
-    if (st->type == &corev1_Pod_desc) {
-        if (str_empty(subresource)) return admit_pod(&c, obj, old);
-        if (str_eq(subresource, "status") && op == ADMIT_UPDATE) return admit_pod_status(&c, obj, old);
-        return REFUSE(&c, "unexpected pod subresource %s, only 'status' and 'eviction' are allowed", go_quote(r->arena, subresource));
-    }
-    if (st->type == &corev1_Node_desc) return admit_node(&c, obj, old);
-    if (st->type == &corev1_PersistentVolumeClaim_desc) return str_eq(subresource, "status") && op == ADMIT_UPDATE ? admit_claim_status(&c, obj, old) : refuse(&c, "may only update PVC status");
-    if (st->type == &coordinationv1_Lease_desc) return admit_lease(&c);
-    if (st->type == &storagev1_CSINode_desc) return str_eq(c.name, c.node) ? 0 : refuse(&c, "can only access CSINode with the same name as the requesting node");
-    if (st->type == &resourcev1_ResourceSlice_desc) return admit_slice(&c, obj, old);
-    return 0;
+static int admit_eviction(const struct restricting *c) {
+    void *pod;
+    if (registry_get(c->r, strategy_find("", "pods"), c->r->namespace, c->name, &pod, NULL, c->reterr) != 0) return -1;
+    return str_eq(((const struct corev1_Pod *)pod)->spec.nodeName, c->node) ? 0 : REFUSE(c, "node %s can only evict pods with spec.nodeName set to itself", c->node);
 }
 
-int node_restriction_eviction(struct api_request *r, const struct corev1_Pod *pod, struct status *reterr) {
-    struct restricting c = {.r = r, .st = strategy_find("", "pods"), .name = r->name, .reterr = reterr};
-    if (!node_identity(&r->user, &c.node) || str_eq(pod->spec.nodeName, c.node)) return 0;
-    return REFUSE(&c, "node %s can only evict pods with spec.nodeName set to itself", c.node);
+/* The signer looks at the rest of it. */
+static int admit_signing_request(const struct restricting *c, const struct certificatesv1_CertificateSigningRequest *csr) {
+    static const char *const signers[] = {"kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet", NULL};
+    struct x509_csr parsed;
+    _cleanup_status_ struct status err = STATUS_INIT;
+    if (c->op != ADMIT_CREATE || !str_in(str_or(csr->spec.signerName, ""), signers)) return 0;
+    if (x509_csr_parse(c->r->arena, csr->spec.request.data, csr->spec.request.len, &parsed, &err) != 0) return REFUSE(c, "unable to parse csr: %s", status_message(&err));
+    return str_eq(parsed.common_name, arena_printf(c->r->arena, "system:node:%s", c->node)) ? 0 : REFUSE(c, "can only create a node CSR with CN=system:node:%s", c->node);
 }
 
 /* A token for whom else than this apiserver: the Pod must ask for it in a volume, or a rule must allow it. */
@@ -191,19 +183,41 @@ static bool audience_wanted(struct api_request *r, const struct corev1_Pod *pod,
     return authorizer_decide(apiserver_authorizer(r->server), r->arena, &at, NULL) == AUTHZ_ALLOW;
 }
 
-int node_restriction_token(struct api_request *r, const struct authenticationv1_TokenRequest *req, struct status *reterr) {
-    struct restricting c = {.r = r, .st = strategy_find("", "serviceaccounts"), .name = r->name, .reterr = reterr};
+static int admit_token(const struct restricting *c, const struct authenticationv1_TokenRequest *req) {
+    struct api_request *r = c->r;
     const struct authenticationv1_BoundObjectReference *ref = req->spec.boundObjectRef;
     void *found;
-    if (!node_identity(&r->user, &c.node)) return 0;
-    if (!ref || !str_eq(ref->apiVersion, "v1") || !str_eq(ref->kind, "Pod") || str_empty(ref->name)) return refuse(&c, "node requested token not bound to a pod");
-    if (str_empty(ref->uid)) return refuse(&c, "node requested token with a pod binding without a uid");
-    if (registry_get(r, strategy_find("", "pods"), r->namespace, ref->name, &found, NULL, reterr) != 0) return -1;
+    if (!ref || !str_eq(ref->apiVersion, "v1") || !str_eq(ref->kind, "Pod") || str_empty(ref->name)) return refuse(c, "node requested token not bound to a pod");
+    if (str_empty(ref->uid)) return refuse(c, "node requested token with a pod binding without a uid");
+    if (registry_get(r, strategy_find("", "pods"), r->namespace, ref->name, &found, NULL, c->reterr) != 0) return -1;
     const struct corev1_Pod *pod = found;
-    if (!str_eq(ref->uid, pod->metadata.uid)) return REFUSE(&c, "the UID in the bound object reference (%s) does not match the UID in record. The object might have been deleted and then recreated", ref->uid);
-    if (!str_eq(pod->spec.nodeName, c.node)) return refuse(&c, "node requested token bound to a pod scheduled on a different node");
-    if (req->spec.audiences.len > 1) return refuse(&c, "node may only request 0 or 1 audiences");
+    if (!str_eq(ref->uid, pod->metadata.uid)) return REFUSE(c, "the UID in the bound object reference (%s) does not match the UID in record. The object might have been deleted and then recreated", ref->uid);
+    if (!str_eq(pod->spec.nodeName, c->node)) return refuse(c, "node requested token bound to a pod scheduled on a different node");
+    if (req->spec.audiences.len > 1) return refuse(c, "node may only request 0 or 1 audiences");
     const char *audience = req->spec.audiences.len ? req->spec.audiences.items[0] : "";
     if (audience_wanted(r, pod, audience)) return 0;
-    return REFUSE(&c, "audience %s not found in pod spec volume, system:node:%s is not authorized to request tokens for this audience", go_quote(r->arena, audience), c.node);
+    return REFUSE(c, "audience %s not found in pod spec volume, system:node:%s is not authorized to request tokens for this audience", go_quote(r->arena, audience), c->node);
+}
+
+int node_restriction(struct admission_attributes *a, void *state UNUSED, struct status *reterr) {
+    struct restricting c = {.r = a->r, .st = a->st, .op = a->op, .reterr = reterr};
+    const struct type_desc *type = a->st->type;
+    if (!node_identity(&a->r->user, &c.node)) return 0;
+    c.name = a->name;
+    c.quoted = go_quote(a->r->arena, c.node);
+    if (!*c.node) return REFUSE(&c, "could not determine node from user %s", go_quote(a->r->arena, a->r->user.name));
+    if (type == &corev1_Pod_desc) {
+        if (str_empty(a->o->subresource)) return admit_pod(&c, a->obj, a->old);
+        if (str_eq(a->o->subresource, "status") && a->op == ADMIT_UPDATE) return admit_pod_status(&c, a->obj, a->old);
+        return REFUSE(&c, "unexpected pod subresource %s, only 'status' and 'eviction' are allowed", go_quote(a->r->arena, a->o->subresource));
+    }
+    if (type == &corev1_Node_desc) return admit_node(&c, a->obj, a->old);
+    if (type == &corev1_PersistentVolumeClaim_desc) return str_eq(a->o->subresource, "status") && a->op == ADMIT_UPDATE ? admit_claim_status(&c, a->obj, a->old) : refuse(&c, "may only update PVC status");
+    if (type == &coordinationv1_Lease_desc) return admit_lease(&c);
+    if (type == &storagev1_CSINode_desc) return str_eq(c.name, c.node) ? 0 : refuse(&c, "can only access CSINode with the same name as the requesting node");
+    if (type == &resourcev1_ResourceSlice_desc) return admit_slice(&c, a->obj, a->old);
+    if (type == &policyv1_Eviction_desc) return admit_eviction(&c);
+    if (type == &authenticationv1_TokenRequest_desc) return admit_token(&c, a->obj);
+    if (type == &certificatesv1_CertificateSigningRequest_desc) return admit_signing_request(&c, a->obj);
+    return 0;
 }

@@ -5,7 +5,7 @@
 #include "api/time.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/handlers.h"
-#include "apiserver/node_restriction.h"
+#include "apiserver/admission.h"
 #include "base/str.h"
 
 /* ---- eviction ---- */
@@ -124,7 +124,7 @@ static int spend_budget(struct api_request *r, const struct corev1_Pod *pod, boo
         *ret_free = name;
         return 0;
     }
-    struct write_options o = {.subresource = "status", .dry_run = dry_run};
+    struct write_options o = {.subresource = "status", .dry_run = dry_run, .no_admission = true};
     return registry_update(r, st, r->namespace, name, spend, (void *)(uintptr_t)pod->metadata.name, &o, &stored, &created, reterr);
 }
 
@@ -168,7 +168,7 @@ static int mark_and_delete(struct api_request *r, struct metav1_DeleteOptions o,
     void *pod;
     bool unused;
     if (!o.dryRun.len) {
-        struct write_options w = {.subresource = "status"};
+        struct write_options w = {.subresource = "status", .no_admission = true};
         if (registry_update(r, pods, r->namespace, r->name, mark_as_target, &removal, &w, &pod, &unused, reterr) != 0) return -1;
         if (o.preconditions && o.preconditions->resourceVersion) { /* it is ours now */
             p = *o.preconditions;
@@ -176,7 +176,7 @@ static int mark_and_delete(struct api_request *r, struct metav1_DeleteOptions o,
             o.preconditions = &p;
         }
     }
-    return registry_delete(r, pods, r->namespace, r->name, &o, o.dryRun.len > 0, &pod, &unused, reterr);
+    return registry_delete(r, pods, r->namespace, r->name, &o, &(struct write_options){.dry_run = o.dryRun.len > 0, .no_admission = true}, &pod, &unused, reterr);
 }
 
 /* ---- the request ---- */
@@ -225,12 +225,17 @@ static int evict_once(struct api_request *r, struct metav1_DeleteOptions o, stru
     return -1;
 }
 
+/* The Eviction is admitted; what the server then does to the Pod and its budget is not asked about again. */
+static int admit_eviction(struct api_request *r, struct policyv1_Eviction *e, bool dry_run, struct status *reterr) {
+    return admission_run_created(r, &policyv1_Eviction_desc, e, &(struct write_options){.dry_run = dry_run, .subresource = "eviction"}, reterr);
+}
+
 static void evict(struct api_request *r) {
     _cleanup_status_ struct status err = STATUS_INIT;
     struct metav1_DeleteOptions o;
     struct policyv1_Eviction *e = NULL;
     if (negotiate(r, false, false, &err) == 0) e = body_decode(r, &policyv1_Eviction_desc, &err);
-    int result = e && eviction_options(r, e, &o, &err) == 0 ? evict_once(r, o, &err) : -1;
+    int result = e && eviction_options(r, e, &o, &err) == 0 && admit_eviction(r, e, o.dryRun.len > 0, &err) == 0 ? evict_once(r, o, &err) : -1;
     for (int tries = 0; result != 0 && err.code == 409 && !(o.preconditions && o.preconditions->resourceVersion) && tries < EVICTION_TRIES; tries++) {
         status_release(&err);
         err = (struct status)STATUS_INIT;

@@ -11,7 +11,6 @@
 #include "apiserver/admission.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/authorization.h"
-#include "apiserver/dynamic_admission.h"
 #include "apiserver/fence.h"
 #include "apiserver/handlers.h"
 #include "base/str.h"
@@ -154,11 +153,14 @@ static int store_new(struct api_request *r, const struct strategy *st, struct ob
 }
 
 /* From the completed object to the stored one. */
-static int check_and_store(struct api_request *r, const struct strategy *st, struct object *obj, bool generated, const struct write_options *o, struct status *reterr) {
+static int check_and_store(struct admission_attributes *a, struct object *obj, bool generated, struct status *reterr) {
+    struct api_request *r = a->r;
+    const struct strategy *st = a->st;
+    const struct write_options *o = a->o;
     if (st->prepare_create) st->prepare_create(r, obj);
     if (validate_create(r, st, obj, reterr) != 0) return -1;
     if (st->warnings) st->warnings(r, obj, NULL);
-    if (dynamic_admission_validate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0 || admission_validate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0) return -1;
+    if (!o->no_admission && admission_validate(a, reterr) != 0) return -1;
     return store_new(r, st, obj, generated, o, reterr);
 }
 
@@ -166,12 +168,15 @@ int registry_create(struct api_request *r, const struct strategy *st, void *obje
     struct object *obj = object;
     bool generated = str_empty(obj->metadata.name) && !str_empty(obj->metadata.generateName);
     void *token = NULL;
+    struct admission_attributes a;
     if (st->guard && st->guard(r, obj, NULL, reterr) != 0) return -1;
-    if (begin_create(r, obj, reterr) != 0 || admission_mutate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0 || dynamic_admission_mutate(r, st, ADMIT_CREATE, obj, NULL, o, reterr) != 0) return -1;
+    if (begin_create(r, obj, reterr) != 0) return -1;
+    admission_attributes_init(&a, r, st, ADMIT_CREATE, obj, NULL, o);
+    if (!o->no_admission && admission_mutate(&a, reterr) != 0) return -1;
     dedup_owner_references(r, obj, true);
     complete_create(r, st, obj);
     if (st->begin && !(token = st->begin(r, obj, NULL, reterr))) return -1;
-    int result = check_and_store(r, st, obj, generated, o, reterr);
+    int result = check_and_store(&a, obj, generated, reterr);
     if (token) st->finish(r, token, result == 0 && !o->dry_run);
     return result;
 }
@@ -229,7 +234,10 @@ static void validate_meta_update(struct api_request *r, const struct strategy *s
     if (st->flags & META_TWICE) validate_object_meta(&obj->metadata, namespaced, object_name_path_segment, at, errs);
 }
 
-static int before_update(struct api_request *r, const struct strategy *st, struct object *obj, struct object *old, const struct write_options *o, struct status *reterr) {
+static int before_update(struct admission_attributes *a, struct object *obj, struct object *old, struct status *reterr) {
+    struct api_request *r = a->r;
+    const struct strategy *st = a->st;
+    const struct write_options *o = a->o;
     struct field_errors errs = field_errors_in(r->arena);
     bool status = str_eq(o->subresource, "status");
     keep_system_fields(obj, old);
@@ -247,7 +255,7 @@ static int before_update(struct api_request *r, const struct strategy *st, struc
     else if (!status && st->validate_update) st->validate_update(obj, old, &errs);
     if (errs.len) return invalid(st, &errs, obj->metadata.name, reterr);
     if (!status && st->warnings) st->warnings(r, obj, old);
-    return dynamic_admission_validate(r, st, ADMIT_UPDATE, obj, old, o, reterr) != 0 ? -1 : admission_validate(r, st, ADMIT_UPDATE, obj, old, o, reterr);
+    return o->no_admission ? 0 : admission_validate(a, reterr);
 }
 
 /* An object whose last finalizer has gone while it is being deleted goes with this update. */
@@ -289,9 +297,12 @@ static int create_by_update(struct api_request *r, const struct strategy *st, co
 
 enum { UPDATE_AGAIN = 1 };
 
-static int check_and_update(struct api_request *r, const struct strategy *st, struct object *obj, struct object *old, uint64_t revision, const struct write_options *o, struct status *reterr) {
+static int check_and_update(struct admission_attributes *a, struct object *obj, struct object *old, uint64_t revision, struct status *reterr) {
+    struct api_request *r = a->r;
+    const struct strategy *st = a->st;
+    const struct write_options *o = a->o;
     struct store_result res;
-    if (before_update(r, st, obj, old, o, reterr) != 0) return -1;
+    if (before_update(a, obj, old, reterr) != 0) return -1;
     obj->metadata.resourceVersion = old->metadata.resourceVersion;
     managed_fields_ignore_times(st->type, old, obj);
     if (o->dry_run || (object_equal(st->type, obj, old) && !completes_deletion(st, obj))) return 0;
@@ -304,10 +315,12 @@ static int check_and_update(struct api_request *r, const struct strategy *st, st
 /* One try. What is taken from the cluster's pools for it goes back when it does not succeed. */
 static int update_once(struct api_request *r, const struct strategy *st, struct object *obj, struct object *old, uint64_t revision, const struct write_options *o, struct status *reterr) {
     void *token = NULL;
-    if (admission_mutate(r, st, ADMIT_UPDATE, obj, old, o, reterr) != 0 || dynamic_admission_mutate(r, st, ADMIT_UPDATE, obj, old, o, reterr) != 0) return -1;
+    struct admission_attributes a;
+    admission_attributes_init(&a, r, st, ADMIT_UPDATE, obj, old, o);
+    if (!o->no_admission && admission_mutate(&a, reterr) != 0) return -1;
     dedup_owner_references(r, obj, true);
     if (st->begin && !o->subresource && !(token = st->begin(r, obj, old, reterr))) return -1;
-    int result = check_and_update(r, st, obj, old, revision, o, reterr);
+    int result = check_and_update(&a, obj, old, revision, reterr);
     if (token) st->finish(r, token, result == 0 && !o->dry_run);
     return result;
 }
@@ -398,7 +411,7 @@ static void mark_deleted(struct api_request *r, const struct strategy *st, struc
     if (st->type != &corev1_Namespace_desc) m->deletionGracePeriodSeconds = (struct opt_int64)OPT(grace);
 }
 
-int registry_delete(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, const struct metav1_DeleteOptions *options, bool dry_run,
+int registry_delete(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, const struct metav1_DeleteOptions *options, const struct write_options *how,
                     void **ret, bool *ret_done, struct status *reterr) {
     for (int tries = 0; tries < UPDATE_TRIES; tries++) {
         void *current;
@@ -408,14 +421,14 @@ int registry_delete(struct api_request *r, const struct strategy *st, const char
         struct object *old = current, *obj = object_copy(r->arena, st->type, current);
         if (check_preconditions(st, obj, options, reterr) != 0) return -1;
         if (st->check_delete && st->check_delete(r, obj, reterr) != 0) return -1;
-        const struct write_options how = {.dry_run = dry_run};
-        if (admission_validate(r, st, ADMIT_DELETE, NULL, old, &how, reterr) != 0) return -1;
-        if (dynamic_admission_mutate(r, st, ADMIT_DELETE, NULL, old, &how, reterr) != 0 || dynamic_admission_validate(r, st, ADMIT_DELETE, NULL, old, &how, reterr) != 0) return -1;
+        struct admission_attributes a;
+        admission_attributes_init(&a, r, st, ADMIT_DELETE, NULL, old, how);
+        if (!how->no_admission && (admission_mutate(&a, reterr) != 0 || admission_validate(&a, reterr) != 0)) return -1;
         if (st->begin_delete && !obj->metadata.deletionTimestamp.set) {
             st->begin_delete(r, obj);
             *ret = obj;
             *ret_done = false;
-            if (dry_run) return 0;
+            if (how->dry_run) return 0;
             store_put(r, st, obj, (int64_t)revision, &res);
             if (res.outcome == STORE_OK) return 0;
             if (res.outcome == STORE_FAILED) return failed(&res, reterr);
@@ -431,7 +444,7 @@ int registry_delete(struct api_request *r, const struct strategy *st, const char
         } else if (graceful || st->check_graceful_delete) mark_deleted(r, st, obj, 0);
         *ret = obj;
         *ret_done = !stays;
-        if (dry_run) return 0;
+        if (how->dry_run) return 0;
         if (stays && object_equal(st->type, obj, old)) return 0;
         if (stays) store_put(r, st, obj, (int64_t)revision, &res);
         else delete_now(r, st, obj, (int64_t)revision, &res);

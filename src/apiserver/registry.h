@@ -74,6 +74,7 @@ struct write_options {
     bool force_allow_create; /* apply */
     bool force;              /* apply: conflicts go the manager's way */
     const char *subresource; /* "status", ... or NULL */
+    bool no_admission;       /* a write of the server's own, within a request that was admitted */
 };
 /* Creates obj (which is completed on the way). */
 int registry_create(struct api_request *r, const struct strategy *st, void *obj, const struct write_options *o, struct status *reterr);
@@ -82,8 +83,8 @@ typedef void *(*registry_transform)(struct api_request *r, void *current, void *
 /* Read, transform, check, write; *ret is the object as stored, *ret_created whether it is new. `current` is NULL where creation on update is allowed. */
 int registry_update(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, registry_transform transform, void *arg,
                     const struct write_options *o, void **ret, bool *ret_created, struct status *reterr);
-/* DELETE; *ret_done says whether it is gone now (false: it stays for finalizers or its grace period) and *ret is the object as it was or is. */
-int registry_delete(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, const struct metav1_DeleteOptions *options, bool dry_run,
+/* DELETE; of how, dry_run and no_admission count. *ret_done says whether it is gone now (false: it stays for finalizers or its grace period) and *ret is the object as it was or is. */
+int registry_delete(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, const struct metav1_DeleteOptions *options, const struct write_options *how,
                     void **ret, bool *ret_done, struct status *reterr);
 
 void *registry_default(struct arena *a, const struct type_desc *type, void *obj); /* api/defaults.h, then returns obj */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 #include <sys/stat.h>
+#include "apiserver/admission.h"
 #include "apiserver/aggregation.h"
 #include "apiserver/allocators.h"
 #include "apiserver/apiserver.h"
@@ -45,6 +46,7 @@ struct apiserver {
     struct openapi *openapi;
     struct custom_resources *custom;
     struct authorizer *authorizer;
+    struct admission *admission;
     struct audit *audit; /* NULL: none */
     struct kubernetes_service *kubernetes_service; /* NULL: its endpoints are others' work */
     struct flow_control *flow;
@@ -65,6 +67,7 @@ struct openapi *apiserver_openapi(struct apiserver *s) { return s->openapi; }
 struct authenticator *apiserver_authenticator(struct apiserver *s) { return s->authenticator; }
 struct authorizer *apiserver_authorizer(struct apiserver *s) { return s->authorizer; }
 struct flow_control *apiserver_flow_control(struct apiserver *s) { return s->flow; }
+struct admission *apiserver_admission(struct apiserver *s) { return s->admission; }
 struct http_server *apiserver_http(struct apiserver *s) { return s->http; }
 int apiserver_port(const struct apiserver *s) { return http_server_port(s->http); }
 
@@ -239,6 +242,7 @@ static void destroy(struct apiserver *s) {
     flow_control_free(s->flow);
     custom_resources_free(s->custom);
     watch_hub_free(s->hub);
+    admission_free(s->admission);
     authorizer_free(s->authorizer);
     audit_free(s->audit);
     store_close(s->store);
@@ -262,6 +266,8 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
                  .codec = storage_codec(options->storage_media_type), .compaction_interval_s = options->etcd_compaction_interval_s}};
     struct authorization_webhook_options webhook = {options->authorization_webhook_config_file, options->authorization_webhook_version, options->authorization_webhook_authorized_ttl_ns,
         options->authorization_webhook_unauthorized_ttl_ns};
+    const struct admission_options admission = {options->enable_admission_plugins, options->disable_admission_plugins, options->admission_control_config_file, options->default_not_ready_toleration_s,
+        options->default_unreachable_toleration_s};
     s->cluster_ips = ip_allocator_new(options->service_cluster_ip_range, reterr);
     s->node_ports = port_allocator_new(options->node_port_min, options->node_port_max);
     s->authenticator = authenticator_new(options, reterr);
@@ -272,7 +278,7 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     s->insecure_tls = upstream_tls_new(&(struct upstream_tls_options){.insecure = true}, reterr);
     if (runtime_config_set(options->runtime_config, reterr) != 0 || !s->kubelet_tls || !s->insecure_tls || !s->cluster_ips || !s->authenticator || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0 ||
         policy_reconcile(s, reterr) != 0 || auth_config_publish(s, reterr) != 0 || (options->audit_policy_file && !(s->audit = audit_new(options->audit_policy_file, str_or(options->audit_log_path, "-"), options->audit_log_max_size_mb, reterr))) ||
-        !(s->authorizer = authorizer_new(options->authorization_mode, &webhook, s->store, reterr)) || !(s->custom = custom_resources_new(s, reterr)) || !(s->flow = flow_control_new(s, reterr))) {
+        !(s->authorizer = authorizer_new(options->authorization_mode, &webhook, s->store, reterr)) || !(s->admission = admission_new(&admission, s->store, reterr)) || !(s->custom = custom_resources_new(s, reterr)) || !(s->flow = flow_control_new(s, reterr))) {
         destroy(s);
         return NULL;
     }

@@ -2,6 +2,7 @@
 #include <string.h>
 #include "api/time.h"
 #include "apiserver/access_review.h"
+#include "apiserver/admission.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/authentication.h"
 #include "apiserver/component_status.h"
@@ -62,8 +63,9 @@ static void handle_binding(struct api_request *r) {
         status_set(&err, 500, NULL, "target.kind: Unsupported value: \"%s\": supported values: \"Node\", \"<empty>\"", b->target.kind);
         b = NULL;
     }
-    o.subresource = "binding";
-    if (!b || registry_update(r, &pod_binding_strategy, r->namespace, r->name, bind_transform, b, &o, &stored, &created, &err) != 0) fail(r, &err);
+    int admitted = b ? admission_run_created(r, &corev1_Binding_desc, b, &o, &err) : -1;
+    o.no_admission = true; /* the Binding was asked for, not this write of the Pod */
+    if (admitted != 0 || registry_update(r, &pod_binding_strategy, r->namespace, r->name, bind_transform, b, &o, &stored, &created, &err) != 0) fail(r, &err);
     else {
         struct metav1_Status ok = {.kind = "Status", .apiVersion = "v1", .status = "Success", .code = 201};
         respond_object(r, 201, &metav1_Status_desc, &ok);

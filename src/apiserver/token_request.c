@@ -6,7 +6,7 @@
 #include "apiserver/authentication.h"
 #include "apiserver/handlers.h"
 #include "apiserver/managers.h"
-#include "apiserver/node_restriction.h"
+#include "apiserver/admission.h"
 #include "apiserver/service_account_tokens.h"
 #include "base/str.h"
 #include "wire/json.h"
@@ -139,11 +139,11 @@ static int issue(struct api_request *r, struct authenticationv1_TokenRequest *re
     return 0;
 }
 
-static int answer(struct api_request *r, struct authenticationv1_TokenRequest *req, struct status *reterr) {
+static int answer(struct api_request *r, struct authenticationv1_TokenRequest *req, const struct write_options *o, struct status *reterr) {
     void *found;
     struct bound b = {0};
     int64_t now = env_now_s(apiserver_env(r->server));
-    if (node_restriction_token(r, req, reterr) != 0 || check_names(r, req, reterr) != 0 || get(r, "serviceaccounts", r->namespace, r->name, &found, reterr) != 0) return -1;
+    if (admission_run_created(r, &authenticationv1_TokenRequest_desc, req, o, reterr) != 0 || check_names(r, req, reterr) != 0 || get(r, "serviceaccounts", r->namespace, r->name, &found, reterr) != 0) return -1;
     const struct object *sa = found;
     if (!str_empty(req->metadata.uid) && !str_eq(req->metadata.uid, sa->metadata.uid))
         return status_conflict(reterr, "", "serviceaccounts", r->name, arena_printf(r->arena, "the UID in the token request (%s) does not match the UID of the service account (%s)", req->metadata.uid, sa->metadata.uid));
@@ -165,7 +165,7 @@ void handle_token_request(struct api_request *r) {
         if (!req->spec.expirationSeconds.has) req->spec.expirationSeconds = (struct opt_int64)OPT(3600);
         request_managed_update(r, &o, &authenticationv1_TokenRequest_desc, NULL, req);
     }
-    if (req && answer(r, req, &err) == 0) respond_object(r, 201, &authenticationv1_TokenRequest_desc, req);
+    if (req && answer(r, req, &o, &err) == 0) respond_object(r, 201, &authenticationv1_TokenRequest_desc, req);
     else respond_status(r, &err);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "api/time.h"
+#include "apiserver/admission.h"
 #include "apiserver/allocators.h"
 #include "apiserver/storage_codec.h"
 #include "base/log.h"
@@ -18,7 +19,7 @@
 
 void apiserver_command_init(struct apiserver_command *c) {
     *c = (struct apiserver_command){.endpoint_reconciler = "lease", .node_ports = "30000-32767", .fairness = true, .anonymous = true, .bootstrap_tokens = true, .extend_tokens = true,
-        .options = {.data_dir = "/var/lib/ckube", .bind_address = "0.0.0.0", .secure_port = 6443, .audit_log_max_size_mb = 100, .max_requests_inflight = 400, .max_mutating_requests_inflight = 200, .service_cluster_ip_range = "10.43.0.0/16"}};
+        .options = {.default_not_ready_toleration_s = 300, .default_unreachable_toleration_s = 300, .data_dir = "/var/lib/ckube", .bind_address = "0.0.0.0", .secure_port = 6443, .audit_log_max_size_mb = 100, .max_requests_inflight = 400, .max_mutating_requests_inflight = 200, .service_cluster_ip_range = "10.43.0.0/16"}};
 }
 
 size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
@@ -44,6 +45,11 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "authorization-webhook-version", .text = &o->authorization_webhook_version, .help = "version of the SubjectAccessReviews sent to it: v1 or v1beta1 (default: v1beta1)"},
         {.name = "authorization-webhook-cache-authorized-ttl", .text = &c->webhook_authorized_ttl, .help = "how long its yes is kept (default 5m0s; 0s: not at all)"},
         {.name = "authorization-webhook-cache-unauthorized-ttl", .text = &c->webhook_unauthorized_ttl, .help = "how long its no is kept (default 30s; 0s: not at all)"},
+        {.name = "enable-admission-plugins", .text = &o->enable_admission_plugins, .help = "admission plugins besides those that are on by default, commas"},
+        {.name = "disable-admission-plugins", .text = &o->disable_admission_plugins, .help = "admission plugins that are off though they are on by default, commas"},
+        {.name = "admission-control-config-file", .text = &o->admission_control_config_file, .help = "configurations of admission plugins: apiserver.config.k8s.io/v1 AdmissionConfiguration"},
+        {.name = "default-not-ready-toleration-seconds", .number = &o->default_not_ready_toleration_s, .help = "how long Pods stay on a node that is not ready, if they do not say (default 300)"},
+        {.name = "default-unreachable-toleration-seconds", .number = &o->default_unreachable_toleration_s, .help = "how long Pods stay on a node that cannot be reached, if they do not say (default 300)"},
         {.name = "anonymous-auth", .on = &c->anonymous, .help = "requests without credentials are system:anonymous's (default true)"},
         {.name = "enable-bootstrap-token-auth", .on = &c->bootstrap_tokens, .help = "Secrets of type bootstrap.kubernetes.io/token authenticate (default true)"},
         {.name = "service-account-key-file", .text = &o->service_account_key_file, .help = "keys that check ServiceAccounts' tokens, commas between files (default: the signing key)"},
@@ -157,6 +163,11 @@ int apiserver_command_check(struct apiserver_command *c, const char *command) {
         take_duration_ns(command, "authorization-webhook-cache-authorized-ttl", str_or(c->webhook_authorized_ttl, "5m0s"), &o->authorization_webhook_authorized_ttl_ns) != 0 ||
         take_duration_ns(command, "authorization-webhook-cache-unauthorized-ttl", str_or(c->webhook_unauthorized_ttl, "30s"), &o->authorization_webhook_unauthorized_ttl_ns) != 0) return 2;
     if (check_etcd(c, command) != 0 || check_endpoints(c, command) != 0 || check_limits(c, command) != 0) return 2;
+    _cleanup_status_ struct status err = STATUS_INIT;
+    if (admission_check_flags(o->enable_admission_plugins, o->disable_admission_plugins, &err) != 0) {
+        fprintf(stderr, "ckube %s: %s\n", command, status_message(&err));
+        return 2;
+    }
     if (parse_range(c->node_ports, &c->options.node_port_min, &c->options.node_port_max)) return 0;
     fprintf(stderr, "ckube %s: --service-node-port-range: \"%s\" is no range\n", command, c->node_ports);
     return 2;

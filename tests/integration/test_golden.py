@@ -44,8 +44,8 @@ def test_custom_resource_conversations_agree():
 
 
 def test_admission_conversations_agree():
-    share = replay('groups-admission.json')
-    assert share >= 0.91, f'only {share:.1%} agree'
+    share = replay('groups-admission.json')  # all but two that saw upstream's cache lag
+    assert share >= 183 / 185, f'only {share:.1%} agree'
 
 
 def test_conversations_of_the_smaller_groups_agree():

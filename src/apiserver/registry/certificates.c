@@ -1,10 +1,10 @@
 /* CertificateSigningRequests: who asks is filled in, approval and signing are separate and have their own verbs.
  * Upstream: registry/certificates/certificates and plugin/pkg/admission/certificates. */
-#include "apiserver/registry/certificates.h"
 #include <string.h>
 #include "api/field_error.h"
 #include "api/time.h"
 #include "api/validation/certificates.h"
+#include "apiserver/admission/plugins.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/authorization.h"
 #include "apiserver/registry/strategies.h"
@@ -74,7 +74,7 @@ const struct strategy csr_strategy = {CSR_STRATEGY, .prepare_create = csr_create
     .prepare_status_update = csr_status_update, .validate_status_update = validate_csr_status_update};
 const struct strategy csr_approval_strategy = {CSR_STRATEGY, .prepare_update = csr_approval_update, .validate_update = validate_csr_approval_update};
 
-/* ---- admission: CertificateApproval, CertificateSigning, CertificateSubjectRestriction ---- */
+/* ---- admission: CertificateApproval, CertificateSigning, CertificateSubjectRestriction, ClusterTrustBundleAttest ---- */
 
 static bool may(struct api_request *r, const char *verb, const char *signer) {
     struct authz_attributes at = {.user = &r->user, .resource_request = true, .verb = verb, .group = GROUP, .version = "*", .resource = "signers", .name = signer};
@@ -87,13 +87,38 @@ static bool status_equal(const csr_t *x, const csr_t *y) {
     return object_equal(&certificatesv1_CertificateSigningRequestStatus_desc, &x->status, &y->status);
 }
 
-int certificates_admission(struct api_request *r, enum admission_operation op, const void *obj, const void *old, const char *subresource, struct status *reterr) {
-    const csr_t *csr = obj, *was = old;
-    bool approval = op == ADMIT_UPDATE && str_eq(subresource, "approval"), status = op == ADMIT_UPDATE && str_eq(subresource, "status");
-    const char *why = NULL, *signer = str_or(was ? was->spec.signerName : csr->spec.signerName, "");
-    if (approval && !may(r, "approve", signer)) why = arena_printf(r->arena, "user not permitted to approve requests with signerName %s", go_quote(r->arena, signer));
-    if (status && !status_equal(csr, was) && !may(r, "sign", signer)) why = arena_printf(r->arena, "user not permitted to sign requests with signerName %s", go_quote(r->arena, signer));
-    if (op == ADMIT_CREATE && !subresource && strcmp(signer, "kubernetes.io/kube-apiserver-client") == 0 && csr_has_organization(&csr->spec.request, "system:masters"))
-        why = "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed";
-    return why ? status_forbidden(reterr, GROUP, "certificatesigningrequests", (was ? was : csr)->metadata.name, why) : 0;
+/* What the old one says counts: nobody gets another signer's right by changing the name on the way. */
+int certificate_approval(struct admission_attributes *a, void *state UNUSED, struct status *reterr) {
+    const char *signer = str_or(((const csr_t *)a->old)->spec.signerName, "");
+    if (!str_eq(a->o->subresource, "approval") || may(a->r, "approve", signer)) return 0;
+    return ADMISSION_FORBID(a, reterr, "user not permitted to approve requests with signerName %s", go_quote(a->r->arena, signer));
+}
+
+int certificate_signing(struct admission_attributes *a, void *state UNUSED, struct status *reterr) {
+    const char *signer = str_or(((const csr_t *)a->old)->spec.signerName, "");
+    if (!str_eq(a->o->subresource, "status") || status_equal(a->obj, a->old) || may(a->r, "sign", signer)) return 0;
+    return ADMISSION_FORBID(a, reterr, "user not permitted to sign requests with signerName %s", go_quote(a->r->arena, signer));
+}
+
+int certificate_subject_restriction(struct admission_attributes *a, void *state UNUSED, struct status *reterr) {
+    const csr_t *csr = a->obj;
+    if (a->o->subresource || !str_eq(csr->spec.signerName, "kubernetes.io/kube-apiserver-client") || !csr_has_organization(&csr->spec.request, "system:masters")) return 0;
+    return admission_forbid(a, "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed", reterr);
+}
+
+/* Whether nothing but owners and finalizers changes: the garbage collector's writes. Upstream: registry/rbac IsOnlyMutatingGCFields. */
+static bool only_collects(const struct certificatesv1beta1_ClusterTrustBundle *now, const struct certificatesv1beta1_ClusterTrustBundle *old) {
+    struct certificatesv1beta1_ClusterTrustBundle x = *now, y = *old;
+    x.metadata.ownerReferences = y.metadata.ownerReferences;
+    x.metadata.finalizers = y.metadata.finalizers;
+    x.metadata.managedFields = y.metadata.managedFields;
+    x.apiVersion = y.apiVersion;
+    x.kind = y.kind;
+    return object_equal(&certificatesv1beta1_ClusterTrustBundle_desc, &x, &y);
+}
+
+int cluster_trust_bundle_attest(struct admission_attributes *a, void *state UNUSED, struct status *reterr) {
+    const struct certificatesv1beta1_ClusterTrustBundle *b = a->obj;
+    if (str_empty(b->spec.signerName) || (a->op == ADMIT_UPDATE && only_collects(b, a->old)) || may(a->r, "attest", b->spec.signerName)) return 0;
+    return ADMISSION_FORBID(a, reterr, "user not permitted to attest for signerName %s", go_quote(a->r->arena, b->spec.signerName));
 }

@@ -30,7 +30,7 @@ static void container_totals(const struct corev1_ResourceRequirements *res, stru
     }
 }
 
-static const char *qos_class(const struct corev1_PodSpec *s) {
+const char *compute_pod_qos(const struct corev1_PodSpec *s) {
     struct totals t = {.all_limited = true, .equal = true};
     if (s->resources && (s->resources->requests.len || s->resources->limits.len)) container_totals(&(struct corev1_ResourceRequirements){.requests = s->resources->requests, .limits = s->resources->limits}, &t);
     else {
@@ -76,7 +76,7 @@ static void pod_prepare_create(struct api_request *r, void *obj) {
     struct corev1_Pod *pod = obj;
     fix_grace(pod);
     apply_label_keys(r->arena, pod);
-    pod->status = (struct corev1_PodStatus){.phase = "Pending", .qosClass = qos_class(&pod->spec)};
+    pod->status = (struct corev1_PodStatus){.phase = "Pending", .qosClass = compute_pod_qos(&pod->spec)};
     if (pod->spec.schedulingGates.len)
         *LIST_PUSH(r->arena, &pod->status.conditions) = (struct corev1_PodCondition){.type = "PodScheduled", .status = "False", .lastTransitionTime = time_from_s(env_now_s(apiserver_env(r->server))), .reason = "SchedulingGated", .message = "Scheduling is blocked due to non-empty scheduling gates"};
 }
@@ -197,7 +197,7 @@ static void resize_prepare(struct api_request *r, void *obj, const void *old_obj
 
 static void resize_validate(const void *obj, const void *old_obj, struct field_errors *errs) {
     const struct corev1_Pod *old = old_obj;
-    validate_pod_resize(obj, old, str_or(old->status.qosClass, qos_class(&old->spec)), qos_class(&((const struct corev1_Pod *)obj)->spec), errs);
+    validate_pod_resize(obj, old, str_or(old->status.qosClass, compute_pod_qos(&old->spec)), compute_pod_qos(&((const struct corev1_Pod *)obj)->spec), errs);
 }
 
 /* pods/binding: the one write that sets spec.nodeName; the handler has checked it, and no rule for updates applies. */

@@ -17,4 +17,6 @@ extern const struct strategy job_strategy, cronjob_strategy;
 extern const struct strategy csr_strategy, csr_approval_strategy;
 extern const struct strategy role_strategy, clusterrole_strategy, rolebinding_strategy, clusterrolebinding_strategy;
 extern const struct strategy customresourcedefinition_strategy;
+/* A Pod's status.qosClass, by what its containers request and are limited to. Upstream: helper/qos ComputePodQOS. */
+const char *compute_pod_qos(const struct corev1_PodSpec *s);
 #endif
