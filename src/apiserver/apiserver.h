@@ -40,6 +40,9 @@ struct apiserver_options {
     int max_requests_inflight, max_mutating_requests_inflight; /* both 0: with fairness upstream's 400 and 200, without no limits */
     int request_timeout_ms;                  /* 0: a minute */
     struct env *env;
+    /* Paths that are no part of the API and are answered before anybody is asked who they are: true when this was one. On the request's fiber. May be NULL. */
+    bool (*own_paths)(struct http_request *req, void *ctx);
+    void *own_paths_ctx;
 };
 
 struct apiserver;
@@ -48,6 +51,7 @@ int apiserver_port(const struct apiserver *s);
 struct http_server *apiserver_http(struct apiserver *s); /* for local_transport.h */
 void apiserver_free(struct apiserver *s);
 struct store *apiserver_store(struct apiserver *s);
+void apiserver_set_etcd_servers(struct apiserver *s, const char *servers, bool prefer); /* see store_set_etcd_servers */
 struct env *apiserver_env(struct apiserver *s);
 const struct apiserver_options *apiserver_options(struct apiserver *s);
 struct watch_hub *apiserver_watch_hub(struct apiserver *s);

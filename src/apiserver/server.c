@@ -55,6 +55,7 @@ struct apiserver {
 };
 
 struct store *apiserver_store(struct apiserver *s) { return s->store; }
+void apiserver_set_etcd_servers(struct apiserver *s, const char *servers, bool prefer) { store_set_etcd_servers(s->store, servers, prefer); }
 struct env *apiserver_env(struct apiserver *s) { return s->options.env ? s->options.env : env_real(); }
 const struct apiserver_options *apiserver_options(struct apiserver *s) { return &s->options; }
 struct watch_hub *apiserver_watch_hub(struct apiserver *s) { return s->hub; }
@@ -206,6 +207,8 @@ static double seconds_now(void) {
 }
 
 static void handle(struct http_request *http, void *ctx) {
+    const struct apiserver_options *o = &((struct apiserver *)ctx)->options;
+    if (o->own_paths && !http->local_identity && o->own_paths(http, o->own_paths_ctx)) return;
     struct api_request *r = ARENA_NEW(http->arena, struct api_request);
     double begun = seconds_now();
     *r = (struct api_request){.server = ctx, .arena = http->arena, .http = http, .method = http->method, .path = http->path, .query = url_parse_query(http->arena, http->query)};

@@ -29,6 +29,7 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "bind-address", .text = &o->bind_address, .help = "address to listen on"},
         {.name = "secure-port", .number = &o->secure_port, .help = "port to serve HTTPS on; 0 takes any free one"},
         {.name = "advertise-address", .text = &c->advertise, .help = "address that others reach this server at (default: --bind-address, or if that is none for others, the default route's)"},
+        {.name = "tls-san", .text = &c->tls_san, .help = "further names and addresses that our own serving certificate is for, commas"},
         {.name = "endpoint-reconciler-type", .text = &c->endpoint_reconciler, .help = "how the endpoints of the Service kubernetes are kept: lease, all apiservers that live (default), or none"},
         {.name = "service-cluster-ip-range", .text = &o->service_cluster_ip_range, .help = "range of Services' cluster IPs"},
         {.name = "service-node-port-range", .text = &c->node_ports, .help = "range of node ports"},
@@ -186,6 +187,13 @@ static int make_dir(const char *dir) {
     }
 }
 
+int apiserver_command_make_dir(const struct apiserver_command *c, struct status *reterr) {
+    if (make_dir(c->options.data_dir) == 0) return 0;
+    status_errno(reterr, c->options.data_dir);
+    status_wrap(reterr, "cannot make the data folder");
+    return -1;
+}
+
 static void default_files(struct apiserver_options *o, struct arena *a) {
     if (!o->cert_file) {
         o->cert_file = arena_printf(a, "%s/tls/apiserver.crt", o->data_dir);
@@ -233,7 +241,8 @@ static int decide_endpoints(struct apiserver_command *c, struct arena *a, struct
 }
 
 /* The certificate names every address that this server is reached at, the kubernetes Service's among them. */
-static int ensure_certificates(const struct apiserver_options *o, struct arena *a, struct status *reterr) {
+static int ensure_certificates(const struct apiserver_command *c, struct arena *a, struct status *reterr) {
+    const struct apiserver_options *o = &c->options;
     struct ip_allocator *ips = ip_allocator_new(o->service_cluster_ip_range, reterr);
     if (!ips) return -1;
     const char *const addresses[] = {"127.0.0.1", "::1", ip_allocator_first(ips, a), o->bind_address, o->advertise_address};
@@ -245,16 +254,12 @@ static int ensure_certificates(const struct apiserver_options *o, struct arena *
         for (size_t k = 0; k < n; k++) known |= str_eq(names[k], addresses[i]);
         if (!known) names[n++] = addresses[i];
     }
-    return pki_ensure(o->data_dir, names, reterr);
+    return pki_ensure(o->data_dir, names, c->tls_san, reterr);
 }
 
 struct apiserver *apiserver_command_start(struct apiserver_command *c, struct arena *a, struct status *reterr) {
     struct apiserver_options *o = &c->options;
-    if (make_dir(o->data_dir) != 0) {
-        status_errno(reterr, arena_printf(a, "cannot make %s", o->data_dir));
-        return NULL;
-    }
-    if (decide_endpoints(c, a, reterr) != 0 || ensure_certificates(o, a, reterr) != 0) return NULL;
+    if (apiserver_command_make_dir(c, reterr) != 0 || decide_endpoints(c, a, reterr) != 0 || ensure_certificates(c, a, reterr) != 0) return NULL;
     default_files(o, a);
     struct apiserver *s = apiserver_new(o, reterr);
     if (!s) return NULL;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/str.h"
+#include "cmd/cluster_files.h"
 #include "cmd/commands.h"
 #include "cmd/flags.h"
 #include "cmd/snapshots.h"
@@ -34,7 +35,7 @@ static int save(struct datastore *d) {
 static int restore(struct datastore *d) {
     _cleanup_status_ struct status err = STATUS_INIT;
     if (!d->file) status_bad_request(&err, "restore: name the snapshot: ckube datastore restore FILE");
-    else if (d->config.etcd.servers || str_has_suffix(d->file, SNAPSHOT_ETCD)) status_bad_request(&err, "restore: a snapshot of etcd is restored by etcd's own tools: etcdctl snapshot restore FILE, on each member");
+    else if (d->config.etcd.servers || str_has_suffix(d->file, SNAPSHOT_ETCD)) status_bad_request(&err, "restore: a snapshot of etcd is restored by a cluster's server: ckube server --cluster-reset --cluster-reset-restore-path FILE; that of another etcd by its own tools: etcdctl snapshot restore FILE, on each member");
     else if (store_restore_file(d->file, db_dir(d), &err) == 0) {
         printf("restored %s to %s; what was there before is %s/data.mdb.before-restore\n", d->file, db_dir(d), db_dir(d));
         return 0;
@@ -46,7 +47,8 @@ static int check_etcd(struct datastore *d) {
     _cleanup_status_ struct status err = STATUS_INIT;
     struct etcd_report r;
     if (etcd_snapshot_check(d->file, &r, &err) != 0) return fail(&err);
-    printf("%s is sound: revision %llu, %llu keys, %llu bytes\n", d->file, (unsigned long long)r.revision, (unsigned long long)r.keys, (unsigned long long)r.bytes);
+    if (!r.revision) printf("%s is sound: %llu bytes; what is in it etcd's tools could tell (Debian: apt install etcd-client)\n", d->file, (unsigned long long)r.bytes);
+    else printf("%s is sound: revision %llu, %llu keys, %llu bytes\n", d->file, (unsigned long long)r.revision, (unsigned long long)r.keys, (unsigned long long)r.bytes);
     return 0;
 }
 
@@ -79,6 +81,13 @@ static int list(struct datastore *d) {
     size_t n = snapshots_list(d->arena, dir, "", &names);
     for (size_t i = 0; i < n; i++) printf("%s/%s\n", dir, names[i]);
     return 0;
+}
+
+/* A server of a cluster has an etcd member for its database. */
+static void use_members(struct datastore *d) {
+    struct cluster_state state;
+    if (!d->config.etcd.servers && cluster_state_read(d->arena, d->config.data_dir, &state, NULL) == 0 && state.phase == CLUSTER_MEMBER)
+        d->config.etcd = cluster_access(d->arena, d->config.data_dir, &state, true);
 }
 
 static const struct { const char *name; int (*run)(struct datastore *); const char *help; } verbs[] = {
@@ -115,6 +124,7 @@ int cmd_datastore(int argc, char **argv) {
     int parsed = flags_parse("datastore", flags, argc - skip, argv + skip);
     if (parsed) return parsed < 0 ? 2 : 0;
     d.arena = arena_new();
+    use_members(&d);
     int rc = verbs[v].run(&d);
     arena_free(d.arena);
     return rc;

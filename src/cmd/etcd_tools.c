@@ -7,9 +7,10 @@
 #include <unistd.h>
 #include "base/str.h"
 #include "cmd/program.h"
+#include "store/etcd/admin.h"
 #include "wire/json.h"
 
-enum { SAVE_TIMEOUT_MS = 300000, CHECK_TIMEOUT_MS = 60000, ARGS_MAX = 24 };
+enum { RESTORE_TIMEOUT_MS = 300000, CHECK_TIMEOUT_MS = 60000 };
 
 static const char *const api3[] = {"ETCDCTL_API=3", NULL};
 
@@ -20,62 +21,44 @@ static const char *tool(struct arena *a, const char *first, const char *second, 
     return path;
 }
 
-static void access_args(const char **argv, size_t *n, struct arena *a, const struct etcd_access *etcd, const char *server) {
-    argv[(*n)++] = arena_printf(a, "--endpoints=%s", server);
-    if (etcd->ca_file) argv[(*n)++] = arena_printf(a, "--cacert=%s", etcd->ca_file);
-    if (etcd->cert_file) argv[(*n)++] = arena_printf(a, "--cert=%s", etcd->cert_file);
-    if (etcd->key_file) argv[(*n)++] = arena_printf(a, "--key=%s", etcd->key_file);
-}
-
-int etcd_snapshot_check(const char *path, struct etcd_report *ret, struct status *reterr) {
-    _cleanup_arena_ struct arena *a = arena_new();
-    _cleanup_buf_ struct buf out = BUF_INIT;
-    if (access(path, R_OK) != 0) return status_errno(reterr, path);
-    const char *program = tool(a, "etcdutl", "etcdctl", reterr);
-    if (!program) return -1;
-    const char *argv[] = {program, "snapshot", "status", path, "--write-out=json", NULL};
-    if (program_run(argv, api3, CHECK_TIMEOUT_MS, &out, reterr) != 0) return -1;
-    yyjson_doc *doc = json_parse_in(a, out.data, out.len, 0, reterr);
-    if (!doc) return -1;
-    yyjson_val *root = yyjson_doc_get_root(doc);
-    if (ret) *ret = (struct etcd_report){yyjson_get_uint(yyjson_obj_get(root, "revision")), yyjson_get_uint(yyjson_obj_get(root, "totalKey")), yyjson_get_uint(yyjson_obj_get(root, "totalSize"))};
+static int file_size(const char *path, struct etcd_report *ret, struct status *reterr) {
+    struct stat st;
+    if (stat(path, &st) != 0) return status_errno(reterr, path);
+    ret->bytes = (uint64_t)st.st_size;
     return 0;
 }
 
-/* Saving has no time limit of its own in etcdctl, and waits for a dead server for ever. */
-static int answers(struct arena *a, const char *program, const struct etcd_access *etcd, const char *server, struct status *reterr) {
-    const char *argv[ARGS_MAX] = {program};
-    size_t n = 1;
-    access_args(argv, &n, a, etcd, server);
-    argv[n++] = "--command-timeout=3s";
-    argv[n++] = "endpoint";
-    argv[n++] = "health";
-    return program_run(argv, api3, CHECK_TIMEOUT_MS, NULL, reterr);
+/* The sum says whether it is whole; what is in it, only etcd's tools can tell. */
+int etcd_snapshot_check(const char *path, struct etcd_report *ret, struct status *reterr) {
+    _cleanup_arena_ struct arena *a = arena_new();
+    _cleanup_buf_ struct buf out = BUF_INIT;
+    struct etcd_report report = {0};
+    if (etcd_snapshot_verify(path, reterr) != 0 || file_size(path, &report, reterr) != 0) return -1;
+    const char *program = tool(a, "etcdutl", "etcdctl", NULL);
+    if (program) {
+        const char *argv[] = {program, "snapshot", "status", path, "--write-out=json", NULL};
+        if (program_run(argv, api3, CHECK_TIMEOUT_MS, &out, reterr) != 0) return -1;
+        yyjson_doc *doc = json_parse_in(a, out.data, out.len, 0, reterr);
+        if (!doc) return -1;
+        yyjson_val *root = yyjson_doc_get_root(doc);
+        report.revision = yyjson_get_uint(yyjson_obj_get(root, "revision"));
+        report.keys = yyjson_get_uint(yyjson_obj_get(root, "totalKey"));
+    }
+    if (ret) *ret = report;
+    return 0;
 }
 
 int etcd_snapshot_save(const struct etcd_access *etcd, const char *path, struct etcd_report *ret, struct status *reterr) {
+    struct etcd_admin *admin = etcd_admin_new(etcd->servers, etcd->ca_file, etcd->cert_file, etcd->key_file, reterr);
+    int rc = admin ? etcd_admin_snapshot(admin, path, reterr) : -1;
+    etcd_admin_free(admin);
+    return rc == 0 ? etcd_snapshot_check(path, ret, reterr) : -1;
+}
+
+int etcd_snapshot_restore(const char *path, const char *dir, const char *name, const char *peer_url, struct status *reterr) {
     _cleanup_arena_ struct arena *a = arena_new();
-    const char *program = tool(a, "etcdctl", NULL, reterr), *tmp = arena_printf(a, "%s.tmp", path);
-    char *servers = arena_strdup(a, etcd->servers), *rest = NULL;
-    int failed = -1;
+    const char *program = tool(a, "etcdutl", "etcdctl", reterr);
     if (!program) return -1;
-    if (access(path, F_OK) == 0) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "%s exists already", path);
-    status_set(reterr, 500, REASON_INTERNAL_ERROR, "no etcd server is named");
-    for (char *server = strtok_r(servers, ",", &rest); server && failed; server = strtok_r(NULL, ",", &rest)) {
-        const char *argv[ARGS_MAX] = {program};
-        size_t n = 1;
-        if (answers(a, program, etcd, server, reterr) != 0) continue;
-        access_args(argv, &n, a, etcd, server);
-        argv[n++] = "snapshot";
-        argv[n++] = "save";
-        argv[n++] = tmp;
-        mode_t mask = umask(0077); /* Secrets are in it */
-        failed = program_run(argv, api3, SAVE_TIMEOUT_MS, NULL, reterr);
-        umask(mask);
-    }
-    if (!failed) failed = etcd_snapshot_check(tmp, ret, reterr);
-    if (!failed && rename(tmp, path) != 0) failed = status_errno(reterr, path);
-    if (failed) unlink(tmp);
-    else if (reterr) status_release(reterr);
-    return failed ? -1 : 0;
+    const char *argv[] = {program, "snapshot", "restore", path, "--data-dir", dir, "--name", name, "--initial-cluster", arena_printf(a, "%s=%s", name, peer_url), "--initial-advertise-peer-urls", peer_url, NULL};
+    return program_run(argv, api3, RESTORE_TIMEOUT_MS, NULL, reterr);
 }

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "cmd/apiserver_command.h"
+#include "cmd/cluster.h"
 #include "cmd/commands.h"
 #include "cmd/leader_flags.h"
 #include "cmd/node.h"
@@ -29,6 +30,10 @@ struct server_flags {
     const char *snapshot_schedule, *snapshot_dir;
     int kubelet_port, snapshot_retention;
     bool disable_agent, allocate_node_cidrs;
+    /* a cluster of servers */
+    const char *join, *token, *token_file, *restore;
+    int etcd_client_port, etcd_peer_port;
+    bool cluster_init, cluster_reset;
 };
 
 struct named_client { const char *name; struct client *client; };
@@ -37,6 +42,7 @@ struct server {
     struct apiserver_command command;
     struct server_flags flags;
     struct arena *arena;
+    struct cluster *cluster; /* NULL: a server of its own */
     struct apiserver *apiserver;
     char host[256], identity[300];
     struct leader_flags leader;
@@ -173,8 +179,9 @@ static int start_agent(struct server *s, struct status *reterr) {
 /* ---- life ---- */
 
 static int start_snapshots(struct server *s, struct status *reterr) {
-    if (str_empty(s->flags.snapshot_schedule) || s->command.options.etcd_servers) return 0; /* an etcd of the user's own is saved by whoever runs it */
-    s->snapshots = snapshots_start(&(struct snapshots_config){.data_dir = s->command.options.data_dir, .dir = s->flags.snapshot_dir, .schedule = s->flags.snapshot_schedule,
+    if (str_empty(s->flags.snapshot_schedule) || (s->command.options.etcd_servers && !s->cluster)) return 0; /* an etcd of the user's own is saved by whoever runs it */
+    struct etcd_access etcd = s->cluster ? cluster_etcd(s->cluster, s->arena) : (struct etcd_access){0};
+    s->snapshots = snapshots_start(&(struct snapshots_config){.data_dir = s->command.options.data_dir, .etcd = etcd, .dir = s->flags.snapshot_dir, .schedule = s->flags.snapshot_schedule,
         .retention = s->flags.snapshot_retention}, reterr);
     return s->snapshots ? 0 : -1;
 }
@@ -185,6 +192,7 @@ static void stop(struct server *s) {
     snapshots_stop(s->snapshots);
     proxy_server_stop(s->proxy);
     node_stop(s->node);
+    cluster_stop_serving(s->cluster);
     apiserver_free(s->apiserver);
     /* Transports are named in requests until the server has gone. */
     client_free(s->proxy_client);
@@ -196,6 +204,43 @@ static void stop(struct server *s) {
     for (size_t i = 0; i < s->clients_len; i++) client_free(s->clients[i].client);
     lease_fence_free(s->scheduler_fence);
     lease_fence_free(s->controllers_fence);
+    cluster_free(s->cluster);
+}
+
+static struct cluster_config cluster_flags(const struct server *s) {
+    const struct server_flags *f = &s->flags;
+    const char *bound = s->command.options.bind_address;
+    if (str_eq(bound, "0.0.0.0") || str_eq(bound, "::")) bound = NULL;
+    return (struct cluster_config){.apiserver = &s->command.options, .init = f->cluster_init, .restore = f->restore, .server = f->join, .token = f->token, .token_file = f->token_file,
+        .address = s->command.advertise ? s->command.advertise : f->node_ip ? f->node_ip : bound, .node_ip = f->node_ip, .client_port = f->etcd_client_port, .peer_port = f->etcd_peer_port, .cluster_cidr = f->cluster_cidr, .node_ports = s->command.node_ports};
+}
+
+/* The apiserver's store is this server's etcd member then, and its certificate is for the address that the others know. */
+static int start_cluster(struct server *s, struct status *reterr) {
+    struct apiserver_options *o = &s->command.options;
+    struct cluster_config config = cluster_flags(s);
+    int is_one = apiserver_command_make_dir(&s->command, reterr) != 0 ? -1 : cluster_start(&config, &s->cluster, reterr);
+    if (is_one <= 0) return is_one;
+    struct etcd_access e = cluster_etcd(s->cluster, s->arena);
+    o->etcd_servers = e.servers;
+    o->etcd_ca_file = e.ca_file;
+    o->etcd_cert_file = e.cert_file;
+    o->etcd_key_file = e.key_file;
+    o->own_paths = cluster_handle;
+    o->own_paths_ctx = s->cluster;
+    o->advertise_address = s->command.advertise = cluster_address(s->cluster);
+    snprintf(s->identity, sizeof(s->identity), "%s_%s", s->host, cluster_member_name(s->cluster));
+    /* Others stand for the Leases too: the times are not those of a server of its own. */
+    return leader_flags_take(&s->leader, "server", false, &s->election) == 0 ? 0 : status_bad_request(reterr, "the times of leader election do not fit a cluster");
+}
+
+static int reset(struct server *s) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    struct cluster_config config = cluster_flags(s);
+    command_block_signals();
+    if (apiserver_command_make_dir(&s->command, &err) == 0 && cluster_reset(&config, &err) == 0) return 0;
+    log_error("%s", status_message(&err));
+    return 1;
 }
 
 static int run(struct server *s) {
@@ -205,11 +250,12 @@ static int run(struct server *s) {
     gethostname(s->host, sizeof(s->host) - 1);
     for (char *p = s->host; *p; p++) *p = (char)tolower((unsigned char)*p); /* it becomes the Node's name */
     snprintf(s->identity, sizeof(s->identity), "%s_%s", s->host, s->command.options.data_dir);
-    s->apiserver = apiserver_command_start(&s->command, s->arena, &err);
-    if (!s->apiserver) {
+    if (start_cluster(s, &err) != 0 || !(s->apiserver = apiserver_command_start(&s->command, s->arena, &err))) {
         log_error("%s", status_message(&err));
+        cluster_free(s->cluster);
         return 1;
     }
+    if (s->cluster) cluster_serve(s->cluster, s->apiserver);
     start_controllers(s);
     start_scheduler(s);
     if (start_snapshots(s, &err) != 0 || (!s->flags.disable_agent && start_agent(s, &err) != 0)) {
@@ -228,6 +274,14 @@ int cmd_server(int argc, char **argv) {
     apiserver_command_init(&s->command);
     s->flags = (struct server_flags){.cluster_cidr = "10.42.0.0/16", .allocate_node_cidrs = true, .snapshot_schedule = "0 */12 * * *", .snapshot_retention = 5};
     const struct flag own[] = {
+        {.name = "cluster-init", .on = &s->flags.cluster_init, .help = "begin a cluster of servers, with an etcd member each; what the embedded database holds is taken over"},
+        {.name = "server", .text = &s->flags.join, .help = "join the cluster of the server at this URL"},
+        {.name = "token", .text = &s->flags.token, .help = "with --server: the token in DATA_DIR/server/token there; with --cluster-init: its secret (default: a random one)"},
+        {.name = "token-file", .text = &s->flags.token_file, .help = "file with the token"},
+        {.name = "etcd-client-port", .number = &s->flags.etcd_client_port, .help = "port that this server's etcd member serves on (default: 2379)"},
+        {.name = "etcd-peer-port", .number = &s->flags.etcd_peer_port, .help = "port that other members reach it at (default: 2380)"},
+        {.name = "cluster-reset", .on = &s->flags.cluster_reset, .help = "make this server's member a cluster of one and end; the other servers join anew"},
+        {.name = "cluster-reset-restore-path", .text = &s->flags.restore, .help = "with --cluster-reset: a snapshot of etcd that is restored"},
         {.name = "disable-agent", .on = &s->flags.disable_agent, .help = "no kubelet and no kube-proxy here: a control plane alone, which needs no root"},
         {.name = "cluster-cidr", .text = &s->flags.cluster_cidr, .help = "range of Pods' addresses (default: 10.42.0.0/16)"},
         {.name = "allocate-node-cidrs", .on = &s->flags.allocate_node_cidrs, .help = "give each Node a part of it (default: true)"},
@@ -254,7 +308,7 @@ int cmd_server(int argc, char **argv) {
     if (parsed == 0 && (rc = apiserver_command_check(&s->command, "server")) == 0 && (rc = leader_flags_take(&s->leader, "server", !s->command.options.etcd_servers, &s->election)) == 0) {
         log_set_verbosity(s->command.verbosity);
         s->arena = arena_new();
-        rc = run(s);
+        rc = s->flags.cluster_reset ? reset(s) : run(s);
         arena_free(s->arena);
     }
     free(s);

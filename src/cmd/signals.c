@@ -23,3 +23,8 @@ int command_wait_signal(void) {
     sigwait(&set, &sig);
     return sig;
 }
+
+bool command_signal_pending(void) {
+    sigset_t set;
+    return sigpending(&set) == 0 && (sigismember(&set, SIGTERM) == 1 || sigismember(&set, SIGINT) == 1);
+}

@@ -56,7 +56,8 @@ int snapshot_save(struct arena *a, const struct snapshots_config *c, const char 
     }
     if ((etcd ? etcd_snapshot_save(&c->etcd, path, &members, reterr) : store_save_file(db, path, &report, reterr)) != 0) return -1;
     *ret_path = path;
-    *ret_words = arena_printf(a, "revision %llu, %llu keys, %s", (unsigned long long)(etcd ? members.revision : report.revision), (unsigned long long)(etcd ? members.keys : report.keys),
+    if (etcd && !members.revision) *ret_words = size_words(a, members.bytes);
+    else *ret_words = arena_printf(a, "revision %llu, %llu keys, %s", (unsigned long long)(etcd ? members.revision : report.revision), (unsigned long long)(etcd ? members.keys : report.keys),
                               size_words(a, etcd ? members.bytes : report.file_bytes));
     return 0;
 }

@@ -54,6 +54,10 @@ void store_wait_revision(struct store *s, uint64_t revision) {
     if (s->etcd && s->revision < revision) etcd_wait_revision(s->etcd, revision, 3000);
 }
 
+void store_set_etcd_servers(struct store *s, const char *servers, bool prefer) {
+    if (s->etcd) etcd_set_servers(s->etcd, servers, prefer);
+}
+
 int store_check_health(struct store *s, int timeout_ms, struct status *reterr) { return s->etcd ? etcd_wait_current(s->etcd, timeout_ms, reterr) : 0; }
 
 size_t store_servers(const struct store *s) { return s->etcd ? s->etcd->endpoints_len : 1; }
@@ -167,7 +171,7 @@ static bool make_view(struct store *s, const MDB_val *k, const MDB_val *v, struc
         s->damaged++;
         return false;
     }
-    *view = (struct store_view){k->mv_data, (const char *)v->mv_data + sizeof(r), k->mv_size, v->mv_size - sizeof(r), r.rv_offset, r.create_revision, r.mod_revision};
+    *view = (struct store_view){k->mv_data, (const char *)v->mv_data + sizeof(r), k->mv_size, v->mv_size - sizeof(r), r.rv_offset, r.create_revision, r.mod_revision, r.expires_s};
     return true;
 }
 

@@ -62,6 +62,9 @@ void store_close(struct store *s);  /* waits for the writes that were submitted;
 int store_wait_current(struct store *s, struct status *reterr);
 /* Returns when reads see `revision`, or after 3 s: what is there then is for the caller to look at. At once for the embedded store. */
 void store_wait_revision(struct store *s, uint64_t revision);
+/* The etcd members as they are now, the first being preferred: `prefer` says that it serves, so that a connection to another one goes back to it. Nothing for the embedded
+ * store, nor if the text names no server. Any thread. */
+void store_set_etcd_servers(struct store *s, const char *servers, bool prefer);
 /* Whether the truth answers: always for the embedded store. */
 int store_check_health(struct store *s, int timeout_ms, struct status *reterr);
 /* The servers that hold the truth: etcd's as they were named in the options; one, ourselves, for the embedded store. */
@@ -76,6 +79,7 @@ struct store_view {
     size_t key_len, value_len;
     uint32_t rv_offset;             /* 0: the value holds no revision */
     uint64_t create_revision, mod_revision;
+    int64_t expires_s;              /* seconds since 1970; 0: never, or not known (etcd deletes it) */
 };
 
 /* A snapshot for the calling thread; takes no lock. Must be ended, on the same thread, before that returns to its loop or a fiber suspends: while it is

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "base/env.h"
 #include "base/str.h"
+#include "wire/grpc_channel.h"
 #include "wire/grpc_status.h"
 
 enum { POOL_MAX = 8, MESSAGE_BYTES_MAX = 64 << 20, CANCEL_POLL_MS = 200, STREAM_WINDOW_BYTES = 8 << 20 };
@@ -33,12 +34,18 @@ struct call {
     struct buf grpc_message;
     bool done, reset, too_large;
     uint32_t reset_code;
+    /* of a stream's answer */
+    int (*on_message)(void *arg, const void *data, size_t len);
+    void *arg;
+    bool refused; /* by on_message, or what came is no message of gRPC's */
 };
 struct grpc_client {
     grpc_dial_fn *dial;
     void *dial_ctx;
     char *authority;
     char *path; /* of the unix socket; NULL with a dial function of the caller's */
+    void (*free_ctx)(void *ctx);
+    const char *scheme;
     pthread_mutex_t mutex;
     struct conn *idle;
     int idle_len;
@@ -112,11 +119,17 @@ static int on_header(nghttp2_session *session UNUSED, const nghttp2_frame *frame
     return 0;
 }
 
+static void take_message(void *arg, const void *data, size_t len) {
+    struct call *call = arg;
+    if (!call->refused && call->on_message(call->arg, data, len) != 0) call->refused = true;
+}
+
 static int on_data(nghttp2_session *session UNUSED, uint8_t flags UNUSED, int32_t stream_id, const uint8_t *data, size_t len, void *user) {
     struct call *call = call_of(user, stream_id);
     if (!call) return 0;
     if (call->body.len + len > MESSAGE_BYTES_MAX) call->too_large = true;
     else buf_append(&call->body, data, len);
+    if (call->on_message && !call->refused && grpc_frames_read(&call->body, take_message, call) != 0) call->refused = true;
     return 0;
 }
 
@@ -216,11 +229,11 @@ static void pool_put(struct grpc_client *client, struct conn *c) {
 
 /* ---- calls ---- */
 
-static int call_submit(struct conn *c, struct call *call, const char *authority, const char *method, int timeout_ms) {
+static int call_submit(struct conn *c, struct call *call, const struct grpc_client *client, const char *method, int timeout_ms) {
     char timeout[32];
     snprintf(timeout, sizeof(timeout), "%dm", timeout_ms);
 #define HEADER(n, v) {(uint8_t *)(uintptr_t)(n), (uint8_t *)(uintptr_t)(v), strlen(n), strlen(v), NGHTTP2_NV_FLAG_NONE}
-    nghttp2_nv headers[] = {HEADER(":method", "POST"), HEADER(":scheme", "http"), HEADER(":path", method), HEADER(":authority", authority),
+    nghttp2_nv headers[] = {HEADER(":method", "POST"), HEADER(":scheme", client->scheme), HEADER(":path", method), HEADER(":authority", client->authority),
         HEADER("content-type", "application/grpc"), HEADER("user-agent", "ckube/" CKUBE_VERSION), HEADER("te", "trailers"), HEADER("grpc-timeout", timeout)};
 #undef HEADER
     nghttp2_data_provider provider = {{.ptr = call}, read_request};
@@ -246,6 +259,7 @@ static int call_drive(struct conn *c, struct call *call, int64_t deadline_ns, co
             *ret_unused = call->http_code == 0 && call->sent < call->request_len + 5;
             return fail(reterr, GRPC_UNAVAILABLE, "error reading from server: EOF");
         }
+        if (call->refused) return -1;
         if (call->too_large) return fail(reterr, GRPC_RESOURCE_EXHAUSTED, "received message larger than max");
     }
     nghttp2_session_send(c->session);
@@ -260,6 +274,7 @@ static int call_result(struct call *call, struct buf *ret, struct status *reterr
         else snprintf(text, sizeof(text), "unexpected HTTP status code received from server: %d", call->http_code);
         return fail(reterr, call->http_code == 404 ? GRPC_UNIMPLEMENTED : GRPC_UNAVAILABLE, text);
     }
+    if (call->on_message) return call->body.len == 0 ? 0 : fail(reterr, GRPC_INTERNAL, "malformed gRPC message from server");
     const unsigned char *b = (const unsigned char *)call->body.data;
     size_t len = call->body.len >= 5 ? (size_t)b[1] << 24 | (size_t)b[2] << 16 | (size_t)b[3] << 8 | b[4] : 0;
     if (call->body.len < 5 || b[0] != 0 || len != call->body.len - 5) return fail(reterr, GRPC_INTERNAL, "malformed gRPC message from server");
@@ -267,17 +282,15 @@ static int call_result(struct call *call, struct buf *ret, struct status *reterr
     return 0;
 }
 
-int grpc_call(struct grpc_client *client, const char *method, const void *request, size_t request_len, int timeout_ms, const atomic_bool *cancel, struct buf *ret,
-              struct status *reterr) {
+static int run_call(struct grpc_client *client, const char *method, const struct call *what, int timeout_ms, const atomic_bool *cancel, struct buf *ret, struct status *reterr) {
     int64_t deadline = timeout_ms > 0 ? env_mono_ns(env_real()) + (int64_t)timeout_ms * 1000000 : -1;
     for (;;) {
         struct conn *c = pool_take(client);
         bool fresh = !c, unused;
         if (fresh && !(c = conn_open(client, reterr))) return -1;
-        struct call call = {.request = request, .request_len = request_len, .grpc_code = -1,
-            .head = {0, (unsigned char)(request_len >> 24), (unsigned char)(request_len >> 16), (unsigned char)(request_len >> 8), (unsigned char)request_len}};
+        struct call call = *what;
         c->call = &call;
-        int r = call_submit(c, &call, client->authority, method, timeout_ms);
+        int r = call_submit(c, &call, client, method, timeout_ms);
         if (r != 0) {
             unused = true;
             fail(reterr, GRPC_INTERNAL, "cannot send the request");
@@ -298,12 +311,34 @@ int grpc_call(struct grpc_client *client, const char *method, const void *reques
     }
 }
 
+static struct call new_call(const void *request, size_t n) {
+    return (struct call){.request = request, .request_len = n, .grpc_code = -1, .head = {0, (unsigned char)(n >> 24), (unsigned char)(n >> 16), (unsigned char)(n >> 8), (unsigned char)n}};
+}
+
+int grpc_call(struct grpc_client *client, const char *method, const void *request, size_t request_len, int timeout_ms, const atomic_bool *cancel, struct buf *ret,
+              struct status *reterr) {
+    struct call call = new_call(request, request_len);
+    return run_call(client, method, &call, timeout_ms, cancel, ret, reterr);
+}
+
+int grpc_call_stream(struct grpc_client *client, const char *method, const void *request, size_t request_len, int timeout_ms, int (*on_message)(void *arg, const void *data, size_t len),
+                     void *arg, struct status *reterr) {
+    struct call call = new_call(request, request_len);
+    call.on_message = on_message;
+    call.arg = arg;
+    fail(reterr, GRPC_INTERNAL, "malformed gRPC message from server"); /* unless on_message says why it refused */
+    int rc = run_call(client, method, &call, timeout_ms, NULL, NULL, reterr);
+    if (rc == 0 && reterr) status_release(reterr);
+    return rc;
+}
+
 static struct grpc_client *client_new(grpc_dial_fn *dial, void *ctx, const char *authority) {
     struct grpc_client *c = calloc(1, sizeof(*c));
     CHECK(c);
     c->dial = dial;
     c->dial_ctx = ctx;
     c->authority = strdup(authority);
+    c->scheme = "http";
     pthread_mutex_init(&c->mutex, NULL);
     return c;
 }
@@ -327,7 +362,15 @@ void grpc_client_free(struct grpc_client *c) {
         c->idle = next;
     }
     pthread_mutex_destroy(&c->mutex);
+    if (c->free_ctx) c->free_ctx(c->dial_ctx);
     free(c->authority);
     free(c->path);
     free(c);
+}
+
+struct grpc_client *grpc_client_new_owning(grpc_dial_fn *dial, void *ctx, void (*free_ctx)(void *ctx), const char *authority, const char *scheme) {
+    struct grpc_client *c = client_new(dial, ctx, authority);
+    c->free_ctx = free_ctx;
+    c->scheme = scheme;
+    return c;
 }

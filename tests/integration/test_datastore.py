@@ -76,7 +76,7 @@ def test_errors_are_told():
             (['restore', f'{d}/x.etcd', '--data-dir', d], 'etcdctl snapshot restore FILE'),
             (['restore', str(foreign), '--data-dir', d], 'is not a database of ckube\'s'),
             (['compact', '--data-dir', d], 'No such file or directory'),
-            (['save', '--etcd-servers', 'http://127.0.0.1:1', f'--snapshot-dir={d}'], 'etcdctl: '),
+            (['save', '--etcd-servers', 'http://127.0.0.1:1', f'--snapshot-dir={d}'], 'dial tcp 127.0.0.1:1: Connection refused'),
             (['dance'], 'usage: ckube datastore'),
         ]
         for args, words in cases:

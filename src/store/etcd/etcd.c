@@ -32,15 +32,17 @@ static int parse_server(struct endpoint *ret, const char *text, size_t len, stru
     return ok ? 0 : -1;
 }
 
-static int parse_servers(struct etcd *e, const char *text, struct status *reterr) {
+/* Into `to`, of ETCD_ENDPOINTS_MAX. After -1 too, the hosts of the first *ret_len are the caller's to free. */
+static int parse_servers(struct endpoint *to, size_t *ret_len, const char *text, struct status *reterr) {
+    *ret_len = 0;
     for (const char *p = text; *p;) {
         size_t len = strcspn(p, ",");
-        if (e->endpoints_len == ETCD_ENDPOINTS_MAX) return status_bad_request(reterr, "--etcd-servers: more than %d", ETCD_ENDPOINTS_MAX);
-        if (len && parse_server(&e->endpoints[e->endpoints_len], p, len, reterr) != 0) return -1;
-        e->endpoints_len += len > 0;
+        if (*ret_len == ETCD_ENDPOINTS_MAX) return status_bad_request(reterr, "--etcd-servers: more than %d", ETCD_ENDPOINTS_MAX);
+        if (len && parse_server(&to[*ret_len], p, len, reterr) != 0) return -1;
+        *ret_len += len > 0;
         p += len + (p[len] == ',');
     }
-    return e->endpoints_len ? 0 : status_bad_request(reterr, "--etcd-servers must be specified");
+    return *ret_len ? 0 : status_bad_request(reterr, "--etcd-servers must be specified");
 }
 
 static int set_options(struct etcd *e, const struct store_etcd_options *o, struct status *reterr) {
@@ -51,7 +53,7 @@ static int set_options(struct etcd *e, const struct store_etcd_options *o, struc
     snprintf(e->prefix, len + 2, "%s%.*s", *prefix == '/' ? "" : "/", (int)len, prefix);
     e->codec = o->codec;
     e->compaction_interval_s = o->compaction_interval_s;
-    if (parse_servers(e, o->servers, reterr) != 0) return -1;
+    if (parse_servers(e->endpoints, &e->endpoints_len, o->servers, reterr) != 0) return -1;
     struct upstream_tls_options tls = {.ca_file = o->ca_file, .cert_file = o->cert_file, .key_file = o->key_file};
     for (size_t i = 0; i < e->endpoints_len; i++)
         if (e->endpoints[i].tls && !e->tls && !(e->tls = upstream_tls_new(&tls, reterr))) return -1;
@@ -75,6 +77,45 @@ int etcd_new(struct store *s, const struct store_etcd_options *o, struct status 
     return mirror_wait(e, reterr);
 }
 
+/* ---- members that come and go ---- */
+
+struct new_servers { struct etcd *etcd; struct endpoint endpoints[ETCD_ENDPOINTS_MAX]; size_t len; bool prefer; };
+
+static void free_endpoints(struct endpoint *p, size_t len) {
+    for (size_t i = 0; i < len; i++) free(p[i].host);
+}
+
+static bool same_endpoint(const struct endpoint *a, const struct endpoint *b) { return a->port == b->port && a->tls == b->tls && strcmp(a->host, b->host) == 0; }
+
+/* A connection to a member that is still one stays, unless the first is there again and it is not to that. */
+static void take_servers(void *arg) {
+    struct new_servers *n = arg;
+    struct etcd *e = n->etcd;
+    size_t at = 0;
+    while (at < n->len && !same_endpoint(&n->endpoints[at], &e->endpoints[e->endpoint])) at++;
+    bool move = !e->stopping && (at == n->len || (at > 0 && n->prefer));
+    free_endpoints(e->endpoints, e->endpoints_len);
+    memcpy(e->endpoints, n->endpoints, sizeof(n->endpoints));
+    e->endpoints_len = n->len;
+    e->endpoint = move ? n->len - 1 : at; /* the next one is the first */
+    if (move && e->channel) e->suspected = true;
+    free(n);
+}
+
+void etcd_set_servers(struct etcd *e, const char *servers, bool prefer) {
+    struct new_servers *n = calloc(1, sizeof(*n));
+    CHECK(n);
+    n->etcd = e;
+    n->prefer = prefer;
+    if (parse_servers(n->endpoints, &n->len, servers, NULL) == 0) loop_post(e->loop, take_servers, n);
+    else {
+        free_endpoints(n->endpoints, n->len);
+        free(n);
+    }
+}
+
+/* ---- the end ---- */
+
 static void stop(void *arg) {
     struct etcd *e = arg;
     etcd_client_stop(e);
@@ -92,7 +133,7 @@ void etcd_stop(struct etcd *e) {
 void etcd_free(struct etcd *e) {
     if (!e) return;
     mirror_free(e->mirror);
-    for (size_t i = 0; i < e->endpoints_len; i++) free(e->endpoints[i].host);
+    free_endpoints(e->endpoints, e->endpoints_len);
     upstream_tls_unref(e->tls);
     map_free(e->writes);
     pthread_mutex_destroy(&e->mutex);

@@ -35,6 +35,7 @@ struct etcd;
 int etcd_new(struct store *s, const struct store_etcd_options *options, struct status *reterr);
 void etcd_stop(struct etcd *e);       /* ends the connection and every write; the writer thread may still apply. NULL is fine */
 void etcd_free(struct etcd *e);       /* after etcd_stop and when the writer thread has ended; NULL is fine */
+void etcd_set_servers(struct etcd *e, const char *servers, bool prefer);                              /* any thread; see store_set_etcd_servers */
 void etcd_write(struct etcd *e, const struct store_op *ops, size_t ops_len, void (*done)(void *, struct store_result *), void *arg); /* any thread */
 int etcd_wait_current(struct etcd *e, int timeout_ms, struct status *reterr);                         /* any thread or fiber */
 bool etcd_wait_revision(struct etcd *e, uint64_t revision, int timeout_ms);                           /* the same; false: not reached in time */

@@ -1,0 +1,71 @@
+/* Tokens: see cluster_token.h. */
+#include "cmd/cluster_token.h"
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <string.h>
+#include "base/env.h"
+#include "base/str.h"
+
+static const char begin[] = "CK1", middle[] = "::server:";
+
+static void to_hex(const unsigned char *bytes, size_t n, char *ret) {
+    for (size_t i = 0; i < n; i++) {
+        ret[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
+        ret[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
+    }
+    ret[2 * n] = 0;
+}
+
+static bool is_secret(const char *s) {
+    size_t len = strlen(s);
+    for (const char *p = s; *p; p++)
+        if (*p <= ' ' || *p > '~' || *p == ':') return false; /* it goes into a header */
+    return len >= CLUSTER_SECRET_MIN && len <= 256;
+}
+
+int cluster_token_parse(struct arena *a, const char *text, struct cluster_token *ret, struct status *reterr) {
+    struct cluster_token t = {.secret = text};
+    const char *sep = text ? strstr(text, "::") : NULL;
+    if (str_empty(text)) return status_bad_request(reterr, "the token is empty");
+    if (sep) {
+        size_t len = (size_t)(sep - text);
+        bool hashed = str_has_prefix(text, begin) && len == strlen(begin) + CLUSTER_HASH_LEN && strspn(text + strlen(begin), "0123456789abcdef") == CLUSTER_HASH_LEN;
+        if (!hashed || !str_has_prefix(sep, middle)) return status_bad_request(reterr, "the token is not of the form CK1<hash>::server:<secret>");
+        memcpy(t.hash, text + strlen(begin), CLUSTER_HASH_LEN);
+        t.secret = sep + strlen(middle);
+    }
+    if (!is_secret(t.secret)) return status_bad_request(reterr, "the token's secret must have %d to 256 printable characters and neither blanks nor colons", CLUSTER_SECRET_MIN);
+    t.secret = arena_strdup(a, t.secret);
+    *ret = t;
+    return 0;
+}
+
+char *cluster_token_text(struct arena *a, const struct cluster_token *t) { return arena_printf(a, "%s%s%s%s", begin, t->hash, middle, t->secret); }
+
+char *cluster_token_new_secret(struct arena *a) {
+    unsigned char bytes[16];
+    char hex[2 * sizeof(bytes) + 1];
+    env_random(env_real(), bytes, sizeof(bytes));
+    to_hex(bytes, sizeof(bytes), hex);
+    return arena_strdup(a, hex);
+}
+
+int cluster_ca_hash(const char *pem, char ret[CLUSTER_HASH_LEN + 1], struct status *reterr) {
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    BIO *bio = BIO_new_mem_buf(pem, -1);
+    X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    bool ok = cert && X509_digest(cert, EVP_sha256(), sum, &len) == 1 && 2 * len == CLUSTER_HASH_LEN;
+    if (ok) to_hex(sum, len, ret);
+    X509_free(cert);
+    BIO_free(bio);
+    return ok ? 0 : status_set(reterr, 500, REASON_INTERNAL_ERROR, "what should be the cluster's authority is no certificate");
+}
+
+bool cluster_secrets_equal(const char *a, const char *b) {
+    unsigned char x[EVP_MAX_MD_SIZE], y[EVP_MAX_MD_SIZE];
+    unsigned n = 0, m = 0;
+    bool ok = EVP_Digest(a, strlen(a), x, &n, EVP_sha256(), NULL) == 1 && EVP_Digest(b, strlen(b), y, &m, EVP_sha256(), NULL) == 1;
+    return ok && CRYPTO_memcmp(x, y, n) == 0;
+}
