@@ -24,7 +24,7 @@ struct watcher {
     struct api_request *r;
     const struct type_desc *type;
     uv_timer_t bookmark, timeout;
-    bool bookmarks, over, plain; /* plain: unfiltered JSON, shared frames */
+    bool bookmarks, over, plain; /* plain: JSON as it is stored */
     int timers;
     uint64_t last;              /* revision of the last event written or skipped */
     bool table_sent;
@@ -57,39 +57,29 @@ static void end(struct watcher *w) {
     stop(w);
 }
 
+/* A slow reader is cut; it resumes from its last resourceVersion. */
+static bool can_write(struct watcher *w) {
+    if (w->over) return false;
+    if (http_response_backlog_bytes(w->http) <= BACKLOG_BYTES_MAX) return true;
+    http_request_abort(w->http);
+    return false;
+}
+
 static void write_frame(struct watcher *w, const char *data, size_t len) {
-    if (w->over) return;
-    if (http_response_backlog_bytes(w->http) > BACKLOG_BYTES_MAX) { /* a slow reader is cut; it resumes from its last resourceVersion */
-        http_request_abort(w->http);
-        return;
-    }
-    http_response_write(w->http, data, len);
+    if (can_write(w)) http_response_write(w->http, data, len);
 }
 
 /* ---- frames ---- */
 
-static void put_stored(struct buf *out, const char *bytes, size_t len, uint32_t rv_offset, uint64_t revision) {
+enum event_type { EVENT_ADDED, EVENT_MODIFIED, EVENT_DELETED, EVENT_BOOKMARK };
+static const char *const event_names[] = {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"};
+
+static void put_stored(struct buf *out, enum event_type type, const char *bytes, size_t len, uint32_t rv_offset, uint64_t revision) {
+    buf_printf(out, "{\"type\":\"%s\",\"object\":", event_names[type]);
     buf_append(out, bytes, rv_offset);
     buf_append_u64(out, revision);
     buf_append(out, bytes + rv_offset, len - rv_offset);
-}
-
-static struct shared *put_frame(void *arg UNUSED, struct hub_event *e) {
-    struct store_event *s = e->store;
-    struct buf out = BUF_INIT;
-    buf_printf(&out, "{\"type\":\"%s\",\"object\":", s->create_revision == s->revision ? "ADDED" : "MODIFIED");
-    put_stored(&out, shared_data(s->value), shared_len(s->value), s->rv_offset, s->revision);
-    buf_append_str(&out, "}\n");
-    return shared_from_buf(&out);
-}
-
-static struct shared *delete_frame(void *arg UNUSED, struct hub_event *e) {
-    struct store_event *s = e->store;
-    struct buf out = BUF_INIT;
-    buf_append_str(&out, "{\"type\":\"DELETED\",\"object\":");
-    put_stored(&out, shared_data(s->prev), shared_len(s->prev), s->prev_rv_offset, s->revision);
-    buf_append_str(&out, "}\n");
-    return shared_from_buf(&out);
+    buf_append_str(out, "}\n");
 }
 
 static void encode_object(struct watcher *w, struct arena *a, struct object *obj, struct buf *out) {
@@ -99,7 +89,6 @@ static void encode_object(struct watcher *w, struct arena *a, struct object *obj
     if (w->r->out.as == AS_TABLE) {
         struct metav1_Table *t = printers_table_as(a, type, obj, url_query_get(&w->r->query, "includeObject"), env_now_s(env_real()), as);
         if (w->table_sent) t->columnDefinitions = (struct metav1_TableColumnDefinition_list){0};
-        w->table_sent = true;
         form = t;
         type = &metav1_Table_desc;
     } else if (w->r->out.as != AS_OBJECT) form = printers_partial_metadata(a, type, obj, &type);
@@ -113,55 +102,94 @@ static void encode_object(struct watcher *w, struct arena *a, struct object *obj
 }
 
 /* Protobuf frames: a big-endian length, then a WatchEvent {type=1, object=2 {raw=1}} without an envelope's magic of its own. */
-static void write_event(struct watcher *w, struct arena *a, const char *type, struct object *obj) {
-    _cleanup_buf_ struct buf body = BUF_INIT, out = BUF_INIT;
+static void put_event(struct watcher *w, struct arena *a, enum event_type type, struct object *obj, struct buf *out) {
+    _cleanup_buf_ struct buf body = BUF_INIT;
     encode_object(w, a, obj, &body);
     if (w->r->out.media != MEDIA_PROTOBUF) {
-        buf_printf(&out, "{\"type\":\"%s\",\"object\":", type);
-        buf_append(&out, body.data, body.len);
-        buf_append_str(&out, "}\n");
+        buf_printf(out, "{\"type\":\"%s\",\"object\":", event_names[type]);
+        buf_append(out, body.data, body.len);
+        buf_append_str(out, "}\n");
     } else {
-        struct metav1_WatchEvent e = {.type = type, .object = {body.data, body.len}};
+        struct metav1_WatchEvent e = {.type = event_names[type], .object = {body.data, body.len}};
         _cleanup_buf_ struct buf message = BUF_INIT;
         object_encode_proto_envelope(&metav1_WatchEvent_desc, &e, &message);
         unsigned char len[4] = {(unsigned char)(message.len >> 24), (unsigned char)(message.len >> 16), (unsigned char)(message.len >> 8), (unsigned char)message.len};
-        buf_append(&out, len, 4);
-        buf_append(&out, message.data, message.len);
+        buf_append(out, len, 4);
+        buf_append(out, message.data, message.len);
     }
+}
+
+static void write_event(struct watcher *w, struct arena *a, enum event_type type, struct object *obj) {
+    _cleanup_buf_ struct buf out = BUF_INIT;
+    put_event(w, a, type, obj, &out);
+    w->table_sent = true;
     write_frame(w, out.data, out.len);
 }
 
-static struct object *decode(struct watcher *w, struct arena *a, const struct shared *bytes, uint64_t revision) {
-    struct object *obj = arena_alloc(a, w->type->size);
-    if (!bytes || object_decode_json(a, w->type, obj, shared_data(bytes), shared_len(bytes), NULL, NULL) != 0) return NULL;
-    obj->metadata.resourceVersion = arena_printf(a, "%llu", (unsigned long long)revision);
-    return obj;
-}
+struct making { struct watcher *w; enum event_type type; };
 
-/* An update that moves an object into or out of the filter is an ADDED or a DELETED to this watcher. */
-static void filtered_event(struct watcher *w, struct store_event *e) {
-    _cleanup_arena_ struct arena *a = arena_new();
-    struct object *now = decode(w, a, e->value, e->revision), *before = decode(w, a, e->prev, e->revision);
-    bool matches = now && filter_matches(a, &w->filter, now), matched = before && filter_matches(a, &w->filter, before);
-    if (matches) write_event(w, a, matched ? "MODIFIED" : "ADDED", now);
-    else if (matched) write_event(w, a, "DELETED", before);
-}
-
-static void on_event(struct hub_watcher *h, struct hub_event *e) {
-    struct watcher *w = (struct watcher *)h;
-    if (w->over || e->store->revision <= w->last) return;
-    if (!w->plain) filtered_event(w, e->store);
-    else {
-        struct shared *frame = e->store->type == STORE_PUT ? watch_hub_frame(w->to, e, 0, put_frame, NULL) : watch_hub_frame(w->to, e, 1, delete_frame, NULL);
-        write_frame(w, shared_data(frame), shared_len(frame));
+/* NULL: the object cannot be decoded. */
+static struct shared *make_frame(void *arg, struct hub_event *e) {
+    struct making *m = arg;
+    struct store_event *s = e->store;
+    const struct shared *bytes = m->type == EVENT_DELETED ? s->prev : s->value;
+    struct buf out = BUF_INIT;
+    if (m->w->plain) {
+        put_stored(&out, m->type, shared_data(bytes), shared_len(bytes), m->type == EVENT_DELETED ? s->prev_rv_offset : s->rv_offset, s->revision);
+        return shared_from_buf(&out);
     }
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct object *obj = arena_alloc(a, m->w->type->size);
+    if (object_decode_json(a, m->w->type, obj, shared_data(bytes), shared_len(bytes), NULL, NULL) != 0) return NULL;
+    obj->metadata.resourceVersion = arena_printf(a, "%llu", (unsigned long long)s->revision);
+    put_event(m->w, a, m->type, obj, &out);
+    return shared_from_buf(&out);
 }
+
+/* Whether the object of a table's row comes whole, as metadata or not at all. */
+static unsigned included(struct watcher *w) {
+    const char *include = url_query_get(&w->r->query, "includeObject");
+    return str_eq(include, "Object") ? 2 : str_eq(include, "None") ? 1 : 0;
+}
+
+static struct hub_form form_of(struct watcher *w, enum event_type type) {
+    const struct negotiated *out = &w->r->out;
+    unsigned table = out->as == AS_TABLE ? included(w) * 2 + w->table_sent : 0;
+    return (struct hub_form){request_type(w->r), (unsigned)type | (unsigned)out->media << 2 | (unsigned)out->as << 4 | (unsigned)out->beta << 6 | table << 8};
+}
+
+/* What the event is to this watcher: an update that moves an object into or out of its filter is an ADDED or a DELETED. False: nothing. */
+static bool event_type_for(struct watcher *w, struct hub_event *e, enum event_type *ret) {
+    struct store_event *s = e->store;
+    bool matches = s->value != NULL, matched = s->prev != NULL;
+    if (!w->filter.any) {
+        _cleanup_arena_ struct arena *a = arena_new();
+        struct object *now, *before;
+        watch_hub_decode(w->to, e, w->type, a, &now, &before);
+        matches = now && filter_matches(a, &w->filter, now);
+        matched = before && filter_matches(a, &w->filter, before);
+    }
+    *ret = !matches ? EVENT_DELETED : matched ? EVENT_MODIFIED : EVENT_ADDED;
+    return matches || matched;
+}
+
+static bool on_event(struct hub_watcher *h, struct hub_event *e) {
+    struct watcher *w = (struct watcher *)h;
+    enum event_type type;
+    if (w->over || e->store->revision <= w->last || !event_type_for(w, e, &type)) return false;
+    struct shared *frame = watch_hub_frame(w->to, e, form_of(w, type), make_frame, &(struct making){w, type});
+    if (!frame || !can_write(w)) return false;
+    http_response_write_shared(w->http, frame);
+    w->table_sent = true;
+    return true;
+}
+
+static void flush(struct hub_watcher *h) { http_response_flush(((struct watcher *)h)->http); }
 
 static void on_log_event(void *arg, struct store_event *e) {
     struct hub_event he = {.store = e};
     on_event(arg, &he);
-    shared_unref(he.frame[0]);
-    shared_unref(he.frame[1]);
+    watch_hub_event_release(&he);
 }
 
 static void write_bookmark(struct watcher *w, uint64_t revision, bool initial_end) {
@@ -169,7 +197,7 @@ static void write_bookmark(struct watcher *w, uint64_t revision, bool initial_en
     struct object *obj = object_new(a, w->type);
     obj->metadata.resourceVersion = arena_printf(a, "%llu", (unsigned long long)revision);
     if (initial_end) string_map_set(a, &obj->metadata.annotations, "k8s.io/initial-events-end", "true");
-    write_event(w, a, "BOOKMARK", obj);
+    write_event(w, a, EVENT_BOOKMARK, obj);
 }
 
 /* A client resumes behind a bookmark, so that one which ran ahead of an event on its way would lose it. */
@@ -189,17 +217,15 @@ struct initial { struct watcher *w; };
 
 static bool initial_object(void *arg, const struct store_view *v) {
     struct watcher *w = ((struct initial *)arg)->w;
-    if (w->plain) {
+    if (w->plain && w->filter.any) {
         _cleanup_buf_ struct buf out = BUF_INIT;
-        buf_append_str(&out, "{\"type\":\"ADDED\",\"object\":");
-        put_stored(&out, v->value, v->value_len, v->rv_offset, v->mod_revision);
-        buf_append_str(&out, "}\n");
+        put_stored(&out, EVENT_ADDED, v->value, v->value_len, v->rv_offset, v->mod_revision);
         write_frame(w, out.data, out.len);
         return true;
     }
     _cleanup_arena_ struct arena *a = arena_new();
     struct object *obj = registry_decode(a, w->filter.strategy, v);
-    if (obj && filter_matches(a, &w->filter, obj)) write_event(w, a, "ADDED", obj);
+    if (obj && filter_matches(a, &w->filter, obj)) write_event(w, a, EVENT_ADDED, obj);
     return true;
 }
 
@@ -281,10 +307,10 @@ void handle_watch(struct api_request *r) {
     w->type = r->strategy->type;
     w->to = apiserver_watch_hub(r->server);
     w->http = http_request_ref(r->http);
-    w->plain = !r->custom && w->filter.any && r->out.as == AS_OBJECT && r->out.media == MEDIA_JSON && request_type(r) == w->type;
+    w->plain = !r->custom && r->out.as == AS_OBJECT && r->out.media == MEDIA_JSON && request_type(r) == w->type;
     const char *bookmarks = url_query_get(&r->query, "allowWatchBookmarks");
     w->bookmarks = str_eq(bookmarks, "true") || str_eq(bookmarks, "1");
-    w->hub = (struct hub_watcher){.loop = r->http->loop, .fn = on_event, .free = watcher_free, .prefix = storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL)};
+    w->hub = (struct hub_watcher){.loop = r->http->loop, .fn = on_event, .flush = flush, .free = watcher_free, .prefix = storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL)};
     if (read_wait(r, str_empty(url_query_get(&r->query, "resourceVersion")), s.from, &err) != 0) {
         respond_status(r, &err);
         http_request_unref(w->http);

@@ -79,6 +79,8 @@ void http_respond(struct http_request *req, int code, const struct http_header *
 void http_response_begin(struct http_request *req, int code, const struct http_header *headers, size_t headers_len);
 void http_response_write(struct http_request *req, const void *data, size_t len);
 void http_response_write_shared(struct http_request *req, struct shared *block); /* references the block: for what many clients get */
+/* What has been written goes to the socket now, not at the turn's end: for one who writes to very many. Not from within a socket's or request's callback. */
+void http_response_flush(struct http_request *req);
 void http_response_end(struct http_request *req);
 size_t http_response_backlog_bytes(const struct http_request *req); /* written but not yet taken by the client's socket */
 /* Called on the loop each time the backlog has fallen to `low_bytes` or less after a write had left it above. */

@@ -3,8 +3,10 @@
 #include "base/fiber.h"
 #include "wire/http_conn.h"
 
+enum { REQUEST_BYTES = 3072 }; /* what a watch needs, which may stay for long */
+
 struct request_ext *request_new(struct conn *c) {
-    struct arena *a = arena_new();
+    struct arena *a = arena_new_sized(REQUEST_BYTES);
     struct request_ext *r = ARENA_NEW(a, struct request_ext);
     r->conn = c;
     r->refs = 1; /* the connection's */
@@ -171,6 +173,11 @@ static void write_body(struct http_request *req, const void *data, size_t len, s
 
 void http_response_write(struct http_request *req, const void *data, size_t len) { write_body(req, data, len, NULL); }
 void http_response_write_shared(struct http_request *req, struct shared *block) { write_body(req, shared_data(block), shared_len(block), block); }
+
+void http_response_flush(struct http_request *req) {
+    struct request_ext *r = ext_of(req);
+    if (!http_request_closed(req) && !r->local) sock_flush_now(&r->conn->sock);
+}
 
 void http_response_end(struct http_request *req) {
     struct request_ext *r = ext_of(req);

@@ -99,7 +99,8 @@ static void attach_ssl(struct sock *s) {
     BIO_set_data(bio, s);
     SSL_set_bio(s->ssl, bio, bio);
     SSL_set_read_ahead(s->ssl, 1);
-    SSL_clear_mode(s->ssl, SSL_MODE_RELEASE_BUFFERS); /* see sock_sweep */
+    SSL_set_mode(s->ssl, SSL_MODE_RELEASE_BUFFERS); /* see sock_sweep */
+    s->lean = true;
     SSL_set_options(s->ssl, SSL_OP_IGNORE_UNEXPECTED_EOF);
 }
 
@@ -245,6 +246,12 @@ static void flush(struct loop_deferred *d) {
 
 void sock_flush_later(struct sock *s) {
     if (!s->closing) loop_defer(&s->flush);
+}
+
+void sock_flush_now(struct sock *s) {
+    if (!s->flush.at) return;
+    loop_defer_cancel(&s->flush);
+    flush(&s->flush);
 }
 
 void sock_cut_record(struct sock *s) { s->cut = s->out.bytes; }
@@ -405,7 +412,13 @@ void sock_pause(struct sock *s, bool paused) {
 /* ---- life ---- */
 
 void sock_sweep(struct sock *s) {
-    if (s->ssl && s->open && !s->busy && !s->closing) SSL_free_buffers(s->ssl); /* refuses while they hold something */
+    if (!s->ssl || !s->open || s->closing) return;
+    bool lean = !s->busy || !s->swept;
+    if (!s->busy) SSL_free_buffers(s->ssl); /* refuses while they hold something */
+    if (lean && !s->lean) SSL_set_mode(s->ssl, SSL_MODE_RELEASE_BUFFERS);
+    if (!lean && s->lean) SSL_clear_mode(s->ssl, SSL_MODE_RELEASE_BUFFERS);
+    s->lean = lean;
+    s->swept = true;
     s->busy = false;
 }
 

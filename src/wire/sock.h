@@ -35,6 +35,7 @@ struct sock {
     const char *error;         /* static text; NULL: an orderly end */
     int64_t stalled_since_ms;  /* loop time since when the peer has taken nothing of what waits; 0: nothing waits */
     int events;                /* what is polled for */
+    bool lean, swept;          /* TLS keeps no buffers between two records; sock_sweep has been here */
     bool connecting, open, paused, discard, eof, raw_eof, blocked, resumed, shut, notified, shut_sent, closing, drained, failed, busy;
     int reads_left;            /* of this event, so that one peer does not hold the loop */
 };
@@ -46,6 +47,7 @@ void sock_write(struct sock *s, const void *data, size_t len);
 void sock_write_shared(struct sock *s, struct shared *block, const char *data, size_t len);
 struct outq *sock_out(struct sock *s);          /* for writing without a copy; sock_flush_later after */
 void sock_flush_later(struct sock *s);
+void sock_flush_now(struct sock *s);            /* if it is due; from the loop itself (something posted, a timer), not from within a callback of any socket */
 void sock_cut_record(struct sock *s);           /* what is written by now ends a TLS record */
 size_t sock_backlog_bytes(const struct sock *s);
 void sock_pause(struct sock *s, bool paused);
@@ -54,7 +56,8 @@ void sock_shutdown(struct sock *s);             /* ends our half after what is q
  * is not lost to the reset that unread input would cause. */
 void sock_finish(struct sock *s, uint64_t ms);
 void sock_close(struct sock *s);                /* now */
-/* To be called every second or so: frees the 34 KB that TLS keeps for a connection on which nothing has come or gone since the last time. */
+/* To be called every second or so. TLS keeps 34 KB for a connection only while something comes or goes in every such second; one that has just begun, or on which
+ * nothing happened since the last time, has its buffers for a record at a time. */
 void sock_sweep(struct sock *s);
 int64_t sock_now_ms(const struct sock *s);
 #endif

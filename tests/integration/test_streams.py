@@ -168,3 +168,10 @@ def test_pods_and_nodes_are_proxied():
     s = start()
     same(s.kubectl('get', '--raw', '/api/v1/namespaces/default/pods/web:8080/proxy/').stdout, 'page\n')
     same(s.kubectl('get', '--raw', '/api/v1/nodes/streams/proxy/healthz').stdout, 'ok')
+
+
+def test_client_libraries_exec():
+    from test_clients import HERE, node_modules, run, system_python
+    s = start()
+    run([system_python(), str(HERE / 'python_client.py'), s.kubeconfig, 'web'], ['execute'])
+    run(['node', str(HERE / 'node_client.mjs'), node_modules(), s.kubeconfig, 'web'], ['execute'])
