@@ -313,8 +313,8 @@ static int get_string_list(struct reader *r, struct string_list *list) {
     list->items = arena_list_alloc(r->arena, 0, sizeof(char *));
     while (r->p < r->end) {
         unsigned number, wire;
-        const unsigned char *data;
-        size_t len;
+        const unsigned char *data = NULL;
+        size_t len = 0;
         if (get_tag(r, &number, &wire) != 0) return -1;
         if (number != 1 || wire != WIRE_BYTES) {
             if (skip(r, wire) != 0) return -1;
