@@ -6,17 +6,23 @@
 /* Types that upstream writes in Go and that are scalars to us. */
 enum scalar { SCALAR_QUANTITY, SCALAR_INT_OR_STRING, SCALAR_TIME, SCALAR_MICRO_TIME, SCALAR_RAW_EXTENSION, SCALAR_FIELDS, SCALAR_JSON, SCALAR_OR_ARRAY, SCALAR_OR_BOOL, SCALAR_OR_STRINGS };
 #define EXTENSIONS "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
-static const struct { const char *name, *v2, *v3; } scalars[] = {
-    [SCALAR_QUANTITY] = {"io.k8s.apimachinery.pkg.api.resource.Quantity", "\"type\":\"string\"", "\"oneOf\":[{\"type\":\"string\"},{\"type\":\"number\"}]"},
-    [SCALAR_INT_OR_STRING] = {"io.k8s.apimachinery.pkg.util.intstr.IntOrString", "\"type\":\"string\",\"format\":\"int-or-string\"", "\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}],\"format\":\"int-or-string\""},
-    [SCALAR_TIME] = {"io.k8s.apimachinery.pkg.apis.meta.v1.Time", "\"type\":\"string\",\"format\":\"date-time\"", "\"type\":\"string\",\"format\":\"date-time\""},
-    [SCALAR_MICRO_TIME] = {"io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", "\"type\":\"string\",\"format\":\"date-time\"", "\"type\":\"string\",\"format\":\"date-time\""},
-    [SCALAR_RAW_EXTENSION] = {"io.k8s.apimachinery.pkg.runtime.RawExtension", "\"type\":\"object\"", "\"type\":\"object\""},
-    [SCALAR_FIELDS] = {"io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1", "\"type\":\"object\"", "\"type\":\"object\""},
-    [SCALAR_JSON] = {EXTENSIONS "JSON", "", ""},
-    [SCALAR_OR_ARRAY] = {EXTENSIONS "JSONSchemaPropsOrArray", "", ""},
-    [SCALAR_OR_BOOL] = {EXTENSIONS "JSONSchemaPropsOrBool", "", ""},
-    [SCALAR_OR_STRINGS] = {EXTENSIONS "JSONSchemaPropsOrStringArray", "", ""},
+#define STRING "\"type\":\"string\","
+#define OBJECT "\"type\":\"object\","
+#define DATE_TIME "\"type\":\"string\",\"format\":\"date-time\","
+#define INT_OR_STRING "\"format\":\"int-or-string\","
+static const struct { const char *name, *v2, *v3, *description; } scalars[] = {
+    [SCALAR_QUANTITY] = {"io.k8s.apimachinery.pkg.api.resource.Quantity", STRING, "\"oneOf\":[{\"type\":\"string\"},{\"type\":\"number\"}],",
+        "An amount of a resource: a decimal number with an optional suffix, such as 100m, 1.5, 2e3, 4k or 512Mi."},
+    [SCALAR_INT_OR_STRING] = {"io.k8s.apimachinery.pkg.util.intstr.IntOrString", STRING INT_OR_STRING, "\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}]," INT_OR_STRING,
+        "A whole number, or a string such as a percentage or the name of a port."},
+    [SCALAR_TIME] = {"io.k8s.apimachinery.pkg.apis.meta.v1.Time", DATE_TIME, DATE_TIME, "A moment to the second, written as RFC 3339 has it."},
+    [SCALAR_MICRO_TIME] = {"io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", DATE_TIME, DATE_TIME, "A moment to the microsecond, written as RFC 3339 has it."},
+    [SCALAR_RAW_EXTENSION] = {"io.k8s.apimachinery.pkg.runtime.RawExtension", OBJECT, OBJECT, "An object of some other kind, carried as it was given."},
+    [SCALAR_FIELDS] = {"io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1", OBJECT, OBJECT, "A set of fields as a tree: f:NAME is a member, k:KEYS or v:VALUE an item of a list, . the node itself."},
+    [SCALAR_JSON] = {EXTENSIONS "JSON", "", "", "Any JSON value."},
+    [SCALAR_OR_ARRAY] = {EXTENSIONS "JSONSchemaPropsOrArray", "", "", "A schema, or a list of schemas."},
+    [SCALAR_OR_BOOL] = {EXTENSIONS "JSONSchemaPropsOrBool", "", "", "A schema, or true or false for anything or nothing."},
+    [SCALAR_OR_STRINGS] = {EXTENSIONS "JSONSchemaPropsOrStringArray", "", "", "A schema, or a list of names of properties."},
 };
 
 static bool is_custom(const struct type_desc *t) { return (t->flags & TYPE_DOCUMENT) || (t->item_type && (t->item_type->flags & TYPE_DOCUMENT)); }
@@ -111,6 +117,20 @@ static void put_patch_marks(struct openapi_document *d, const struct field_desc 
     if (f->patch_key) buf_printf(&d->out, ",\"x-kubernetes-patch-merge-key\":\"%s\"", f->patch_key);
 }
 
+static void put_description(struct openapi_document *d, const char *text) {
+    if (!*text) return;
+    buf_append_str(&d->out, ",\"description\":");
+    json_write_string(&d->out, text);
+}
+
+/* A list of custom objects is described as any list is. */
+static const char *field_description(const struct openapi_document *d, const struct type_desc *of, const struct field_desc *f) {
+    const struct type_desc *any = &metav1_PartialObjectMetadataList_desc;
+    if (!is_custom(of)) return description_of_field(d->descriptions, of, f);
+    if (f->type && is_custom(f->type)) return arena_printf(d->arena, "The %s objects of the list or of its page.", f->type->kind);
+    return description_of_field(d->descriptions, any, type_field(any, f->name, f->name_len));
+}
+
 static void put_field(struct openapi_document *d, const struct type_desc *of, const struct field_desc *f) {
     json_write_string(&d->out, f->name);
     buf_append_str(&d->out, ":{");
@@ -131,6 +151,7 @@ static void put_field(struct openapi_document *d, const struct type_desc *of, co
         buf_append_char(&d->out, ']');
     }
     if (f->default_json) buf_printf(&d->out, ",\"default\":%s", f->default_json);
+    put_description(d, field_description(d, of, f));
     buf_append_char(&d->out, '}');
 }
 
@@ -165,12 +186,17 @@ static void put_plain_props(struct openapi_document *d, const struct structural 
     buf_release(&text);
 }
 
+static void put_implied_field(struct openapi_document *d, const char *name) {
+    const struct type_desc *any = &metav1_PartialObjectMetadata_desc;
+    put_field(d, any, type_field(any, name, strlen(name)));
+    buf_append_char(&d->out, ',');
+}
+
 static void put_implied(struct openapi_document *d, const struct structural *s) {
-    if (!structural_property(s, "apiVersion")) buf_append_str(&d->out, "\"apiVersion\":{\"type\":\"string\"},");
-    if (!structural_property(s, "kind")) buf_append_str(&d->out, "\"kind\":{\"type\":\"string\"},");
-    buf_append_str(&d->out, d->v2 ? "\"metadata\":{" : "\"metadata\":{\"allOf\":[{");
-    openapi_put_ref(d, &metav1_ObjectMeta_desc);
-    buf_append_str(&d->out, d->v2 ? "}" : "}]}");
+    if (!structural_property(s, "apiVersion")) put_implied_field(d, "apiVersion");
+    if (!structural_property(s, "kind")) put_implied_field(d, "kind");
+    put_implied_field(d, "metadata");
+    d->out.len--;
 }
 
 static void put_props(struct openapi_document *d, const struct structural *s, bool resource) {
@@ -236,6 +262,7 @@ static void put_schema(struct openapi_document *d, const struct type_desc *t) {
         required = true;
     }
     if (required) buf_append_char(&d->out, ']');
+    put_description(d, is_custom(t) ? arena_printf(d->arena, "A list of %s objects, or one page of it.", t->item_type->kind) : description_of_type(d->descriptions, t));
     if (t->flags & TYPE_MAP_ATOMIC) buf_append_str(&d->out, ",\"x-kubernetes-map-type\":\"atomic\"");
     if (t->kind) {
         buf_append_str(&d->out, ",\"x-kubernetes-group-version-kind\":[");
@@ -408,6 +435,7 @@ void openapi_document_release(struct openapi_document *d) {
 
 void openapi_document_end(struct openapi_document *d) {
     bool first = true;
+    d->descriptions = descriptions_open(d->arena);
     buf_append_str(&d->out, d->v2 ? "},\"definitions\":{" : "},\"components\":{\"schemas\":{");
     for (size_t i = 0; i < d->queue.len; i++, first = false) { /* grows while it is walked */
         buf_printf(&d->out, "%s\"%s\":", first ? "" : ",", openapi_type_name(d->arena, d->queue.items[i]));
@@ -415,7 +443,7 @@ void openapi_document_end(struct openapi_document *d) {
     }
     for (size_t i = 0; i < ARRAY_LEN(scalars); i++) {
         if (!(d->scalars & (1u << i))) continue;
-        buf_printf(&d->out, "%s\"%s\":{%s}", first ? "" : ",", scalars[i].name, d->v2 ? scalars[i].v2 : scalars[i].v3);
+        buf_printf(&d->out, "%s\"%s\":{%s\"description\":\"%s\"}", first ? "" : ",", scalars[i].name, d->v2 ? scalars[i].v2 : scalars[i].v3, scalars[i].description);
         first = false;
     }
     buf_append_str(&d->out, "},\"security");

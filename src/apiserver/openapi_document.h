@@ -1,8 +1,9 @@
 /* An OpenAPI document in the making: v2 (swagger) or v3, written as JSON from the descriptors. Types are queued as they are referred to and written at the end,
- * so that a document holds what it reaches. Upstream: kube-openapi builder and builder3. Descriptions are not written. */
+ * so that a document holds what it reaches. Upstream: kube-openapi builder and builder3. */
 #ifndef CKUBE_APISERVER_OPENAPI_DOCUMENT_H
 #define CKUBE_APISERVER_OPENAPI_DOCUMENT_H
 #include "api/custom_object.h"
+#include "api/descriptions.h"
 #include "api/object.h"
 #include "base/map.h"
 #include "wire/json.h"
@@ -13,6 +14,7 @@ struct openapi_document {
     bool v2;
     unsigned scalars;                /* the well-known scalar types that were referred to */
     bool first_path;
+    struct descriptions *descriptions; /* once the types are written */
     struct map *seen;                /* names of types already queued */
     struct { const struct type_desc **items; size_t len; } queue;
 };

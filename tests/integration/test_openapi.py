@@ -1,4 +1,4 @@
-"""OpenAPI v2 and v3 as clients use them: client-side validation, explain and strategic apply with every kubectl of this machine."""
+"""OpenAPI v2 and v3 as clients use them: client-side validation, explain and strategic apply with every kubectl of this machine; what every field is for."""
 import gzip, json
 from fixtures import fetch
 from harness import Server, contains, kubectls, same
@@ -63,3 +63,64 @@ def test_documents_are_tagged_and_compressed():
         code, headers, _ = fetch(s, '/openapi/v3/apis/apps/v1?hash=00')
         same((code, headers['Location']), (301, index['apis/apps/v1']['serverRelativeURL']))
     finally: s.remove()
+
+
+WIDGETS = '''
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.org}
+spec:
+  group: example.org
+  scope: Namespaced
+  names: {plural: widgets, kind: Widget}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, description: A thing that turns., properties: {spec: {type: object, properties: {size: {type: integer, description: How wide it is.}}}}}}
+'''
+
+
+def undescribed(schemas, done):
+    """Names of the types and fields that lack a sentence, or whose sentence is not a short one."""
+    good = lambda d: 25 <= len(d.get('description', '')) <= 200 and d['description'].isascii()
+    for name, schema in schemas.items():
+        if not done(name): continue
+        if not good(schema): yield name
+        yield from (f'{name}: {field}' for field, d in schema.get('properties', {}).items() if not good(d))
+
+
+def explained(s, path):
+    """The description that `kubectl explain` prints, its lines joined."""
+    out = s.kubectl('explain', path).stdout
+    return ' '.join(out.split('DESCRIPTION:')[1].split('\nFIELD')[0].split())
+
+
+def test_every_type_and_field_is_described():
+    s = Server(binary='build/ckube', flags=('--runtime-config', 'api/all=true'))
+    try:
+        s.kubectl('apply', '-f', '-', stdin=WIDGETS)
+        s.kubectl('wait', '--for=condition=Established', 'crd/widgets.example.org')
+        done = lambda name: any(f'.{g}.' in name for g in ('core.v1', 'apps.v1', 'batch.v1', 'meta.v1'))
+        schemas = json.loads(fetch(s, '/openapi/v2')[2])['definitions']
+        same(list(undescribed(schemas, done)), [], 'v2')
+        same(explained_custom(schemas), CUSTOM, 'v2')
+        for path, d in json.loads(fetch(s, '/openapi/v3')[2])['paths'].items():
+            schemas = json.loads(fetch(s, d['serverRelativeURL'])[2])['components']['schemas']
+            same(list(undescribed(schemas, done)), [], path)
+            if 'example.org' in path: same(explained_custom(schemas), CUSTOM, path)
+        same(explained(s, 'deployment.spec.strategy'), 'How old Pods give way to new ones. Which way a Deployment is updated, with its parameters.')
+        same(explained(s, 'widget.spec.size'), 'How wide it is.')
+        assert '<empty>' not in s.kubectl('explain', 'pod.spec').stdout
+        contains(s.kubectl('explain', 'pods', '--recursive').stdout, 'matchExpressions')
+    finally: s.remove()
+
+
+CUSTOM = ['A thing that turns.', 'Which kind of object this is, in CamelCase; it cannot be changed.', 'Name, labels, annotations and all else that every object carries.', 'How wide it is.',
+          'A list of Widget objects, or one page of it.', 'The Widget objects of the list or of its page.', 'Resource version of the list, and where to go on when this is one page of it.']
+
+
+def explained_custom(schemas):
+    widget, items = schemas['org.example.v1.Widget'], schemas['org.example.v1.WidgetList']
+    p, q = widget['properties'], items['properties']
+    return [d['description'] for d in (widget, p['kind'], p['metadata'], p['spec']['properties']['size'], items, q['items'], q['metadata'])]
