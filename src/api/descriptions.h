@@ -14,7 +14,7 @@ struct description_block {
     uint32_t texts_len, types_len;
 };
 extern const struct description_block api_descriptions;
-extern const char api_schema_digest[]; /* changes whenever src/api/schema does: documents made from it are named by it */
+extern const char api_schema_digest[]; /* changes whenever src/api/schema or ckube's version does: documents made from it are named by it */
 
 struct descriptions;
 /* The texts, unpacked into the arena. */

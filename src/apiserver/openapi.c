@@ -193,7 +193,7 @@ static void respond_v2(struct api_request *r) {
 static const char *document_hash(struct api_request *r, const char *group, const char *version) {
     struct arena *a = r->arena;
     unsigned char sum[SHA512_DIGEST_LENGTH];
-    const char *text = arena_printf(a, "%s %s %s %s", CKUBE_VERSION, api_schema_digest, group, version);
+    const char *text = arena_printf(a, "%s %s %s", api_schema_digest, group, version);
     struct custom_resource_list all = custom_resources_served(apiserver_custom_resources(r->server), a);
     for (size_t i = 0; i < all.len; i++)
         if (strcmp(all.items[i]->crd->spec.group, group) == 0) text = arena_printf(a, "%s %s %llu", text, all.items[i]->crd->metadata.uid, (unsigned long long)all.items[i]->crd->metadata.generation);
