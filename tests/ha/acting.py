@@ -76,10 +76,14 @@ def check(acts, holds):
     return violations
 
 
+def takeover(holds):
+    """The longest time from the last sign of one holder to the first of the next, seconds; 0 when there was but one."""
+    return max((b.time - a.time for a, b in zip(holds, holds[1:]) if b.holder and a.holder != b.holder), default=0.0)
+
+
 def summary(acts, holds):
     counts = collections.Counter((a.role, a.machine) for a in acts)
-    lines = []
     for role in LEASES:
-        terms = [b.holder for a, b in zip([None, *holds.get(role, [])], holds.get(role, [])) if b.holder and (a is None or a.holder != b.holder)]
-        lines.append(f'{role}: {len(terms)} terms, writes by ' + (', '.join(f'{m} {n}' for (r, m), n in sorted(counts.items()) if r == role) or 'nobody'))
-    return lines
+        h = holds.get(role, [])
+        terms = sum(1 for a, b in zip([None, *h], h) if b.holder and (a is None or a.holder != b.holder))
+        yield f'{role}: {terms} terms, taken over within {takeover(h):.1f} s, writes by ' + (', '.join(f'{m} {n}' for (r, m), n in sorted(counts.items()) if r == role) or 'nobody')

@@ -101,10 +101,10 @@ class Server:
 
 
 class Cluster:
-    """What all kinds have in common. credentials: files (authority, certificate, key) of an administrator."""
+    """What all kinds have in common. flags: more of them for the apiservers. credentials: files (authority, certificate, key) of an administrator."""
 
-    def __init__(self, lab, top, binary):
-        self.lab, self.top, self.binary, self.servers, self.crashes = lab, top, str(binary), [], []
+    def __init__(self, lab, top, binary, flags=()):
+        self.lab, self.top, self.binary, self.flags, self.servers, self.crashes = lab, top, str(binary), list(flags), [], []
         with open(f'{top}/audit.yaml', 'w') as f: f.write(AUDIT_POLICY)
 
     def supervise(self):
@@ -137,7 +137,7 @@ def component_kubeconfig(tls, path, user):
 def add_components(cluster, s, store_flags):
     data, tls = f'{s.dir}/data', f'{s.dir}/data/tls'
     s.add('apiserver', [cluster.binary, 'kube-apiserver', '--data-dir', data, '--bind-address', '0.0.0.0', '--advertise-address', s.address, '--secure-port', PORT,
-                        '--service-cluster-ip-range', '10.96.0.0/16', '--audit-policy-file', f'{cluster.top}/audit.yaml', '--audit-log-path', s.audit_log, *store_flags])
+                        '--service-cluster-ip-range', '10.96.0.0/16', '--audit-policy-file', f'{cluster.top}/audit.yaml', '--audit-log-path', s.audit_log, *store_flags, *cluster.flags])
     for role in 'controller-manager', 'scheduler':
         path = f'{s.dir}/{role}.kubeconfig'
         component_kubeconfig(tls, path, f'kube-{role}')
@@ -159,8 +159,8 @@ def shared_keys(cluster):
 class Parts(Cluster):
     """`--etcd-servers`: every apiserver knows all members, its own machine's first."""
 
-    def __init__(self, lab, top, binary):
-        super().__init__(lab, top, binary)
+    def __init__(self, lab, top, binary, flags=()):
+        super().__init__(lab, top, binary, flags)
         self.servers = [Server(m, top) for m in lab.machines]
         shared_keys(self)
         self.tls = f'{top}/etcd-tls'
@@ -194,8 +194,8 @@ class Parts(Cluster):
 class Embedded(Cluster):
     """One apiserver on the embedded store."""
 
-    def __init__(self, lab, top, binary):
-        super().__init__(lab, top, binary)
+    def __init__(self, lab, top, binary, flags=()):
+        super().__init__(lab, top, binary, flags)
         self.servers = [Server(m, top) for m in lab.machines[:1]]
         shared_keys(self)
         for s in self.servers: add_components(self, s, [])

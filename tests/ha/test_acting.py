@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The specification of acting.py. Run by tests/run."""
 import json, unittest
-from acting import Act, Hold, acts_of_log, check, machine_of, seconds, without_echoes
+from acting import Act, Hold, acts_of_log, check, machine_of, seconds, takeover, without_echoes
 
 HOLDS = {'scheduler': [Hold(10, 's1'), Hold(20, 's1'), Hold(30, ''), Hold(35, 's2')]}
 
@@ -47,6 +47,9 @@ class Check(unittest.TestCase):
 
     def test_nobody_may_before_and_between(self):
         self.assertEqual(self.found(Act('scheduler', 's1', 9, '', 0), Act('scheduler', 's1', 31, '', 0), Act('controller-manager', 's1', 31, '', 0)), ['two act'] * 3)
+
+    def test_how_long_a_takeover_took(self):
+        self.assertEqual(takeover([Hold(1, 's1', 5), Hold(2, 's1', 7), Hold(3, 's2', 11), Hold(4, '', 12), Hold(5, 's2', 13)]), 4)
 
     def test_answers_with_the_revision_of_anothers_write_are_no_acts(self):
         first, echo, late = Act('scheduler', 's1', 11, '', 1), Act('scheduler', 's2', 11, '', 2), Act('scheduler', 's2', 12, '', 9)
