@@ -176,7 +176,7 @@ class Parts(Cluster):
         t, peers = self.tls, ','.join(f'{o.name}=https://{o.address}:2380' for o in self.servers)
         make_cert(t, s.name, 'ca', f'/CN={s.name}', usage='serverAuth,clientAuth', alt_names=f'IP:{s.address}')
         s.add('etcd', ['etcd', '--name', s.name, '--data-dir', f'{s.dir}/etcd', '--listen-client-urls', f'https://{s.address}:2379', '--advertise-client-urls', f'https://{s.address}:2379',
-                       '--listen-peer-urls', f'https://{s.address}:2380', '--initial-advertise-peer-urls', f'https://{s.address}:2380', '--initial-cluster', peers, '--log-level', 'warn',
+                       '--listen-peer-urls', f'https://{s.address}:2380', '--initial-advertise-peer-urls', f'https://{s.address}:2380', '--initial-cluster', peers, '--log-level', 'warn', '--pre-vote',
                        '--client-cert-auth', '--trusted-ca-file', f'{t}/ca.crt', '--cert-file', f'{t}/{s.name}.crt', '--key-file', f'{t}/{s.name}.key',
                        '--peer-client-cert-auth', '--peer-trusted-ca-file', f'{t}/ca.crt', '--peer-cert-file', f'{t}/{s.name}.crt', '--peer-key-file', f'{t}/{s.name}.key'])
 

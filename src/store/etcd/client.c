@@ -1,15 +1,19 @@
 /* The way to the cluster: one connection to one member, calls on it, the next member when it fails. See etcd.h.
  *
  * A call waits for a connection, is sent, and ends with its answer or at its deadline. When the connection breaks it is sent again if it is idempotent or
- * was never seen. A member that is silent too long, or says that it has no leader, is left for the next. */
+ * was never seen. A member that is silent too long, or says that it has no leader, is left for the next.
+ *
+ * A follower passes writes on to its leader and forgets them when that one is lost: nobody answers before etcd's own 7 s are over. Every answer tells the
+ * term of the leader; what was sent before a new term and is not answered soon after it is given up, so that its writer can act. */
 #include <protobuf-c/protobuf-c.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/str.h"
+#include "rpc.pb-c.h"
 #include "store/etcd/etcd.h"
 #include "wire/grpc_channel.h"
 
-enum { CONNECT_MS = 3000, PING_MS = 6000, SILENT_MS = 12000, NEW_MS = 500, RETRY_MS_MAX = 1000 };
+enum { CONNECT_MS = 3000, PING_MS = 6000 /* oftener than each 5 s, etcd hangs up */, SILENT_MS = 12000, NEW_MS = 500, RETRY_MS_MAX = 1000, LOST_MS = 1000 /* what survived a change of leaders is answered sooner */ };
 
 struct etcd_call {
     struct etcd *etcd;
@@ -47,6 +51,21 @@ char *etcd_key(struct arena *a, const struct etcd *e, const char *key) {
 
 /* ---- calls ---- */
 
+static void leader_changed(struct etcd *e) { e->leader_changed_ms = etcd_now_ms(); }
+
+void etcd_note_header(struct etcd *e, const Etcdserverpb__ResponseHeader *h) {
+    if (!h || h->raft_term <= e->raft_term) return;
+    if (e->raft_term) leader_changed(e);
+    e->raft_term = h->raft_term;
+}
+
+static const Etcdserverpb__ResponseHeader *header_of(const ProtobufCMessage *m) {
+    const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field_by_name(m->descriptor, "header");
+    const Etcdserverpb__ResponseHeader *h = NULL;
+    if (f) memcpy(&h, (const char *)m + f->offset, sizeof(h));
+    return h;
+}
+
 /* Takes the call out of the list and tells its owner. */
 static void finish(struct etcd_call *c, int code, const char *desc, bool sent) {
     struct etcd *e = c->etcd;
@@ -62,7 +81,7 @@ static void finish(struct etcd_call *c, int code, const char *desc, bool sent) {
         if (!a.message) {
             a.code = GRPC_INTERNAL;
             a.desc = "malformed answer from server";
-        }
+        } else etcd_note_header(e, header_of(a.message));
     }
     c->done(c->arg, &a);
     if (a.message) protobuf_c_message_free_unpacked(a.message, NULL);
@@ -87,6 +106,7 @@ static void on_end(void *arg, int code, const char *desc, bool sent) {
     struct etcd *e = c->etcd;
     struct etcd_answer a = {code, desc, sent, NULL};
     c->stream = NULL;
+    if (says(&a, "etcdserver: leader changed")) leader_changed(e);
     bool again = !e->stopping && try_elsewhere(code, desc) && (c->idempotent || etcd_had_no_effect(&a)) && etcd_now_ms() < c->deadline_ms;
     if (again) snprintf(e->last_error, sizeof(e->last_error), "%s", desc); /* it stays in the list: the tick, or the next connection, sends it */
     if (str_has_prefix(desc, "etcdserver: no leader") || str_has_prefix(desc, "etcdserver: rpc not supported") || str_has_prefix(desc, "etcdserver: request timed out")) etcd_suspect(e, desc);
@@ -194,13 +214,18 @@ static void watch_channel(struct etcd *e, int64_t now) {
     }
 }
 
+static bool is_lost(const struct etcd_call *c, int64_t now) {
+    int64_t changed = c->etcd->leader_changed_ms;
+    return c->stream && !c->idempotent && c->sent_ms <= changed && now - changed > LOST_MS;
+}
+
 /* Calls that wait are sent, those that wait too long end. A member that has not answered one for long is left. */
 static void watch_calls(struct etcd *e, int64_t now) {
     bool slow = false;
     for (struct etcd_call *c = e->calls, *next; c; c = next) {
         next = c->next;
         if (c->stream && now - c->sent_ms > ETCD_ATTEMPT_MS) slow = true;
-        if (now >= c->deadline_ms) {
+        if (now >= c->deadline_ms || is_lost(c, now)) {
             bool sent = c->stream && !c->idempotent;
             finish(c, GRPC_UNAVAILABLE, str_has_prefix(e->last_error, "connection error") && !c->stream ? e->last_error : "etcdserver: request timed out", sent);
             next = e->calls; /* its owner may have begun or ended others: from the front again */

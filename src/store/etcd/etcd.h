@@ -28,6 +28,7 @@
 
 struct ProtobufCMessage;
 struct ProtobufCMessageDescriptor;
+struct Etcdserverpb__ResponseHeader;
 enum { ETCD_TIMEOUT_MS = 10000, ETCD_ATTEMPT_MS = 5000, ETCD_TICK_MS = 50, ETCD_ENDPOINTS_MAX = 16, ETCD_LEASES_MAX = 8 };
 
 struct etcd;
@@ -65,6 +66,8 @@ struct etcd {
     struct grpc_channel *channel;
     bool open, stopping, suspected;
     int64_t opened_ms, connect_at_ms, pinged_ms;
+    uint64_t raft_term;              /* the highest that an answer has told ... */
+    int64_t leader_changed_ms;       /* ... and when it last rose; 0: never */
     int failures;                    /* connections that failed in a row */
     struct etcd_call *calls;         /* all, under way or waiting for a connection */
     struct loop_timer *tick;
@@ -96,6 +99,7 @@ void etcd_client_stop(struct etcd *e);                /* every call ends with Ca
 void etcd_call(struct etcd *e, const char *method, const struct ProtobufCMessage *request, const struct ProtobufCMessageDescriptor *type, bool idempotent, int timeout_ms,
                void (*done)(void *arg, const struct etcd_answer *a), void *arg);
 void etcd_suspect(struct etcd *e, const char *why);   /* the member does not do its work: try the next, unless this one is new */
+void etcd_note_header(struct etcd *e, const struct Etcdserverpb__ResponseHeader *h); /* of an answer, or of what a watch brings: tells of new leaders */
 /* Whether the answer says that the request had no effect. */
 bool etcd_had_no_effect(const struct etcd_answer *a);
 int etcd_error(const struct etcd_answer *a, struct status *reterr); /* as upstream's client words it; -1 */

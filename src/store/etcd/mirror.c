@@ -316,6 +316,7 @@ static void on_event(struct mirror *m, const Etcdserverpb__Event *ev) {
 
 static void on_response(struct mirror *m, const Etcdserverpb__WatchResponse *r) {
     char text[200];
+    etcd_note_header(m->etcd, r->header);
     if (r->header && m->cluster_id && r->header->cluster_id != m->cluster_id) {
         log_error("etcd is another cluster than the one this server began with: restart this server");
         m->cluster_id = r->header->cluster_id;
