@@ -13,7 +13,7 @@
 #include "store/etcd/etcd.h"
 #include "wire/grpc_channel.h"
 
-enum { CONNECT_MS = 3000, PING_MS = 6000 /* oftener than each 5 s, etcd hangs up */, SILENT_MS = 12000, NEW_MS = 500, RETRY_MS_MAX = 1000, LOST_MS = 1000 /* what survived a change of leaders is answered sooner */ };
+enum { CONNECT_MS = 2000, PING_MS = 6000 /* oftener than each 5 s, etcd hangs up */, SILENT_MS = 12000, NEW_MS = 500, RETRY_MS_MAX = 1000, LOST_MS = 1000 /* what survived a change of leaders is answered sooner */ };
 
 struct etcd_call {
     struct etcd *etcd;

@@ -1,11 +1,14 @@
 /* Waiting for the mirror: until it has reached a revision, and until it is as new as the cluster (etcd.h). One linearizable Range of nothing serves all
- * who asked before it was sent; who comes later waits for the next. */
+ * who asked before it was sent; who comes later waits for the next. A question that a lost leader took with it is not waited for: after ASK_AGAIN_MS the
+ * next is sent beside it, and its answer serves those of all older ones too. */
 #include <protobuf-c/protobuf-c.h>
 #include <string.h>
 #include "rpc.pb-c.h"
 #include "store/etcd/etcd.h"
 #include "store/lmdb.h"
 #include "wire/grpc_channel.h"
+
+enum { ASK_AGAIN_MS = 1000 };
 
 struct revision_waiter {
     struct revision_waiter *next;
@@ -65,7 +68,7 @@ struct current_asker {
     struct store_waiter waiter;
     struct status error;
 };
-struct question { struct etcd *etcd; struct current_asker *askers; };
+struct question { struct etcd *etcd; struct question *older; struct current_asker *askers; };
 
 static void ask(void *arg);
 
@@ -75,18 +78,37 @@ static void caught_up(void *arg, bool reached) {
     store_waiter_wake(&a->waiter);
 }
 
-static void on_revision(void *arg, const struct etcd_answer *answer) {
-    struct question *q = arg;
+static void answer_askers(struct question *q, const struct etcd_answer *answer, uint64_t revision) {
     struct etcd *e = q->etcd;
-    const Etcdserverpb__RangeResponse *r = answer->message;
     for (struct current_asker *a = q->askers, *next; a; a = next) {
         next = a->next;
-        if (answer->code == GRPC_OK && r->header) etcd_await(e, (uint64_t)r->header->revision, (int)MAX(a->deadline_ms - etcd_now_ms(), (int64_t)1), caught_up, a);
+        if (answer->code == GRPC_OK) etcd_await(e, revision, (int)MAX(a->deadline_ms - etcd_now_ms(), (int64_t)1), caught_up, a);
         else {
             etcd_error(answer, &a->error);
             store_waiter_wake(&a->waiter);
         }
     }
+    q->askers = NULL;
+}
+
+static void on_revision(void *arg, const struct etcd_answer *answer) {
+    struct question *q = arg;
+    struct etcd *e = q->etcd;
+    const Etcdserverpb__RangeResponse *r = answer->message;
+    uint64_t revision = r && r->header ? (uint64_t)r->header->revision : 0;
+    struct question *left = q->older;
+    answer_askers(q, answer, revision);
+    while (left && answer->code == GRPC_OK) { /* they have nobody to tell any more: forgotten here, freed when they end */
+        struct question *o = left;
+        answer_askers(o, answer, revision);
+        left = o->older;
+        o->older = NULL;
+    }
+    for (struct question **p = &e->questions; *p; p = &(*p)->older)
+        if (*p == q) {
+            *p = left;
+            break;
+        }
     free(q);
     ask(e);
 }
@@ -98,12 +120,14 @@ static void ask(void *arg) {
     pthread_mutex_lock(&e->mutex);
     struct current_asker *askers = e->askers;
     e->askers = NULL;
-    e->asking = askers != NULL;
+    e->asking = askers || e->questions;
     pthread_mutex_unlock(&e->mutex);
     if (!askers) return;
     struct question *q = malloc(sizeof(*q));
     CHECK(q);
-    *q = (struct question){e, askers};
+    *q = (struct question){e, e->questions, askers};
+    e->questions = q;
+    e->asked_ms = etcd_now_ms();
     for (struct current_asker *a = askers; a; a = a->next) latest = MAX(latest, a->deadline_ms);
     Etcdserverpb__RangeRequest req = ETCDSERVERPB__RANGE_REQUEST__INIT;
     req.key = (ProtobufCBinaryData){6, (uint8_t *)(uintptr_t) "health"};
@@ -144,5 +168,9 @@ bool etcd_wait_revision(struct etcd *e, uint64_t revision, int timeout_ms) {
     return a.reached;
 }
 
-void current_tick(struct etcd *e) { release_waiters(e, store_dispatched_revision(e->store), etcd_now_ms()); }
+void current_tick(struct etcd *e) {
+    release_waiters(e, store_dispatched_revision(e->store), etcd_now_ms());
+    if (e->questions && etcd_now_ms() - e->asked_ms > ASK_AGAIN_MS) ask(e);
+}
+
 void current_stop(struct etcd *e) { release_waiters(e, store_dispatched_revision(e->store), INT64_MAX); }

@@ -84,6 +84,8 @@ struct etcd {
     struct revision_waiter *waiters;
     struct current_asker *askers;
     bool asking;
+    struct question *questions;      /* the loop's own: those without an answer, the newest first ... */
+    int64_t asked_ms;                /* ... and when that was sent */
 
     struct etcd_lease leases[ETCD_LEASES_MAX];
 
