@@ -1,6 +1,7 @@
 """Servers in a lab, and the processes of each: what faults hit. How servers are started is known here alone.
 
-`Parts`: on each machine an etcd member, `ckube kube-apiserver`, kube-controller-manager and kube-scheduler. `Embedded`: one machine without etcd.
+`Parts`: on each machine an etcd member, `ckube kube-apiserver`, kube-controller-manager and kube-scheduler. `Servers`: one `ckube server` on each, which is all of these and
+starts its etcd member itself. `Embedded`: one machine without etcd.
 Processes are started from the main thread only (they die with it), and started again when they end by themselves, as an init system does."""
 import json, os, pathlib, shutil, signal, subprocess, sys, time
 from lab import in_namespace
@@ -76,6 +77,25 @@ class Process:
         except OSError: return ''
 
 
+class EtcdOfServer(Process):
+    """The etcd member that a `ckube server` has started, and starts again when it is killed."""
+
+    def start(self): pass
+    def supervise(self): return None
+    def log_tail(self, size=1500): return ''
+    def send(self, number):
+        parent = self.server.processes['apiserver'].process
+        for stat in pathlib.Path('/proc').glob('[0-9]*/stat') if parent else ():
+            try:
+                name, rest = stat.read_text().rsplit(')', 1)
+                if name.endswith('(etcd') and int(rest.split()[1]) == parent.pid: os.kill(int(stat.parent.name), number)
+            except OSError: pass                             # it has just ended
+
+    def end(self, number=signal.SIGKILL, timeout=30):
+        self.send(number)
+        return True
+
+
 class Server:
     """One machine's part of the cluster. processes: by role, in the order in which they are started."""
 
@@ -100,12 +120,27 @@ class Server:
         for p in self.processes.values(): p.resume()
 
 
+def database_leader(servers, tls):
+    """The server whose etcd member leads, as the members themselves say, or None. tls: files of authority, certificate and key."""
+    for s in servers:
+        r = subprocess.run(['etcdctl', '--endpoints', f'https://{s.address}:2379', '--cacert', tls[0], '--cert', tls[1], '--key', tls[2], '--command-timeout', '1s', '--dial-timeout', '1s',
+                            'endpoint', 'status', '-w', 'json'], capture_output=True, text=True, env={**os.environ, 'ETCDCTL_API': '3'})
+        try: status = json.loads(r.stdout)[0]['Status']
+        except (ValueError, IndexError, KeyError): continue
+        if status.get('leader') == status['header']['member_id']: return s
+    return None
+
+
 class Cluster:
     """What all kinds have in common. flags: more of them for the apiservers. credentials: files (authority, certificate, key) of an administrator."""
 
     def __init__(self, lab, top, binary, flags=()):
         self.lab, self.top, self.binary, self.flags, self.servers, self.crashes = lab, top, str(binary), list(flags), [], []
         with open(f'{top}/audit.yaml', 'w') as f: f.write(AUDIT_POLICY)
+
+    def start(self, wait):
+        """wait(seconds) passes time while supervising."""
+        for s in self.servers: s.start()
 
     def supervise(self):
         """To be called often. Notes who ended by itself, and why it should not have."""
@@ -180,15 +215,35 @@ class Parts(Cluster):
                        '--client-cert-auth', '--trusted-ca-file', f'{t}/ca.crt', '--cert-file', f'{t}/{s.name}.crt', '--key-file', f'{t}/{s.name}.key',
                        '--peer-client-cert-auth', '--peer-trusted-ca-file', f'{t}/ca.crt', '--peer-cert-file', f'{t}/{s.name}.crt', '--peer-key-file', f'{t}/{s.name}.key'])
 
-    def database_leader(self):
-        """The server whose member leads as the members themselves say, or None."""
+    def database_leader(self): return database_leader(self.servers, [f'{self.tls}/ca.crt', f'{self.tls}/client.crt', f'{self.tls}/client.key'])
+
+
+class Servers(Cluster):
+    """`ckube server --cluster-init` on the first machine, `--server` on the others."""
+
+    def __init__(self, lab, top, binary, flags=()):
+        super().__init__(lab, top, binary, flags)
+        self.servers = [Server(m, top) for m in lab.machines]
+        tls = f'{self.servers[0].dir}/data/tls'
+        self.credentials, self.etcd_tls = (f'{tls}/server-ca.crt', f'{tls}/admin.crt', f'{tls}/admin.key'), [f'{tls}/etcd-ca.crt', f'{tls}/etcd-client.crt', f'{tls}/etcd-client.key']
         for s in self.servers:
-            r = subprocess.run(['etcdctl', '--endpoints', f'https://{s.address}:2379', '--cacert', f'{self.tls}/ca.crt', '--cert', f'{self.tls}/client.crt', '--key', f'{self.tls}/client.key',
-                                '--command-timeout', '1s', '--dial-timeout', '1s', 'endpoint', 'status', '-w', 'json'], capture_output=True, text=True, env={**os.environ, 'ETCDCTL_API': '3'})
-            try: status = json.loads(r.stdout)[0]['Status']
-            except (ValueError, IndexError, KeyError): continue
-            if status.get('leader') == status['header']['member_id']: return s
-        return None
+            s.processes['etcd'] = EtcdOfServer(s, 'etcd', [])
+            s.add('apiserver', [binary, 'server', '--disable-agent', '--data-dir', f'{s.dir}/data', '--advertise-address', s.address, '--secure-port', PORT, '--audit-policy-file', f'{top}/audit.yaml',
+                                '--audit-log-path', s.audit_log, *self.flags])
+
+    def start(self, wait):
+        first, token = self.servers[0], pathlib.Path(f'{self.servers[0].dir}/data/server/token')
+        first.processes['apiserver'].argv += ['--cluster-init']
+        first.start()
+        deadline = time.monotonic() + 60
+        while not token.exists():
+            if time.monotonic() > deadline: raise RuntimeError('there is no token: ' + first.processes['apiserver'].log_tail())
+            wait(0.2)
+        for s in self.servers[1:]:
+            s.processes['apiserver'].argv += ['--server', f'https://{first.address}:{PORT}', '--token', token.read_text().strip()]
+            s.start()
+
+    def database_leader(self): return database_leader(self.servers, self.etcd_tls)
 
 
 class Embedded(Cluster):

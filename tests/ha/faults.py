@@ -4,8 +4,8 @@
 import collections, signal, threading, time
 
 Fault = collections.namedtuple('Fault', 'hit undo')
-Kind = collections.namedtuple('Kind', 'name begin seconds stores')
-ETCD, BOTH = ('etcd',), ('etcd', 'embedded')
+Kind = collections.namedtuple('Kind', 'name begin seconds clusters')
+PARTS, ETCD, APART, ALL = ('etcd',), ('etcd', 'servers'), ('etcd', 'embedded'), ('etcd', 'servers', 'embedded')  # APART: components are processes of their own
 
 
 class Scene:
@@ -162,27 +162,27 @@ KINDS = [
     Kind('etcd follower paused', on_one(Scene.follower, lambda scene, s: pause(s, 'etcd')), (2, 12), ETCD),
     Kind('etcd leader slow', on_one(Scene.leader, lambda scene, s: slow(s.processes['etcd'])), (4, 10), ETCD),
     Kind('etcd follower slow', on_one(Scene.follower, lambda scene, s: slow(s.processes['etcd'])), (4, 10), ETCD),
-    Kind('apiserver killed', on_one(Scene.any, lambda scene, s: kill(s, 'apiserver')), (0, 4), BOTH),
-    Kind('apiserver paused', on_one(Scene.any, lambda scene, s: pause(s, 'apiserver')), (1, 14), BOTH),
-    Kind('apiserver stopped by SIGTERM', on_one(Scene.any, stop_gently), (0, 2), BOTH),
-    Kind('leading controller-manager paused', one_of('controller-manager', pause), (3, 25), BOTH),
-    Kind('leading scheduler paused', one_of('scheduler', pause), (3, 25), BOTH),
-    Kind('leading controller-manager killed', one_of('controller-manager', kill), (1, 18), BOTH),
-    Kind('leading scheduler killed', one_of('scheduler', kill), (1, 18), BOTH),
-    Kind('components cut off from their apiserver', on_one(lambda scene: scene.holder('scheduler'), components_cut_off), (5, 20), BOTH),
-    Kind('server killed', on_one(Scene.any, whole_server_killed), (1, 8), BOTH),
-    Kind('server paused', on_one(Scene.any, whole_server_paused), (2, 20), BOTH),
-    Kind('server unplugged', on_one(Scene.any, unplugged), (2, 15), BOTH),
-    Kind('server silent', on_one(Scene.any, silent), (2, 15), BOTH),
+    Kind('apiserver killed', on_one(Scene.any, lambda scene, s: kill(s, 'apiserver')), (0, 4), ALL),
+    Kind('apiserver paused', on_one(Scene.any, lambda scene, s: pause(s, 'apiserver')), (1, 14), ALL),
+    Kind('apiserver stopped by SIGTERM', on_one(Scene.any, stop_gently), (0, 2), ALL),
+    Kind('leading controller-manager paused', one_of('controller-manager', pause), (3, 25), APART),
+    Kind('leading scheduler paused', one_of('scheduler', pause), (3, 25), APART),
+    Kind('leading controller-manager killed', one_of('controller-manager', kill), (1, 18), APART),
+    Kind('leading scheduler killed', one_of('scheduler', kill), (1, 18), APART),
+    Kind('components cut off from their apiserver', on_one(lambda scene: scene.holder('scheduler'), components_cut_off), (5, 20), APART),
+    Kind('server killed', on_one(Scene.any, whole_server_killed), (1, 8), ALL),
+    Kind('server paused', on_one(Scene.any, whole_server_paused), (2, 20), ALL),
+    Kind('server unplugged', on_one(Scene.any, unplugged), (2, 15), ALL),
+    Kind('server silent', on_one(Scene.any, silent), (2, 15), ALL),
     Kind('leader cut off from its peers', on_one(Scene.leader, from_peers), (3, 15), ETCD),
     Kind('server cut off from its peers', on_one(Scene.any, from_peers), (3, 15), ETCD),
     Kind('server deaf to its peers', on_one(Scene.any, deaf), (3, 15), ETCD),
-    Kind('apiserver cut off from its own member', on_one(Scene.any, from_own_member), (3, 12), ETCD),
+    Kind('apiserver cut off from its own member', on_one(Scene.any, from_own_member), (3, 12), PARTS),
     Kind('link between two cut', between_two, (3, 12), ETCD),
-    Kind('server delayed and lossy', on_one(Scene.any, one_delayed), (4, 12), BOTH),
-    Kind('all links delayed', all_delayed, (4, 12), BOTH),
+    Kind('server delayed and lossy', on_one(Scene.any, one_delayed), (4, 12), ALL),
+    Kind('all links delayed', all_delayed, (4, 12), ALL),
     Kind('two servers killed', two_killed, (1, 6), ETCD),
-    Kind('all servers killed', all_killed, (0, 4), BOTH),
+    Kind('all servers killed', all_killed, (0, 4), ALL),
     Kind('all cut off from each other', all_apart, (3, 10), ETCD),
 ]
 

@@ -1,5 +1,5 @@
 """The clients: threads that read and write a few ConfigMaps through different apiservers, and watchers that follow them. All of it goes into a History."""
-import collections, json, random, threading, time
+import collections, functools, json, random, threading, time
 from client import ABSENT, EXPIRED, OK, REFUSED, UNKNOWN, Client, tls_context
 from cluster import PORT
 from history import History, Op, Seen
@@ -32,10 +32,13 @@ class Shared:
 
     def __init__(self, cluster, seed, rate):
         self.cluster, self.seed, self.rate, self.stopping, self.ended = cluster, seed, rate, threading.Event(), threading.Event()  # for workers; for watchers
-        self.history, self.context = History(), tls_context(cluster.credentials)
+        self.history = History()
         self.acknowledged = {s.name: [] for s in cluster.servers}
         self.latest = {}                                     # name -> a revision that was acknowledged lately
         self.calls = collections.Counter()
+
+    @functools.cached_property
+    def context(self): return tls_context(self.cluster.credentials)  # a cluster may make them when it starts
 
     def client(self, server, timeout): return Client(self.context, server.address, PORT, timeout)
 
@@ -47,7 +50,9 @@ class Worker(threading.Thread):
         super().__init__(daemon=True, name=f'c{number}')
         self.shared, self.home, self.timeout, self.random, self.count, self.known = shared, home, timeout, random.Random(f'{shared.seed}-{number}'), 0, {}
         self.at = home or self.random.choice(shared.cluster.servers)
-        self.client = shared.client(self.at, timeout)
+
+    @functools.cached_property
+    def client(self): return self.shared.client(self.at, self.timeout)
 
     def run(self):
         while not self.shared.stopping.is_set():

@@ -1,5 +1,5 @@
 """What keeps the schedulers and controller-managers busy: a Deployment whose size changes all the time on Nodes that only pretend to be there. And who acted, from what was seen."""
-import collections, datetime, random, threading, time
+import collections, datetime, functools, random, threading, time
 import acting
 from client import OK, REFUSED, UNKNOWN
 from load import Watcher
@@ -27,10 +27,12 @@ class Workload(threading.Thread):
     def __init__(self, shared):
         super().__init__(daemon=True, name='workload')
         self.shared, self.random, self.at, self.renewed = shared, random.Random(f'{shared.seed}-workload'), 0, 0.0
-        self.client = shared.client(shared.cluster.servers[0], 5)
         self.seen, self.bound, self.holds = {}, collections.defaultdict(dict), {role: [] for role in acting.LEASES}
         self.unknown = []                                    # (after, until): revisions at which the holders are not known
         self.watchers = [Watcher(shared, 'watch-leases', None, LEASES, self.take_lease), Watcher(shared, 'watch-pods', None, f'/api/v1/namespaces/{NAMESPACE}/pods', self.take_pod)]
+
+    @functools.cached_property
+    def client(self): return self.shared.client(self.shared.cluster.servers[0], 5)
 
     def take_lease(self, kind, what, revision, now, server):
         if kind == 'GAP': self.unknown.append((max([h.revision for hs in self.holds.values() for h in hs], default=0), revision))
