@@ -42,6 +42,7 @@ struct apiserver_options {
     struct env *env;
     /* Paths that are no part of the API and are answered before anybody is asked who they are: true when this was one. On the request's fiber. May be NULL. */
     bool (*own_paths)(struct http_request *req, void *ctx);
+    bool (*more_paths)(struct http_request *req, void *ctx); /* the same for those who are authorized for them, as for any path that is no resource's */
     void *own_paths_ctx;
 };
 

@@ -177,6 +177,11 @@ static bool known_group(const struct api_request *r) {
     return false;
 }
 
+static bool handle_more(struct api_request *r) {
+    const struct apiserver_options *o = &r->server->options;
+    return o->more_paths && o->more_paths(r->http, o->own_paths_ctx);
+}
+
 static void serve(struct api_request *r) {
     struct http_request *http = r->http;
     _cleanup_status_ struct status err = STATUS_INIT;
@@ -197,7 +202,7 @@ static void serve(struct api_request *r) {
     if (resource && custom_resources_find(r)) custom_request(r);
     else if (resource && known_group(r)) resource_request(r);
     else if (handle_aggregated(r)) return;
-    else if (resource || !(handle_openid(r) || handle_nonresource(r) || flow_handle_debug(r->server->flow, r))) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
+    else if (resource || !(handle_openid(r) || handle_nonresource(r) || flow_handle_debug(r->server->flow, r) || handle_more(r))) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
 }
 
 static double seconds_now(void) {

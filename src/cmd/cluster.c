@@ -124,10 +124,20 @@ static int check_membership(struct cluster *c, struct status *reterr) {
     return rc != 0 || cluster_own_member(c, &members) ? rc : refuse_removed(reterr);
 }
 
+bool cluster_has_database(struct cluster *c) { return access(arena_printf(c->arena, "%s/data/member/wal", c->dir), F_OK) == 0; }
+
+/* etcd's database is gone, with its disk perhaps. To begin an empty one in the member's place would be a lie to the others: it joins anew. */
+static int rejoin(struct cluster *c, struct status *reterr) {
+    if (!c->config.server) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "%s/data, the database of this server's member, is gone: join the cluster anew with --server and --token", c->dir);
+    log_warning("%s/data, the database of this server's member, is gone: it joins the cluster anew", c->dir);
+    return cluster_join(c, reterr);
+}
+
 static int start_member(struct cluster *c, struct status *reterr) {
     const struct cluster_config *o = &c->config;
     if ((o->client_port && o->client_port != c->state.client_port) || (o->peer_port && o->peer_port != c->state.peer_port) || (o->address && !str_eq(o->address, c->state.address)))
         log_warning("this server's member keeps its address %s and its ports %d and %d: others know it by them", c->state.address, c->state.client_port, c->state.peer_port);
+    if (!cluster_has_database(c)) return rejoin(c, reterr);
     if (cluster_run_etcd(c, cluster_own_peer(c->arena, &c->state), true, false, reterr) != 0) return -1;
     return cluster_wait_quorum(c, 0, reterr) != 0 ? -1 : check_membership(c, reterr);
 }
@@ -197,6 +207,7 @@ void cluster_free(struct cluster *c) {
     pthread_mutex_destroy(&c->mutex);
     pthread_cond_destroy(&c->cond);
     free(c->servers);
+    free(c->overview);
     arena_free(c->arena);
     free(c);
 }

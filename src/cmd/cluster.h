@@ -36,6 +36,7 @@ struct etcd_access cluster_etcd(struct cluster *c, struct arena *a);  /* as of n
 const char *cluster_token(struct cluster *c);
 /* /ckube/...: what joining servers ask for. For apiserver_options.own_paths; ctx is the cluster. */
 bool cluster_handle(struct http_request *req, void *ctx);
+bool cluster_handle_status(struct http_request *req, void *ctx); /* /ckube/status, for more_paths: what `ckube status` prints from elsewhere */
 
 /* `ckube server --cluster-reset`: a cluster of one, of this server's database or of a snapshot, then it returns; 0 or -1. The other servers join anew. */
 int cluster_reset(const struct cluster_config *config, struct status *reterr);
@@ -59,6 +60,7 @@ struct cluster {
     pthread_cond_t cond;
     bool serving, stopping;
     char *servers;                 /* the other members' client URLs: state.servers is this */
+    char *overview;                /* see cluster_overview.h: as of the last round; NULL: not known yet, or no member answers */
 };
 
 /* Fills what is not said of the member: name, addresses, ports. */
@@ -70,6 +72,7 @@ struct etcd_admin *cluster_admin(struct cluster *c, bool local, struct status *r
 int cluster_wait_quorum(struct cluster *c, int64_t timeout_ms, struct status *reterr);
 /* Waits a moment; false when a signal asks this process to end. */
 bool cluster_pause(int ms);
+bool cluster_has_database(struct cluster *c); /* whether etcd has begun to keep things here */
 /* Whether etcd may do later what it refuses now: it takes one learner at a time, and changes its members only while all have been seen for some seconds. */
 bool cluster_worth_waiting(const struct status *s);
 const struct etcd_member *cluster_own_member(struct cluster *c, const struct etcd_members *members); /* by its address; NULL: it is not among them */

@@ -212,9 +212,6 @@ static int promote(struct cluster *c, struct status *reterr) {
 
 /* ---- all of it ---- */
 
-/* Whether etcd has begun to keep things: then it is the member that was added. */
-static bool has_begun(struct cluster *c) { return access(arena_printf(c->arena, "%s/data/member/wal", c->dir), F_OK) == 0; }
-
 static int begin_joining(struct cluster *c, char **ret_initial, struct status *reterr) {
     struct arena *a = c->arena;
     if (access(arena_printf(a, "%s/db/data.mdb", c->data_dir), F_OK) == 0)
@@ -226,7 +223,7 @@ static int begin_joining(struct cluster *c, char **ret_initial, struct status *r
 }
 
 int cluster_join(struct cluster *c, struct status *reterr) {
-    bool resumed = c->state.phase == CLUSTER_JOINING && has_begun(c);
+    bool resumed = c->state.phase == CLUSTER_JOINING && cluster_has_database(c);
     char *initial = resumed ? cluster_own_peer(c->arena, &c->state) : NULL; /* of no meaning then: etcd has it in its database */
     if (!resumed && begin_joining(c, &initial, reterr) != 0) return -1;
     if (cluster_run_etcd(c, initial, true, false, reterr) != 0 || promote(c, reterr) != 0) return -1;

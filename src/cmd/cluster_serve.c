@@ -1,6 +1,6 @@
 /* A cluster's server while it serves: what it hears of the other members, what it tells its apiserver and those that join. See cluster.h.
  *
- * One thread asks every two seconds. It alone writes c->servers. */
+ * One thread asks every two seconds. It alone writes c->servers and c->overview. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "cmd/cluster.h"
+#include "cmd/cluster_overview.h"
 #include "cmd/cluster_token.h"
 #include "wire/json.h"
 
@@ -67,6 +68,14 @@ static bool tell_others(struct cluster *c, struct etcd_admin *admin, struct aren
     return etcd_admin_put(admin, key, arena_printf(a, "{\"apiserver\":\"%s\"}", etcd_url(a, c->state.address, apiserver_port(c->apiserver))), NULL, NULL) == 0;
 }
 
+static void take_overview(struct cluster *c, struct etcd_admin *admin, struct arena *a) {
+    char *text = cluster_overview(admin, a, NULL);
+    pthread_mutex_lock(&c->mutex);
+    free(c->overview);
+    c->overview = text ? strdup(text) : NULL;
+    pthread_mutex_unlock(&c->mutex);
+}
+
 static void one_round(struct round *r) {
     struct cluster *c = r->c;
     _cleanup_arena_ struct arena *a = arena_new();
@@ -80,6 +89,7 @@ static void one_round(struct round *r) {
         r->admin = etcd_admin_new(e.servers, e.ca_file, e.cert_file, e.key_file, NULL);
     }
     etcd_process_trim_log(c->etcd);
+    if (r->admin) take_overview(c, r->admin, a);
     if (!r->admin || etcd_admin_members_now(r->admin, a, &members, NULL) != 0) return;
     char *others = others_of(c, a, &members, &there);
     r->gone = there ? 0 : r->gone + 1;
@@ -173,5 +183,15 @@ bool cluster_handle(struct http_request *req, void *ctx) {
     char *bundle = cluster_bundle(req->arena, c->data_dir, settings(c, req->arena), &err);
     log_info("%s was given the cluster's keys, to join", req->peer);
     respond(req, bundle ? 200 : 500, "application/json", bundle ? bundle : status_message(&err));
+    return true;
+}
+
+bool cluster_handle_status(struct http_request *req, void *ctx) {
+    struct cluster *c = ctx;
+    if (strcmp(req->method, "GET") != 0 || strcmp(req->path, "/ckube/status") != 0) return false;
+    pthread_mutex_lock(&c->mutex);
+    char *text = c->overview ? arena_strdup(req->arena, c->overview) : NULL;
+    pthread_mutex_unlock(&c->mutex);
+    respond(req, text ? 200 : 503, text ? "application/json" : "text/plain", text ? text : "no member of etcd answers\n");
     return true;
 }

@@ -227,6 +227,7 @@ static int start_cluster(struct server *s, struct status *reterr) {
     o->etcd_cert_file = e.cert_file;
     o->etcd_key_file = e.key_file;
     o->own_paths = cluster_handle;
+    o->more_paths = cluster_handle_status;
     o->own_paths_ctx = s->cluster;
     o->advertise_address = s->command.advertise = cluster_address(s->cluster);
     snprintf(s->identity, sizeof(s->identity), "%s_%s", s->host, cluster_member_name(s->cluster));
@@ -286,7 +287,7 @@ int cmd_server(int argc, char **argv) {
         {.name = "cluster-cidr", .text = &s->flags.cluster_cidr, .help = "range of Pods' addresses (default: 10.42.0.0/16)"},
         {.name = "allocate-node-cidrs", .on = &s->flags.allocate_node_cidrs, .help = "give each Node a part of it (default: true)"},
         {.name = "controllers", .text = &s->flags.controllers, .help = "which controllers: \"*\", \"foo\", \"-foo\", by comma"},
-        {.name = "snapshot-schedule-cron", .text = &s->flags.snapshot_schedule, .help = "when the embedded database is saved, as a CronJob's schedule in UTC; empty: never (default: 0 */12 * * *)"},
+        {.name = "snapshot-schedule-cron", .text = &s->flags.snapshot_schedule, .help = "when the database is saved, embedded or a cluster's, as a CronJob's schedule in UTC; empty: never (default: 0 */12 * * *)"},
         {.name = "snapshot-retention", .number = &s->flags.snapshot_retention, .help = "how many of these snapshots are kept (default: 5)"},
         {.name = "snapshot-dir", .text = &s->flags.snapshot_dir, .help = "where they go (default: DATA_DIR/snapshots)"},
         {.name = "container-runtime-endpoint", .text = &s->flags.runtime_endpoint, .help = "socket of a runtime that runs already (default: a containerd of our own)"},

@@ -1,7 +1,7 @@
 """A cluster of servers with one command each: `--cluster-init`, `--server` and `--token`; servers that are killed, leave, and come from the embedded database."""
 import concurrent.futures, json, os, re, signal, subprocess, time
 from clusters import Member, Network
-from harness import contains, same
+from harness import TOP, contains, same
 
 shared = {}
 
@@ -62,6 +62,10 @@ def test_servers_join_and_agree():
     text = a.command('status').stdout
     same([len(re.findall(w, text)) for w in (' leader ', ' follower ', r':6443 +ready')], [1, 2, 3], text)
     contains(text, 'kube-controller-manager')
+    # from elsewhere, an apiserver is asked
+    r = subprocess.run(b.network.inside(2, [str(TOP / b.binary), 'status', '--kubeconfig', b.kubeconfig]), capture_output=True, text=True, timeout=60)
+    same([len(re.findall(w, r.stdout)) for w in (' leader ', ' follower ', r':6443 +ready')], [1, 2, 3], r.stdout)
+    same(r.returncode, 0, r.stdout)
     # the cluster's keys are everybody's: a token that one gives out is good at another
     token = a.kubectl('create', 'token', 'default').stdout.strip()
     contains(c.kubectl('--token', token, 'auth', 'whoami', '--kubeconfig', '/dev/null', '--server', c.url, '--insecure-skip-tls-verify').stdout, 'system:serviceaccount:default:default')
