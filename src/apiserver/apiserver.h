@@ -36,6 +36,8 @@ struct apiserver_options {
     const char *etcd_ca_file, *etcd_cert_file, *etcd_key_file, *etcd_prefix, *storage_media_type;
     int etcd_compaction_interval_s;          /* 0: never */
     int etcd_health_timeout_ms, etcd_ready_timeout_ms; /* 0: 2 s, upstream's */
+    const char *encryption_provider_config;  /* NULL: values are kept as they are; see encryption/encryption.h */
+    bool encryption_provider_config_reload;
     bool no_priority_and_fairness;           /* plain limits instead, see flowcontrol/flow_control.h */
     int max_requests_inflight, max_mutating_requests_inflight; /* both 0: with fairness upstream's 400 and 200, without no limits */
     int request_timeout_ms;                  /* 0: a minute */
@@ -64,6 +66,7 @@ struct custom_resources *apiserver_custom_resources(struct apiserver *s);
 struct authorizer *apiserver_authorizer(struct apiserver *s);
 struct flow_control *apiserver_flow_control(struct apiserver *s);
 struct admission *apiserver_admission(struct apiserver *s);
+struct encryption *apiserver_encryption(struct apiserver *s); /* NULL: none */
 struct upstream_tls *apiserver_kubelet_tls(struct apiserver *s);  /* how to speak to kubelets */
 struct upstream_tls *apiserver_insecure_tls(struct apiserver *s); /* and to Pods and Services that are proxied to by https: upstream does not verify them */
 #endif

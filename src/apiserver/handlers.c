@@ -163,12 +163,11 @@ void handle_get(struct api_request *r) {
         return;
     }
     bool found = store_get(t, storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, r->name), &v);
-    if (found) respond_stored(r, 200, r->strategy->type, v.value, v.value_len, v.rv_offset, v.mod_revision);
+    if (found && v.trouble) registry_unreadable(&v, &err);
+    else if (found) respond_stored(r, 200, r->strategy->type, v.value, v.value_len, v.rv_offset, v.mod_revision);
+    else status_not_found(&err, r->group, r->resource, r->name);
     store_read_end(t);
-    if (!found) {
-        status_not_found(&err, r->group, r->resource, r->name);
-        fail(r, &err);
-    }
+    if (err.code) fail(r, &err);
 }
 
 /* What a client has no say in when it creates: gone before managed fields look. */
@@ -304,11 +303,15 @@ void handle_delete(struct api_request *r) {
 }
 
 /* The objects as they are listed, which is how they are answered too. */
-struct collected { struct arena *a; const struct object_filter *filter; struct object_list *list; };
+struct collected { struct arena *a; const struct object_filter *filter; struct object_list *list; struct status *err; };
 
 static bool collect(void *arg, const struct store_view *v) {
     struct collected *c = arg;
     const struct type_desc *type = c->filter->strategy->type;
+    if (v->trouble) {
+        registry_unreadable(v, c->err);
+        return false;
+    }
     struct object *obj = registry_decode(c->a, c->filter->strategy, v);
     if (!obj || !filter_matches(c->a, c->filter, obj)) return true;
     obj->kind = obj->apiVersion = NULL;
@@ -329,11 +332,15 @@ void handle_delete_collection(struct api_request *r) {
     warn_of_orphans(r, &o);
     const struct type_desc *list_type = stored_list_type(r);
     struct object_list *list = object_new(r->arena, list_type);
-    struct collected c = {r->arena, &filter, list};
+    struct collected c = {r->arena, &filter, list, &err};
     list->items.items = arena_list_alloc(r->arena, 0, r->strategy->type->size);
     list->metadata.resourceVersion = arena_printf(r->arena, "%llu", (unsigned long long)store_txn_revision(t));
     store_range(t, storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL), NULL, collect, &c);
     store_read_end(t);
+    if (err.code) {
+        respond_status(r, &err);
+        return;
+    }
     for (size_t i = 0; i < list->items.len; i++) {
         const struct object *obj = (const void *)((const char *)list->items.items + i * r->strategy->type->size);
         void *gone;

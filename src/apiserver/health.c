@@ -2,6 +2,7 @@
  * that they cannot be found unfinished; what can fail is the store. Tests: tests/integration/test_health.py. */
 #include <string.h>
 #include "apiserver/apiserver.h"
+#include "apiserver/encryption/encryption.h"
 #include "apiserver/handlers.h"
 #include "base/str.h"
 
@@ -19,13 +20,19 @@ static bool store_answers_in(struct api_request *r, int timeout_ms) {
 static bool store_answers(struct api_request *r) { return store_answers_in(r, apiserver_options(r->server)->etcd_health_timeout_ms); }
 static bool store_is_ready(struct api_request *r) { return store_answers_in(r, apiserver_options(r->server)->etcd_ready_timeout_ms); }
 
+static bool plugins_are_well(struct api_request *r) { return !apiserver_encryption(r->server) || encryption_is_healthy(apiserver_encryption(r->server), NULL); }
+
 static const struct check { const char *name; bool (*passes)(struct api_request *r); bool ready_only; } checks[] = {
     {"ping", always, false}, {"log", always, false}, {"etcd", store_answers, false}, {"etcd-readiness", store_is_ready, true}, {"informer-sync", always, true},
     {"poststarthook/start-system-namespaces-controller", always, false}, {"poststarthook/rbac/bootstrap-roles", always, false}, {"poststarthook/scheduling/bootstrap-system-priority-classes", always, false},
     {"poststarthook/priority-and-fairness-config-consumer", always, false}, {"poststarthook/priority-and-fairness-filter", always, false},
     {"poststarthook/priority-and-fairness-config-producer", always, false}, {"poststarthook/bootstrap-controller", always, false}, {"poststarthook/start-kubernetes-service-cidr-controller", always, false},
     {"poststarthook/kube-apiserver-autoregistration", always, false}, {"autoregister-completion", always, false}, {"shutdown", always, true},
+    {"kms-providers", plugins_are_well, false},
 };
+
+/* Without plugins, nobody knows of their check. */
+static bool is_there(const struct api_request *r, const struct check *c) { return strcmp(c->name, "kms-providers") != 0 || encryption_has_health(apiserver_encryption(r->server)); }
 
 static struct string_list excluded(const struct api_request *r) {
     struct string_list list = {0};
@@ -54,7 +61,7 @@ static void respond_all(struct api_request *r, const char *name, bool ready) {
     bool failed = false;
     for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
         const struct check *c = &checks[i];
-        if (c->ready_only && !ready) continue;
+        if ((c->ready_only && !ready) || !is_there(r, c)) continue;
         bool skipped = string_list_has(&skip, c->name), ok = skipped || c->passes(r);
         failed |= !ok;
         buf_printf(&out, ok ? "[+]%s%s ok\n" : "[-]%s%s failed: reason withheld\n", c->name, skipped ? " excluded:" : "");
@@ -76,7 +83,7 @@ bool handle_health(struct api_request *r) {
             return true;
         }
         for (size_t k = 0; *rest == '/' && k < ARRAY_LEN(checks); k++) {
-            if (strcmp(rest + 1, checks[k].name) != 0 || (checks[k].ready_only && !ready)) continue;
+            if (strcmp(rest + 1, checks[k].name) != 0 || (checks[k].ready_only && !ready) || !is_there(r, &checks[k])) continue;
             bool ok = checks[k].passes(r);
             respond_text(r, ok ? 200 : 500, "text/plain; charset=utf-8", ok ? "ok" : "internal server error: reason withheld\n");
             return true;

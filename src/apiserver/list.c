@@ -101,6 +101,7 @@ static void note_first(void *arg, struct store_event *e) {
 
 struct lister {
     struct api_request *r;
+    struct status *err;          /* of what can be seen but not be read: then there is no list */
     struct object_filter filter;
     const char *prefix;
     uint64_t revision;
@@ -126,6 +127,10 @@ static void add_bytes(struct lister *l, const struct store_view *v) {
 }
 
 static bool take(struct lister *l, const struct store_view *v) {
+    if (v->trouble) {
+        registry_unreadable(v, l->err);
+        return false;
+    }
     if (l->limit && l->count >= l->limit) {
         l->next = arena_strndup(l->r->arena, v->key, v->key_len);
         return false;
@@ -270,6 +275,7 @@ static int run(struct lister *l, struct status *reterr) {
         const char *from = start ? arena_printf(r->arena, "%s%s", l->prefix, start) : l->prefix;
         if (exact && exact < now) failed = list_past(l, t, from, reterr);
         else store_range(t, l->prefix, from, take_now, l);
+        if (l->err->code) failed = -1;
     }
     if (!failed) {
         struct metav1_ListMeta meta = {0};
@@ -283,7 +289,7 @@ static int run(struct lister *l, struct status *reterr) {
 
 void handle_list(struct api_request *r) {
     _cleanup_status_ struct status err = STATUS_INIT;
-    struct lister l = {.r = r};
+    struct lister l = {.r = r, .err = &err};
     if (negotiate(r, true, false, &err) != 0) {
         respond_status(r, &err);
         return;

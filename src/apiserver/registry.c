@@ -29,21 +29,35 @@ void *registry_decode(struct arena *a, const struct strategy *st, const struct s
     return obj;
 }
 
-int registry_get(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, void **ret, uint64_t *ret_revision, struct status *reterr) {
+int registry_unreadable(const struct store_view *v, struct status *reterr) {
+    return status_internal(reterr, "unable to transform key \"%.*s\": %s", (int)v->key_len, v->key, v->trouble);
+}
+
+int registry_get_stored(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, void **ret, uint64_t *ret_revision, bool *ret_stale, struct status *reterr) {
     struct store_txn *t;
     struct store_view v;
     if (store_wait_current(apiserver_store(r->server), reterr) != 0 || store_read_begin(apiserver_store(r->server), &t, reterr) != 0) return -1;
     void *obj = NULL;
     int found = store_get(t, storage_key(r->arena, st, namespace, name), &v);
+    if (found && v.trouble) {
+        registry_unreadable(&v, reterr);
+        store_read_end(t);
+        return -1;
+    }
     if (found) {
         obj = registry_decode(r->arena, st, &v);
         if (ret_revision) *ret_revision = v.mod_revision;
+        if (ret_stale) *ret_stale = v.stale;
     }
     store_read_end(t);
     if (!found) return status_not_found(reterr, st->group, st->resource, name);
     if (!obj) return status_internal(reterr, "the stored %s \"%s\" cannot be decoded", st->resource, name);
     *ret = obj;
     return 0;
+}
+
+int registry_get(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, void **ret, uint64_t *ret_revision, struct status *reterr) {
+    return registry_get_stored(r, st, namespace, name, ret, ret_revision, NULL, reterr);
 }
 
 /* ---- writing ---- */
@@ -297,30 +311,35 @@ static int create_by_update(struct api_request *r, const struct strategy *st, co
 
 enum { UPDATE_AGAIN = 1 };
 
-static int check_and_update(struct admission_attributes *a, struct object *obj, struct object *old, uint64_t revision, struct status *reterr) {
+/* What is there at present. */
+struct present { struct object *old; uint64_t revision; bool stale; };
+
+static int check_and_update(struct admission_attributes *a, struct object *obj, const struct present *p, struct status *reterr) {
     struct api_request *r = a->r;
     const struct strategy *st = a->st;
     const struct write_options *o = a->o;
     struct store_result res;
+    struct object *old = p->old;
     if (before_update(a, obj, old, reterr) != 0) return -1;
     obj->metadata.resourceVersion = old->metadata.resourceVersion;
     managed_fields_ignore_times(st->type, old, obj);
-    if (o->dry_run || (object_equal(st->type, obj, old) && !completes_deletion(st, obj))) return 0;
-    if (completes_deletion(st, obj)) delete_now(r, st, obj, (int64_t)revision, &res);
-    else store_put(r, st, obj, (int64_t)revision, &res);
+    if (o->dry_run || (!p->stale && object_equal(st->type, obj, old) && !completes_deletion(st, obj))) return 0;
+    if (completes_deletion(st, obj)) delete_now(r, st, obj, (int64_t)p->revision, &res);
+    else store_put(r, st, obj, (int64_t)p->revision, &res);
     if (res.outcome == STORE_FAILED) return failed(&res, reterr);
     return res.outcome == STORE_OK ? 0 : UPDATE_AGAIN;
 }
 
 /* One try. What is taken from the cluster's pools for it goes back when it does not succeed. */
-static int update_once(struct api_request *r, const struct strategy *st, struct object *obj, struct object *old, uint64_t revision, const struct write_options *o, struct status *reterr) {
+static int update_once(struct api_request *r, const struct strategy *st, struct object *obj, const struct present *p, const struct write_options *o, struct status *reterr) {
     void *token = NULL;
+    struct object *old = p->old;
     struct admission_attributes a;
     admission_attributes_init(&a, r, st, ADMIT_UPDATE, obj, old, o);
     if (!o->no_admission && admission_mutate(&a, reterr) != 0) return -1;
     dedup_owner_references(r, obj, true);
     if (st->begin && !o->subresource && !(token = st->begin(r, obj, old, reterr))) return -1;
-    int result = check_and_update(&a, obj, old, revision, reterr);
+    int result = check_and_update(&a, obj, p, reterr);
     if (token) st->finish(r, token, result == 0 && !o->dry_run);
     return result;
 }
@@ -331,8 +350,9 @@ int registry_update(struct api_request *r, const struct strategy *st, const char
     for (int tries = 0; tries < UPDATE_TRIES; tries++) {
         void *current;
         uint64_t revision;
+        bool stale;
         struct status err = STATUS_INIT;
-        if (registry_get(r, st, namespace, name, &current, &revision, &err) != 0) {
+        if (registry_get_stored(r, st, namespace, name, &current, &revision, &stale, &err) != 0) {
             bool missing = err.code == 404;
             if (!missing) status_copy(reterr, &err);
             status_release(&err);
@@ -352,7 +372,7 @@ int registry_update(struct api_request *r, const struct strategy *st, const char
         }
         if (check_revision(st, obj, revision, reterr) != 0) return -1;
         *ret = obj;
-        int result = update_once(r, st, obj, old, revision, o, reterr);
+        int result = update_once(r, st, obj, &(struct present){old, revision, stale}, o, reterr);
         if (result != UPDATE_AGAIN) return result;
         /* It changed meanwhile: once more from what is there now. A PUT with a resourceVersion fails then; a patch is applied anew. */
     }

@@ -66,6 +66,10 @@ char *storage_key(struct arena *a, const struct strategy *st, const char *namesp
 
 /* Reads and decodes one object. 0, or -1 with a 404. *ret_revision is its mod revision. */
 int registry_get(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, void **ret, uint64_t *ret_revision, struct status *reterr);
+/* The 500 of a value that is there and cannot be read (view->trouble). Returns -1. */
+int registry_unreadable(const struct store_view *view, struct status *reterr);
+/* registry_get for who is to write it again: *ret_stale says that it must be, though nothing has changed. Upstream: TransformFromStorage's stale. */
+int registry_get_stored(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, void **ret, uint64_t *ret_revision, bool *ret_stale, struct status *reterr);
 void *registry_decode(struct arena *a, const struct strategy *st, const struct store_view *view); /* with resourceVersion filled in; NULL if it cannot be read */
 
 struct write_options {

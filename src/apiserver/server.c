@@ -20,6 +20,7 @@
 #include "apiserver/runtime_config.h"
 #include "apiserver/connect.h"
 #include "apiserver/custom_resources.h"
+#include "apiserver/encryption/encryption.h"
 #include "apiserver/flowcontrol/flow_control.h"
 #include "apiserver/handlers.h"
 #include "apiserver/kubernetes_service.h"
@@ -50,6 +51,7 @@ struct apiserver {
     struct audit *audit; /* NULL: none */
     struct kubernetes_service *kubernetes_service; /* NULL: its endpoints are others' work */
     struct flow_control *flow;
+    struct encryption *encryption; /* NULL: none */
     struct file_watch *files;
     struct upstream_tls *kubelet_tls, *insecure_tls;
 };
@@ -69,6 +71,7 @@ struct authenticator *apiserver_authenticator(struct apiserver *s) { return s->a
 struct authorizer *apiserver_authorizer(struct apiserver *s) { return s->authorizer; }
 struct flow_control *apiserver_flow_control(struct apiserver *s) { return s->flow; }
 struct admission *apiserver_admission(struct apiserver *s) { return s->admission; }
+struct encryption *apiserver_encryption(struct apiserver *s) { return s->encryption; }
 struct http_server *apiserver_http(struct apiserver *s) { return s->http; }
 int apiserver_port(const struct apiserver *s) { return http_server_port(s->http); }
 
@@ -254,6 +257,7 @@ static void destroy(struct apiserver *s) {
     authorizer_free(s->authorizer);
     audit_free(s->audit);
     store_close(s->store);
+    encryption_free(s->encryption);
     ip_allocator_free(s->cluster_ips);
     port_allocator_free(s->node_ports);
     authenticator_free(s->authenticator);
@@ -261,6 +265,18 @@ static void destroy(struct apiserver *s) {
     upstream_tls_unref(s->kubelet_tls);
     upstream_tls_unref(s->insecure_tls);
     free(s);
+}
+
+/* Values are sealed and opened by it from the store's first read on. */
+static int begin_encryption(struct apiserver *s, struct store_options *so, struct status *reterr) {
+    const struct apiserver_options *o = &s->options;
+    if (str_empty(o->encryption_provider_config)) return 0;
+    const struct encryption_options eo = {.file = o->encryption_provider_config, .reload = o->encryption_provider_config_reload, .etcd_prefix = o->etcd_servers ? str_or(o->etcd_prefix, "/registry") : NULL,
+        .codec = so->etcd.codec};
+    if (!(s->encryption = encryption_new(&eo, reterr))) return -1;
+    so->cipher = encryption_cipher(s->encryption);
+    if (o->etcd_servers) so->etcd.codec = encryption_codec(s->encryption);
+    return 0;
 }
 
 struct apiserver *apiserver_new(const struct apiserver_options *options, struct status *reterr) {
@@ -284,7 +300,7 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     struct upstream_tls_options kubelets = {.ca_file = options->kubelet_ca_file, .cert_file = options->kubelet_client_cert_file, .key_file = options->kubelet_client_key_file, .insecure = !options->kubelet_ca_file};
     s->kubelet_tls = upstream_tls_new(&kubelets, reterr);
     s->insecure_tls = upstream_tls_new(&(struct upstream_tls_options){.insecure = true}, reterr);
-    if (runtime_config_set(options->runtime_config, reterr) != 0 || !s->kubelet_tls || !s->insecure_tls || !s->cluster_ips || !s->authenticator || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0 ||
+    if (runtime_config_set(options->runtime_config, reterr) != 0 || !s->kubelet_tls || !s->insecure_tls || !s->cluster_ips || !s->authenticator || begin_encryption(s, &so, reterr) != 0 || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0 ||
         policy_reconcile(s, reterr) != 0 || auth_config_publish(s, reterr) != 0 || (options->audit_policy_file && !(s->audit = audit_new(options->audit_policy_file, str_or(options->audit_log_path, "-"), options->audit_log_max_size_mb, reterr))) ||
         !(s->authorizer = authorizer_new(options->authorization_mode, &webhook, s->store, reterr)) || !(s->admission = admission_new(&admission, s->store, reterr)) || !(s->custom = custom_resources_new(s, reterr)) || !(s->flow = flow_control_new(s, reterr))) {
         destroy(s);

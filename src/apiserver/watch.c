@@ -217,6 +217,7 @@ struct initial { struct watcher *w; };
 
 static bool initial_object(void *arg, const struct store_view *v) {
     struct watcher *w = ((struct initial *)arg)->w;
+    if (v->trouble) return true;
     if (w->plain && w->filter.any) {
         _cleanup_buf_ struct buf out = BUF_INIT;
         put_stored(&out, EVENT_ADDED, v->value, v->value_len, v->rv_offset, v->mod_revision);

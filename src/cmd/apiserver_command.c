@@ -82,6 +82,8 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "etcd-healthcheck-timeout", .text = &c->etcd_health_timeout, .help = "how long the health check waits for etcd (default 2s)"},
         {.name = "etcd-readycheck-timeout", .text = &c->etcd_ready_timeout, .help = "how long the readiness check waits for etcd (default 2s)"},
         {.name = "storage-media-type", .text = &o->storage_media_type, .help = "how built-in kinds are kept in etcd: application/vnd.kubernetes.protobuf (default) or application/json"},
+        {.name = "encryption-provider-config", .text = &o->encryption_provider_config, .help = "EncryptionConfiguration: which resources are kept encrypted, and how (default: none)"},
+        {.name = "encryption-provider-config-automatic-reload", .on = &o->encryption_provider_config_reload, .help = "that file is read again when it changes (default false)"},
         {.name = "enable-priority-and-fairness", .on = &c->fairness, .help = "requests wait for seats by FlowSchemas and PriorityLevelConfigurations (default true)"},
         {.name = "max-requests-inflight", .number = &o->max_requests_inflight, .help = "requests that are served at once: their seats (default 400); without fairness, of those that read alone; 0: no limit"},
         {.name = "max-mutating-requests-inflight", .number = &o->max_mutating_requests_inflight, .help = "seats besides those (default 200); without fairness, for requests that write; 0: no limit"},
@@ -146,7 +148,9 @@ static int check_limits(struct apiserver_command *c, const char *command) {
     o->no_priority_and_fairness = !c->fairness;
     if (take_duration_ns(command, "request-timeout", str_or(c->request_timeout, "1m0s"), &timeout_ns) != 0) return 2;
     o->request_timeout_ms = (int)MIN(timeout_ns / NS_PER_MS, (int64_t)INT32_MAX);
-    if (o->max_requests_inflight < 0) fprintf(stderr, "ckube %s: --max-requests-inflight can not be negative value\n", command);
+    if (o->encryption_provider_config_reload && !o->encryption_provider_config)
+        fprintf(stderr, "ckube %s: --encryption-provider-config-automatic-reload must be set with --encryption-provider-config\n", command);
+    else if (o->max_requests_inflight < 0) fprintf(stderr, "ckube %s: --max-requests-inflight can not be negative value\n", command);
     else if (o->max_mutating_requests_inflight < 0) fprintf(stderr, "ckube %s: --max-mutating-requests-inflight can not be negative value\n", command);
     else if (c->fairness && o->max_requests_inflight + o->max_mutating_requests_inflight == 0)
         fprintf(stderr, "ckube %s: invalid configuration: MaxRequestsInFlight=0 and MaxMutatingRequestsInFlight=0; they must add up to something positive\n", command);

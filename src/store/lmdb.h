@@ -35,6 +35,8 @@ struct submission {
     void (*done)(void *, struct store_result *);
     void *arg;
     struct store_result result;
+    struct buf *sealed;  /* of each op: what the file is to hold; empty: the value itself. NULL: all of them so */
+    bool refused;        /* it could not be sealed: the result says why */
     struct store_event **events; /* one an op that changed something, filled while applying */
     size_t events_len;
 };
@@ -62,6 +64,7 @@ struct etcd;
 struct store {
     struct store_file file;
     struct etcd *etcd; /* NULL: embedded */
+    const struct store_cipher *cipher; /* NULL: none */
     struct env *clock;
     int64_t log_age_s;
     size_t log_entries_max;
@@ -130,7 +133,10 @@ int64_t store_expiry_time(const MDB_val *k);
 /* watch.c */
 struct store_event *store_event_new(void); /* zeroed, count 1 */
 void store_watch_dispatch(struct store *s, struct submission *batch); /* after a commit, in order */
-int store_log_append(struct store *s, MDB_txn *txn, const struct store_event *e, size_t index, int64_t now_s);
+/* value and prev: the event's as the file holds them. */
+int store_log_append(struct store *s, MDB_txn *txn, const struct store_event *e, const MDB_val *value, const struct shared *prev, size_t index, int64_t now_s);
+/* What bytes of the file stand for. What cannot be opened becomes an object without a word in it, and *rv_offset fits that. The caller has both references. */
+struct shared *store_open_bytes(struct store *s, const char *key, size_t key_len, struct shared *bytes, uint32_t *rv_offset);
 uint64_t store_log_key_revision(const MDB_val *k);
 bool store_log_record_read(const MDB_val *v, struct log_record *ret); /* false: not a whole record */
 #endif

@@ -28,6 +28,7 @@ int store_open(const struct store_options *o, struct store **ret, struct status 
     CHECK(s);
     s->file.lock_fd = -1;
     s->clock = o->env ? o->env : env_real();
+    s->cipher = o->cipher;
     s->log_age_s = o->log_age_s ? o->log_age_s : 300;
     s->log_entries_max = o->log_entries_max ? o->log_entries_max : 1000000;
     if (store_file_open(&s->file, o, reterr) != 0 || load_revisions(s, reterr) != 0) {
@@ -70,6 +71,7 @@ struct store_txn {
     MDB_txn *txn;
     uint64_t revision;      /* 0: not asked for yet */
     uint64_t commits;       /* of the store when it began */
+    struct arena *opened;   /* values that were sealed; NULL: none */
     pthread_t thread;
     int64_t begun_ns;       /* debug builds only */
 };
@@ -127,6 +129,7 @@ int store_read_begin(struct store *s, struct store_txn **ret, struct status *ret
     int rc = begin(s, &t);
     if (rc) return store_lmdb_error(reterr, rc, "read");
     t->revision = 0;
+    t->opened = NULL;
     t->commits = s->commits;
 #ifdef CKUBE_DEBUG
     t->thread = pthread_self();
@@ -153,6 +156,7 @@ void store_read_end(struct store_txn *t) {
     s->open_reads--;
 #endif
     note_lag(s, t);
+    arena_free(t->opened);
     mdb_txn_reset(t->txn);
     if (!atomic_compare_exchange_strong_explicit(&s->spare[preferred_spare()], &none, t, memory_order_release, memory_order_relaxed)) free_txn(t);
 }
@@ -175,12 +179,51 @@ static bool make_view(struct store *s, const MDB_val *k, const MDB_val *v, struc
     return true;
 }
 
+/* The value in clear: in `scratch`, or, without one, for as long as the snapshot is held. */
+static void open_view(struct store_txn *t, struct store_view *view, struct buf *scratch) {
+    const struct store_cipher *c = t->store->cipher;
+    _cleanup_status_ struct status err = STATUS_INIT;
+    _cleanup_buf_ struct buf own = BUF_INIT;
+    struct buf *out = scratch ? scratch : &own;
+    buf_clear(out);
+    int rc = c->open(c->ctx, view->key, view->key_len, view->value, view->value_len, out, &view->stale, &err);
+    if (rc == 1) return;
+    if (!t->opened && (rc < 0 || !scratch)) t->opened = arena_new();
+    if (rc == 0 && view->rv_offset > out->len) rc = status_internal(&err, "the revision's place is outside of the value");
+    if (rc < 0) {
+        view->trouble = arena_strdup(t->opened, status_message(&err));
+        view->value = "";
+        view->value_len = view->rv_offset = 0;
+        return;
+    }
+    view->value = scratch ? buf_cstr(out) : arena_memdup(t->opened, buf_cstr(out), out->len + 1);
+    view->value_len = out->len;
+}
+
+struct shared *store_open_bytes(struct store *s, const char *key, size_t key_len, struct shared *bytes, uint32_t *rv_offset) {
+    static const char nothing[] = "{\"metadata\":{\"resourceVersion\":\"\"}}";
+    const struct store_cipher *c = s->cipher;
+    struct buf out = BUF_INIT;
+    int rc = c ? c->open(c->ctx, key, key_len, shared_data(bytes), shared_len(bytes), &out, NULL, NULL) : 1;
+    if (rc == 1) {
+        buf_release(&out);
+        return shared_ref(bytes);
+    }
+    if (rc == 0 && *rv_offset <= out.len) return shared_from_buf(&out);
+    buf_release(&out);
+    s->damaged++;
+    *rv_offset = (uint32_t)(sizeof(nothing) - sizeof("\"}}"));
+    return shared_new(nothing, sizeof(nothing) - 1);
+}
+
 int store_get(struct store_txn *t, const char *key, struct store_view *ret) {
     MDB_val k = {strlen(key), (void *)(uintptr_t)key}, v;
     if (k.mv_size == 0 || k.mv_size > STORE_KEY_MAX) return 0;
     int rc = mdb_get(t->txn, t->store->file.kv, &k, &v);
     if (rc && rc != MDB_NOTFOUND) t->store->damaged++;
-    return rc == 0 && make_view(t->store, &k, &v, ret);
+    if (rc || !make_view(t->store, &k, &v, ret)) return 0;
+    if (t->store->cipher) open_view(t, ret, NULL);
+    return 1;
 }
 
 /* Stands on the first key of the prefix at or after start. */
@@ -201,10 +244,14 @@ void store_range(struct store_txn *t, const char *prefix, const char *start, boo
     MDB_cursor *c;
     MDB_val k, v;
     struct store_view view;
+    _cleanup_buf_ struct buf scratch = BUF_INIT;
     size_t prefix_len = strlen(prefix);
     int rc = seek(t, prefix, start, &c, &k, &v);
-    for (; rc == 0 && within(&k, prefix, prefix_len); rc = mdb_cursor_get(c, &k, &v, MDB_NEXT))
-        if (make_view(t->store, &k, &v, &view) && !fn(arg, &view)) break;
+    for (; rc == 0 && within(&k, prefix, prefix_len); rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
+        if (!make_view(t->store, &k, &v, &view)) continue;
+        if (t->store->cipher) open_view(t, &view, &scratch);
+        if (!fn(arg, &view)) break;
+    }
     if (rc && rc != MDB_NOTFOUND) t->store->damaged++;
     if (c) mdb_cursor_close(c);
 }

@@ -32,6 +32,16 @@ struct store_codec {
     void *ctx;
 };
 
+/* What stands between values and the file: encryption at rest. Called on several threads at once, loops among them. Events and views hold what was opened. */
+#define STORE_SEALED "k8s:enc:" /* what sealed values begin with: upstream's */
+struct store_cipher {
+    /* 0: *ret has what to keep; 1: the value is kept as it is; -1 with a status: it must not be kept, and the write fails. */
+    int (*seal)(void *ctx, const char *key, const void *value, size_t len, struct buf *ret, struct status *reterr);
+    /* 0: *ret has the value; 1: it is the value already; -1 with a status: it cannot be read. ret_stale (NULL: not wanted): it would be sealed in another way now. */
+    int (*open)(void *ctx, const char *key, size_t key_len, const void *data, size_t len, struct buf *ret, bool *ret_stale, struct status *reterr);
+    void *ctx;
+};
+
 struct store_etcd_options {
     const char *servers;            /* "https://10.0.0.1:2379,https://..." tried in their order; NULL: the store is embedded */
     const char *ca_file, *cert_file, *key_file; /* for https; each may be NULL */
@@ -44,6 +54,7 @@ struct store_etcd_options {
 struct store_options {
     const char *dir;                /* made if missing, mode 0700 */
     struct store_etcd_options etcd;
+    const struct store_cipher *cipher; /* NULL: none; must outlive the store */
     struct env *env;                /* NULL: env_real() */
     int64_t log_age_s;              /* events are kept for so long; 0: 300, upstream's compaction interval */
     size_t log_entries_max;         /* and so many at most; 0: 1,000,000 */
@@ -80,6 +91,8 @@ struct store_view {
     uint32_t rv_offset;             /* 0: the value holds no revision */
     uint64_t create_revision, mod_revision;
     int64_t expires_s;              /* seconds since 1970; 0: never, or not known (etcd deletes it) */
+    const char *trouble;            /* why the value cannot be read, which is empty then; NULL: it can */
+    bool stale;                     /* it is to be written anew though nothing in it has changed */
 };
 
 /* A snapshot for the calling thread; takes no lock. Must be ended, on the same thread, before that returns to its loop or a fiber suspends: while it is

@@ -43,9 +43,8 @@ uint64_t store_log_key_revision(const MDB_val *k) {
     return r;
 }
 
-int store_log_append(struct store *s, MDB_txn *txn, const struct store_event *e, size_t index, int64_t now_s) {
-    struct log_record r = {now_s, e->create_revision, e->prev_mod_revision, e->type, (uint32_t)strlen(e->key), e->value ? (uint32_t)shared_len(e->value) : 0,
-                           e->prev ? (uint32_t)shared_len(e->prev) : 0, e->rv_offset, e->prev_rv_offset};
+int store_log_append(struct store *s, MDB_txn *txn, const struct store_event *e, const MDB_val *value, const struct shared *prev, size_t index, int64_t now_s) {
+    struct log_record r = {now_s, e->create_revision, e->prev_mod_revision, e->type, (uint32_t)strlen(e->key), (uint32_t)value->mv_size, prev ? (uint32_t)shared_len(prev) : 0, e->rv_offset, e->prev_rv_offset};
     unsigned char key[10];
     log_key(e->revision, index, key);
     MDB_val k = {sizeof(key), key}, v = {sizeof(r) + r.key_len + r.value_len + r.prev_len, NULL};
@@ -55,8 +54,8 @@ int store_log_append(struct store *s, MDB_txn *txn, const struct store_event *e,
     memcpy(p, &r, sizeof(r));
     memcpy(p += sizeof(r), e->key, r.key_len);
     p += r.key_len;
-    if (r.value_len) memcpy(p, shared_data(e->value), r.value_len);
-    if (r.prev_len) memcpy(p + r.value_len, shared_data(e->prev), r.prev_len);
+    if (r.value_len) memcpy(p, value->mv_data, r.value_len);
+    if (r.prev_len) memcpy(p + r.value_len, shared_data(prev), r.prev_len);
     return 0;
 }
 
@@ -66,14 +65,20 @@ bool store_log_record_read(const MDB_val *v, struct log_record *ret) {
     return ret->type <= STORE_DELETE && v->mv_size == sizeof(*ret) + (size_t)ret->key_len + ret->value_len + ret->prev_len;
 }
 
-static struct store_event *read_event(const MDB_val *k, const struct log_record *r, const char *p) {
+static struct shared *open_part(struct store *s, const struct store_event *e, const char *data, size_t len, uint32_t *rv_offset) {
+    struct shared *bytes = shared_new(data, len), *opened = store_open_bytes(s, e->key, strlen(e->key), bytes, rv_offset);
+    shared_unref(bytes);
+    return opened;
+}
+
+static struct store_event *read_event(struct store *s, const MDB_val *k, const struct log_record *r, const char *p) {
     struct store_event *e = store_event_new();
     *e = (struct store_event){.revision = store_log_key_revision(k), .type = r->type, .key = strndup(p, r->key_len), .rv_offset = r->rv_offset,
                               .prev_rv_offset = r->prev_rv_offset, .create_revision = r->create_revision, .prev_mod_revision = r->prev_mod_revision};
     CHECK(e->key);
     p += r->key_len;
-    if (r->type == STORE_PUT) e->value = shared_new(p, r->value_len);
-    if (r->prev_mod_revision) e->prev = shared_new(p + r->value_len, r->prev_len);
+    if (r->type == STORE_PUT) e->value = open_part(s, e, p, r->value_len, &e->rv_offset);
+    if (r->prev_mod_revision) e->prev = open_part(s, e, p + r->value_len, r->prev_len, &e->prev_rv_offset);
     return e;
 }
 
@@ -111,7 +116,7 @@ static int read_entries(struct log_reader *r, MDB_cursor *c) {
         if (!store_log_record_read(&v, &record)) return MDB_CORRUPTED;
         const char *bytes = (const char *)v.mv_data + sizeof(record);
         if (record.key_len < prefix_len || memcmp(bytes, r->prefix, prefix_len) != 0) continue;
-        struct store_event *e = read_event(&k, &record, bytes);
+        struct store_event *e = read_event(r->s, &k, &record, bytes);
         r->fn(r->arg, e);
         store_event_unref(e);
     }

@@ -15,6 +15,8 @@ enum { BATCH_MAX = 512, BATCH_BYTES_MAX = 8 << 20, CARE_MS = 1000 };
 static void free_submission(struct submission *sub) {
     for (size_t i = 0; i < sub->events_len; i++) store_event_unref(sub->events[i]);
     free(sub->events);
+    for (size_t i = 0; sub->sealed && i < sub->ops_len; i++) buf_release(&sub->sealed[i]);
+    free(sub->sealed);
     free(sub->ops);
     free(sub);
 }
@@ -39,7 +41,31 @@ struct store_op *store_ops_copy(const struct store_op *ops, size_t n, size_t *re
     return copy;
 }
 
+/* On the submitter's thread, so that the writer's has no work with it. */
+static void seal(struct store *s, struct submission *sub) {
+    const struct store_cipher *c = s->cipher;
+    if (!c || !sub->ops_len) return;
+    sub->sealed = calloc(sub->ops_len, sizeof(*sub->sealed));
+    CHECK(sub->sealed);
+    for (size_t i = 0; i < sub->ops_len && !sub->refused; i++) {
+        const struct store_op *op = &sub->ops[i];
+        int rc = op->value ? c->seal(c->ctx, op->key, op->value, op->value_len, &sub->sealed[i], &sub->result.error) : 1;
+        if (rc) buf_release(&sub->sealed[i]);
+        if (rc >= 0) continue;
+        sub->refused = true;
+        sub->result.outcome = STORE_FAILED;
+    }
+}
+
+/* What the file is to hold. */
+static MDB_val stored_value(const struct submission *sub, size_t i) {
+    const struct store_op *op = &sub->ops[i];
+    if (!sub->sealed || !sub->sealed[i].len) return (MDB_val){op->value ? op->value_len : 0, (void *)(uintptr_t)op->value};
+    return (MDB_val){sub->sealed[i].len, sub->sealed[i].data};
+}
+
 void store_enqueue(struct store *s, struct submission *sub) {
+    seal(s, sub);
     pthread_mutex_lock(&s->mutex);
     CHECK(!s->stopping);
     bool was_empty = s->first == NULL;
@@ -155,13 +181,13 @@ static struct store_event *new_event(const struct store_op *op, uint64_t revisio
     return e;
 }
 
-static int put(struct store *s, MDB_txn *txn, const struct store_op *op, struct store_event *e, int64_t now_s) {
+static int put(struct store *s, MDB_txn *txn, const struct store_op *op, const MDB_val *stored, struct store_event *e, int64_t now_s) {
     struct record r = {e->create_revision, e->revision, op->ttl_s ? now_s + op->ttl_s : 0, op->rv_offset, 0};
-    MDB_val k = {strlen(op->key), (void *)(uintptr_t)op->key}, v = {sizeof(r) + op->value_len, NULL};
+    MDB_val k = {strlen(op->key), (void *)(uintptr_t)op->key}, v = {sizeof(r) + stored->mv_size, NULL};
     int rc = mdb_put(txn, s->file.kv, &k, &v, MDB_RESERVE);
     if (rc) return rc;
     memcpy(v.mv_data, &r, sizeof(r));
-    if (op->value_len) memcpy((char *)v.mv_data + sizeof(r), op->value, op->value_len);
+    if (stored->mv_size) memcpy((char *)v.mv_data + sizeof(r), stored->mv_data, stored->mv_size);
     return r.expires_s ? expiry_entry(s, txn, op->key, r.expires_s, true) : 0;
 }
 
@@ -169,7 +195,8 @@ static int apply_op(struct store *s, MDB_txn *txn, struct submission *sub, size_
     struct store_op *op = &sub->ops[i];
     if (op->guard) return 0;
     struct record old;
-    MDB_val old_value;
+    MDB_val old_value, stored = stored_value(sub, i);
+    struct shared *prev = NULL; /* as the file holds it */
     int rc = find(s, txn, op->key, &old, &old_value);
     bool there = rc == 0;
     if (rc && rc != MDB_NOTFOUND) return rc;
@@ -178,23 +205,32 @@ static int apply_op(struct store *s, MDB_txn *txn, struct submission *sub, size_
     sub->events[sub->events_len++] = e;
     e->create_revision = there ? old.create_revision : revision;
     if (there) {
-        e->prev = shared_new(old_value.mv_data, old_value.mv_size);
+        prev = shared_new(old_value.mv_data, old_value.mv_size);
         e->prev_rv_offset = old.rv_offset;
+        e->prev = store_open_bytes(s, op->key, strlen(op->key), prev, &e->prev_rv_offset);
         e->prev_mod_revision = old.mod_revision;
-        if (old.expires_s && (rc = expiry_entry(s, txn, op->key, old.expires_s, false))) return rc;
+        if (old.expires_s) rc = expiry_entry(s, txn, op->key, old.expires_s, false);
+        else rc = 0;
+    } else rc = 0;
+    if (rc) {
+        shared_unref(prev);
+        return rc;
     }
     if (op->value) {
         e->value = shared_new(op->value, op->value_len);
         e->rv_offset = op->rv_offset;
-        rc = put(s, txn, op, e, now_s);
+        rc = put(s, txn, op, &stored, e, now_s);
     } else {
         MDB_val k = {strlen(op->key), (void *)(uintptr_t)op->key};
         rc = mdb_del(txn, s->file.kv, &k, NULL);
     }
-    return rc ? rc : store_log_append(s, txn, e, i, now_s);
+    if (!rc) rc = store_log_append(s, txn, e, &stored, prev, i, now_s);
+    shared_unref(prev);
+    return rc;
 }
 
 static int apply(struct store *s, MDB_txn *txn, struct submission *sub, int64_t now_s) {
+    if (sub->refused) return 0;
     int rc = check(s, txn, sub);
     if (rc == 1) return 0;
     if (rc == MDB_BAD_VALSIZE) {

@@ -124,6 +124,11 @@ static int load_page(struct mirror *m, const Etcdserverpb__RangeResponse *page) 
         struct store_op op = {.key = our_key(m->etcd, a, &kv->key)};
         if (!op.key || !decode(m->etcd, a, &op, &kv->value)) continue;
         struct record r = {(uint64_t)kv->create_revision, (uint64_t)kv->mod_revision, 0, op.rv_offset, 0};
+        _cleanup_buf_ struct buf sealed = BUF_INIT;
+        if (s->cipher && s->cipher->seal(s->cipher->ctx, op.key, op.value, op.value_len, &sealed, NULL) == 0) {
+            op.value = sealed.data;
+            op.value_len = sealed.len;
+        }
         MDB_val k = {strlen(op.key), (void *)(uintptr_t)op.key}, v = {sizeof(r) + op.value_len, NULL};
         if ((rc = mdb_put(txn, s->file.kv, &k, &v, MDB_RESERVE))) break;
         memcpy(v.mv_data, &r, sizeof(r));
