@@ -117,6 +117,12 @@ static void put_patch_marks(struct openapi_document *d, const struct field_desc 
     if (f->patch_key) buf_printf(&d->out, ",\"x-kubernetes-patch-merge-key\":\"%s\"", f->patch_key);
 }
 
+/* Unpacked when the first one is wanted. */
+static const struct descriptions *descriptions(struct openapi_document *d) {
+    if (!d->descriptions) d->descriptions = descriptions_open(d->arena);
+    return d->descriptions;
+}
+
 static void put_description(struct openapi_document *d, const char *text) {
     if (!*text) return;
     buf_append_str(&d->out, ",\"description\":");
@@ -124,11 +130,11 @@ static void put_description(struct openapi_document *d, const char *text) {
 }
 
 /* A list of custom objects is described as any list is. */
-static const char *field_description(const struct openapi_document *d, const struct type_desc *of, const struct field_desc *f) {
+static const char *field_description(struct openapi_document *d, const struct type_desc *of, const struct field_desc *f) {
     const struct type_desc *any = &metav1_PartialObjectMetadataList_desc;
-    if (!is_custom(of)) return description_of_field(d->descriptions, of, f);
+    if (!is_custom(of)) return description_of_field(descriptions(d), of, f);
     if (f->type && is_custom(f->type)) return arena_printf(d->arena, "The %s objects of the list or of its page.", f->type->kind);
-    return description_of_field(d->descriptions, any, type_field(any, f->name, f->name_len));
+    return description_of_field(descriptions(d), any, type_field(any, f->name, f->name_len));
 }
 
 static void put_field(struct openapi_document *d, const struct type_desc *of, const struct field_desc *f) {
@@ -262,7 +268,7 @@ static void put_schema(struct openapi_document *d, const struct type_desc *t) {
         required = true;
     }
     if (required) buf_append_char(&d->out, ']');
-    put_description(d, is_custom(t) ? arena_printf(d->arena, "A list of %s objects, or one page of it.", t->item_type->kind) : description_of_type(d->descriptions, t));
+    put_description(d, is_custom(t) ? arena_printf(d->arena, "A list of %s objects, or one page of it.", t->item_type->kind) : description_of_type(descriptions(d), t));
     if (t->flags & TYPE_MAP_ATOMIC) buf_append_str(&d->out, ",\"x-kubernetes-map-type\":\"atomic\"");
     if (t->kind) {
         buf_append_str(&d->out, ",\"x-kubernetes-group-version-kind\":[");
@@ -313,7 +319,8 @@ static const char *title(struct arena *a, const char *s) {
 struct operation {
     const struct resource_desc *r;
     const char *method, *action, *verb;  /* verb: of the operationId */
-    const char *const *parameters;
+    const char *const *parameters;       /* fields of `options` */
+    const struct type_desc *options;
     bool body, everywhere;               /* everywhere: over all namespaces */
 };
 
@@ -322,6 +329,15 @@ static void put_operation_id(struct openapi_document *d, const struct operation 
     bool collection = strcmp(o->action, "deletecollection") == 0;
     buf_printf(&d->out, "\"operationId\":\"%s%s%s%s%s%s%s%s\"", o->verb, group_word(d->arena, r->group), title(d->arena, r->version), collection ? "Collection" : "", r->namespaced && !o->everywhere ? "Namespaced" : "",
                r->kind, r->subresource ? title(d->arena, r->subresource) : "", o->everywhere ? "ForAllNamespaces" : "");
+}
+
+static const char *operation_description(struct openapi_document *d, const struct operation *o) {
+    const struct resource_desc *r = o->r;
+    const char *what = r->subresource ? arena_printf(d->arena, "the %s of one of the %s", r->subresource, r->resource) : arena_printf(d->arena, "an object of kind %s", r->kind);
+    if (strcmp(o->action, "list") == 0) return arena_printf(d->arena, "Lists or watches objects of kind %s%s.", r->kind, o->everywhere ? " in all namespaces" : r->namespaced ? " in a namespace" : "");
+    if (strcmp(o->action, "deletecollection") == 0) return arena_printf(d->arena, "Deletes the objects of kind %s that the selectors fit.", r->kind);
+    if (strcmp(o->action, "patch") == 0) return arena_printf(d->arena, "Changes parts of %s, or applies them.", what);
+    return arena_printf(d->arena, "%s %s.", strcmp(o->action, "get") == 0 ? "Reads" : strcmp(o->action, "post") == 0 ? "Creates" : strcmp(o->action, "put") == 0 ? "Replaces" : "Deletes", what);
 }
 
 static void put_parameters(struct openapi_document *d, const struct operation *o) {
@@ -335,8 +351,10 @@ static void put_parameters(struct openapi_document *d, const struct operation *o
         first = false;
     }
     for (size_t i = 0; o->parameters[i]; i++, first = false) {
-        const char *type = parameter_type(o->parameters[i]);
-        buf_printf(&d->out, d->v2 ? "%s{\"name\":\"%s\",\"in\":\"query\",\"type\":\"%s\",\"uniqueItems\":true}" : "%s{\"name\":\"%s\",\"in\":\"query\",\"schema\":{\"type\":\"%s\",\"uniqueItems\":true}}", first ? "" : ",", o->parameters[i], type);
+        const char *name = o->parameters[i], *type = parameter_type(name);
+        buf_printf(&d->out, d->v2 ? "%s{\"name\":\"%s\",\"in\":\"query\",\"type\":\"%s\",\"uniqueItems\":true" : "%s{\"name\":\"%s\",\"in\":\"query\",\"schema\":{\"type\":\"%s\",\"uniqueItems\":true}", first ? "" : ",", name, type);
+        put_description(d, description_of_field(descriptions(d), o->options, type_field(o->options, name, strlen(name))));
+        buf_append_char(&d->out, '}');
     }
     buf_append_char(&d->out, ']');
 }
@@ -356,6 +374,7 @@ static void put_operation(struct openapi_document *d, const struct operation *o,
     buf_printf(&d->out, "%s\"%s\":{", *first ? "" : ",", o->method);
     *first = false;
     put_operation_id(d, o);
+    put_description(d, operation_description(d, o));
     buf_printf(&d->out, ",\"tags\":[\"%s_%s\"]", *r->group ? arena_strndup(d->arena, r->group, strcspn(r->group, ".")) : "core", r->version);
     if (d->v2) buf_append_str(&d->out, ",\"consumes\":[\"*/*\"],\"produces\":[\"application/json\",\"application/yaml\",\"application/vnd.kubernetes.protobuf\"],\"schemes\":[\"https\"]");
     put_parameters(d, o);
@@ -377,11 +396,11 @@ static void path_begin(struct openapi_document *d, const char *path) {
 }
 
 static void path_end(struct openapi_document *d, const char *path, bool first) {
-    static const char *const variables[] = {"name", "namespace"};
+    static const struct { const char *name, *description; } variables[] = {{"name", "Name of the object that is meant."}, {"namespace", "Namespace that the objects are in."}};
     bool any = false;
     for (size_t i = 0; i < ARRAY_LEN(variables); i++) {
-        if (!strstr(path, arena_printf(d->arena, "{%s}", variables[i]))) continue;
-        buf_printf(&d->out, "%s{\"name\":\"%s\",\"in\":\"path\",\"required\":true,", any ? "," : first ? "\"parameters\":[" : ",\"parameters\":[", variables[i]);
+        if (!strstr(path, arena_printf(d->arena, "{%s}", variables[i].name))) continue;
+        buf_printf(&d->out, "%s{\"name\":\"%s\",\"in\":\"path\",\"required\":true,\"description\":\"%s\",", any ? "," : first ? "\"parameters\":[" : ",\"parameters\":[", variables[i].name, variables[i].description);
         buf_append_str(&d->out, d->v2 ? "\"type\":\"string\",\"uniqueItems\":true}" : "\"schema\":{\"type\":\"string\",\"uniqueItems\":true}}");
         any = true;
     }
@@ -391,20 +410,20 @@ static void path_end(struct openapi_document *d, const char *path, bool first) {
 static void put_collection(struct openapi_document *d, const struct resource_desc *r, const char *path, bool everywhere) {
     bool first = true;
     path_begin(d, path);
-    if (r->verbs & VERB_LIST) put_operation(d, &(struct operation){r, "get", "list", "list", list_parameters, false, everywhere}, &first);
-    if (!everywhere && (r->verbs & VERB_CREATE)) put_operation(d, &(struct operation){r, "post", "post", "create", write_parameters, true, false}, &first);
-    if (!everywhere && (r->verbs & VERB_DELETECOLLECTION)) put_operation(d, &(struct operation){r, "delete", "deletecollection", "delete", delete_parameters, false, false}, &first);
+    if (r->verbs & VERB_LIST) put_operation(d, &(struct operation){r, "get", "list", "list", list_parameters, &metav1_ListOptions_desc, false, everywhere}, &first);
+    if (!everywhere && (r->verbs & VERB_CREATE)) put_operation(d, &(struct operation){r, "post", "post", "create", write_parameters, &metav1_CreateOptions_desc, true, false}, &first);
+    if (!everywhere && (r->verbs & VERB_DELETECOLLECTION)) put_operation(d, &(struct operation){r, "delete", "deletecollection", "delete", delete_parameters, &metav1_DeleteOptions_desc, false, false}, &first);
     path_end(d, path, first);
 }
 
 static void put_item(struct openapi_document *d, const struct resource_desc *r, const char *path) {
     bool first = true;
     path_begin(d, path);
-    if (r->verbs & VERB_GET) put_operation(d, &(struct operation){r, "get", "get", "read", no_parameters, false, false}, &first);
-    if (r->subresource && (r->verbs & VERB_CREATE)) put_operation(d, &(struct operation){r, "post", "post", "create", write_parameters, true, false}, &first);
-    if (r->verbs & VERB_UPDATE) put_operation(d, &(struct operation){r, "put", "put", "replace", write_parameters, true, false}, &first);
-    if (r->verbs & VERB_PATCH) put_operation(d, &(struct operation){r, "patch", "patch", "patch", patch_parameters, true, false}, &first);
-    if (r->verbs & VERB_DELETE) put_operation(d, &(struct operation){r, "delete", "delete", "delete", delete_parameters, false, false}, &first);
+    if (r->verbs & VERB_GET) put_operation(d, &(struct operation){r, "get", "get", "read", no_parameters, NULL, false, false}, &first);
+    if (r->subresource && (r->verbs & VERB_CREATE)) put_operation(d, &(struct operation){r, "post", "post", "create", write_parameters, &metav1_CreateOptions_desc, true, false}, &first);
+    if (r->verbs & VERB_UPDATE) put_operation(d, &(struct operation){r, "put", "put", "replace", write_parameters, &metav1_CreateOptions_desc, true, false}, &first);
+    if (r->verbs & VERB_PATCH) put_operation(d, &(struct operation){r, "patch", "patch", "patch", patch_parameters, &metav1_PatchOptions_desc, true, false}, &first);
+    if (r->verbs & VERB_DELETE) put_operation(d, &(struct operation){r, "delete", "delete", "delete", delete_parameters, &metav1_DeleteOptions_desc, false, false}, &first);
     path_end(d, path, first);
 }
 
@@ -435,7 +454,6 @@ void openapi_document_release(struct openapi_document *d) {
 
 void openapi_document_end(struct openapi_document *d) {
     bool first = true;
-    d->descriptions = descriptions_open(d->arena);
     buf_append_str(&d->out, d->v2 ? "},\"definitions\":{" : "},\"components\":{\"schemas\":{");
     for (size_t i = 0; i < d->queue.len; i++, first = false) { /* grows while it is walked */
         buf_printf(&d->out, "%s\"%s\":", first ? "" : ",", openapi_type_name(d->arena, d->queue.items[i]));

@@ -14,7 +14,7 @@ struct openapi_document {
     bool v2;
     unsigned scalars;                /* the well-known scalar types that were referred to */
     bool first_path;
-    struct descriptions *descriptions; /* once the types are written */
+    struct descriptions *descriptions; /* NULL until one is wanted */
     struct map *seen;                /* names of types already queued */
     struct { const struct type_desc **items; size_t len; } queue;
 };

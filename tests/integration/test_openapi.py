@@ -90,6 +90,15 @@ def undescribed(schemas):
         yield from (f'{name}: {field}' for field, d in schema.get('properties', {}).items() if not good(d))
 
 
+def unexplained(paths):
+    """Addresses of the operations, and of their parameters, that lack a sentence."""
+    for path, item in paths.items():
+        for method, o in item.items():
+            if method != 'parameters' and not o.get('description'): yield f'{method} {path}'
+            for p in o if method == 'parameters' else o['parameters']:
+                if p['name'] != 'body' and not p.get('description'): yield f'{method} {path}: {p["name"]}'
+
+
 def explained(s, path):
     """The description that `kubectl explain` prints, its lines joined."""
     out = s.kubectl('explain', path).stdout
@@ -101,11 +110,15 @@ def test_every_type_and_field_is_described():
     try:
         s.kubectl('apply', '-f', '-', stdin=WIDGETS)
         s.kubectl('wait', '--for=condition=Established', 'crd/widgets.example.org')
-        schemas = json.loads(fetch(s, '/openapi/v2')[2])['definitions']
+        document = json.loads(fetch(s, '/openapi/v2')[2])
+        schemas = document['definitions']
+        same(list(unexplained(document['paths'])), [], 'v2')
         same(list(undescribed(schemas)), [], 'v2')
         same(explained_custom(schemas), CUSTOM, 'v2')
         for path, d in json.loads(fetch(s, '/openapi/v3')[2])['paths'].items():
-            schemas = json.loads(fetch(s, d['serverRelativeURL'])[2])['components']['schemas']
+            document = json.loads(fetch(s, d['serverRelativeURL'])[2])
+            schemas = document['components']['schemas']
+            same(list(unexplained(document['paths'])), [], path)
             same(list(undescribed(schemas)), [], path)
             if 'example.org' in path: same(explained_custom(schemas), CUSTOM, path)
         same(explained(s, 'deployment.spec.strategy'), 'How old Pods give way to new ones. Which way a Deployment is updated, with its parameters.')
