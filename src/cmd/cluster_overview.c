@@ -27,14 +27,21 @@ static void add_member(struct buf *out, struct etcd_admin *admin, const struct e
     buf_append_char(out, '}');
 }
 
-static void add_apiservers(struct buf *out, struct etcd_admin *admin, struct arena *a) {
+static bool is_member(const struct etcd_members *list, const char *name) {
+    for (size_t i = 0; i < list->len; i++)
+        if (str_eq(list->items[i].name, name)) return true;
+    return false;
+}
+
+/* Those of members that are gone are not expected to answer. */
+static void add_apiservers(struct buf *out, struct etcd_admin *admin, const struct etcd_members *list, struct arena *a) {
     struct etcd_pairs servers;
     bool any = false;
     if (etcd_admin_list(admin, CLUSTER_SERVERS_KEY, a, &servers, NULL) != 0) return;
     for (size_t i = 0; i < servers.len; i++) {
         yyjson_doc *doc = json_parse_in(a, servers.items[i].value, strlen(servers.items[i].value), 0, NULL);
         const char *url = doc ? yyjson_get_str(yyjson_obj_get(yyjson_doc_get_root(doc), "apiserver")) : NULL;
-        if (!url) continue;
+        if (!url || !is_member(list, servers.items[i].key + strlen(CLUSTER_SERVERS_KEY))) continue;
         buf_append_str(out, any ? ",{\"name\":" : "{\"name\":");
         json_write_string(out, servers.items[i].key + strlen(CLUSTER_SERVERS_KEY));
         text(out, "url", url);
@@ -54,7 +61,7 @@ char *cluster_overview(struct etcd_admin *admin, struct arena *a, struct status 
     }
     bool majority = etcd_admin_quorum(admin, OVERVIEW_HEALTH_MS, NULL, NULL) == 0;
     buf_printf(&out, "],\"majority\":%s,\"apiservers\":[", majority ? "true" : "false");
-    if (majority) add_apiservers(&out, admin, a);
+    if (majority) add_apiservers(&out, admin, &list, a);
     buf_append_str(&out, "]}\n");
     return arena_strndup(a, out.data, out.len);
 }

@@ -63,6 +63,17 @@ static bool local_serves(struct cluster *c, struct etcd_admin *admin, struct are
     return etcd_admin_status(admin, url, &s, NULL) == 0 && !s.learner && s.leader != 0;
 }
 
+/* What servers said of themselves whose members are gone. */
+static void forget_gone(struct etcd_admin *admin, const struct etcd_members *members, struct arena *a) {
+    struct etcd_pairs said;
+    if (etcd_admin_list(admin, CLUSTER_SERVERS_KEY, a, &said, NULL) != 0) return;
+    for (size_t i = 0; i < said.len; i++) {
+        bool known = false;
+        for (size_t k = 0; k < members->len; k++) known |= str_empty(members->items[k].name) || str_eq(members->items[k].name, said.items[i].key + strlen(CLUSTER_SERVERS_KEY));
+        if (!known) etcd_admin_delete(admin, said.items[i].key, NULL, NULL);
+    }
+}
+
 static bool tell_others(struct cluster *c, struct etcd_admin *admin, struct arena *a) {
     const char *key = arena_printf(a, CLUSTER_SERVERS_KEY "%s", c->state.name);
     return etcd_admin_put(admin, key, arena_printf(a, "{\"apiserver\":\"%s\"}", etcd_url(a, c->state.address, apiserver_port(c->apiserver))), NULL, NULL) == 0;
@@ -97,7 +108,9 @@ static void one_round(struct round *r) {
     if (!there) return;
     take_others(c, others);
     apiserver_set_etcd_servers(c->apiserver, cluster_etcd(c, a).servers, local_serves(c, r->admin, a));
-    if (!r->registered) r->registered = tell_others(c, r->admin, a);
+    if (r->registered) return;
+    forget_gone(r->admin, &members, a);
+    r->registered = tell_others(c, r->admin, a);
 }
 
 static void *run(void *arg) {

@@ -1,5 +1,5 @@
 """A cluster of servers with one command each: `--cluster-init`, `--server` and `--token`; servers that are killed, leave, and come from the embedded database."""
-import concurrent.futures, json, os, re, signal, subprocess, time
+import json, os, re, shutil, signal, subprocess, time
 from clusters import Member, Network
 from harness import TOP, contains, same
 
@@ -115,6 +115,27 @@ def test_a_killed_member_is_started_again():
     os.kill(int(pids[0]), signal.SIGKILL)
     print(f"    server 2's etcd killed: its writes stood still for {write(b, 'member-killed'):.1f} s", flush=True)
     until(lambda: re.search(r'10\.77\.0\.2:2379 +(leader|follower) +healthy', a.command('status').stdout), "server 2's member to be healthy")
+
+
+def test_a_server_whose_disk_is_lost_joins_anew():
+    a, b, c = three()
+    c.stop(signal.SIGKILL)
+    until(lambda: not subprocess.run(['pgrep', '-f', f'etcd .*--data-dir {c.dir}/etcd/data'], capture_output=True).stdout, 'its etcd to end with it')
+    shutil.rmtree(c.dir)
+    os.mkdir(c.dir)
+    c.start()
+    reads(c, 'at-1')
+    same(len(members(a)), 3)
+    until(lambda: a.command('status').returncode == 0, 'all to be well')
+
+
+def test_who_is_cut_off_catches_up():
+    a, b, c = three()
+    a.network.cut(1)
+    write(b, 'while-one-is-cut-off')
+    a.network.heal(1)
+    until(lambda: a.kubectl('get', 'configmap', 'while-one-is-cut-off', check=False).returncode == 0, 'server 1 to have what was written meanwhile')
+    write(a, 'no-longer-cut-off')
 
 
 def test_a_server_leaves_and_joins_again():
