@@ -4,6 +4,7 @@
 #include "apiserver/admission/plugins.h"
 #include "apiserver/admission/registrations.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/audit.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "wire/json.h"
@@ -11,7 +12,7 @@
 /* ---- attributes ---- */
 
 void admission_attributes_init(struct admission_attributes *a, struct api_request *r, const struct strategy *st, enum admission_operation op, void *obj, const void *old, const struct write_options *o) {
-    const struct object *any = obj ? obj : old;
+    const struct object *any = op == ADMIT_CONNECT ? NULL : obj ? obj : old; /* options have no metadata */
     bool namespaced = r->rd ? r->rd->namespaced : any && !str_empty(any->metadata.namespace);
     *a = (struct admission_attributes){.r = r, .st = st, .op = op, .obj = obj, .old = old, .o = o, .name = any ? any->metadata.name : r->name};
     if (st->type == &corev1_Namespace_desc) a->namespace = a->name;
@@ -63,6 +64,10 @@ int admission_forbid(const struct admission_attributes *a, const char *why, stru
     return status_forbidden(reterr, a->st->group, a->st->resource, name, why);
 }
 
+void admission_annotate(const struct admission_attributes *a, const char *key, const char *value) {
+    if (a->r->audit) audit_annotate(a->r, key, value);
+}
+
 /* ---- the chains ---- */
 
 struct step { admission_fn run; void *state; unsigned operations; };
@@ -109,19 +114,26 @@ static int run(struct admission_attributes *a, const struct steps *steps, struct
     return 0;
 }
 
-int admission_mutate(struct admission_attributes *a, struct status *reterr) { return run(a, &chain_of(apiserver_admission(a->r->server), a->st->type)->mutate, reterr); }
+/* What users' policies and webhooks have changed is shown to all plugins once more; of users' own, to those that ask for it. */
+int admission_mutate(struct admission_attributes *a, struct status *reterr) {
+    const struct steps *steps = &chain_of(apiserver_admission(a->r->server), a->st->type)->mutate;
+    if (run(a, steps, reterr) != 0) return -1;
+    if (!a->reinvoke) return 0;
+    a->round = 1;
+    return run(a, steps, reterr);
+}
 
 int admission_validate(struct admission_attributes *a, struct status *reterr) {
     const struct object *any = a->obj ? a->obj : a->old;
-    if (str_empty(a->name) && any) a->name = any->metadata.name; /* it was generated since */
+    if (str_empty(a->name) && any && a->op != ADMIT_CONNECT) a->name = any->metadata.name; /* it was generated since */
     admission_object_changed(a);                                 /* and the strategy has prepared it */
     return run(a, &chain_of(apiserver_admission(a->r->server), a->st->type)->validate, reterr);
 }
 
-int admission_run_created(struct api_request *r, const struct type_desc *type, void *obj, const struct write_options *o, struct status *reterr) {
+int admission_run(struct api_request *r, const struct type_desc *type, enum admission_operation op, void *obj, const void *old, const struct write_options *o, struct status *reterr) {
     const struct strategy st = {.group = r->group, .version = r->version, .resource = r->resource, .type = type};
     struct admission_attributes a;
-    admission_attributes_init(&a, r, &st, ADMIT_CREATE, obj, NULL, o);
+    admission_attributes_init(&a, r, &st, op, obj, old, o);
     if (r->name) a.name = r->name;
     return admission_mutate(&a, reterr) != 0 ? -1 : admission_validate(&a, reterr);
 }

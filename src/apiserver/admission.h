@@ -10,6 +10,12 @@
 enum admission_operation { ADMIT_CREATE, ADMIT_UPDATE, ADMIT_DELETE, ADMIT_CONNECT };
 enum { ON_CREATE = 1u << ADMIT_CREATE, ON_UPDATE = 1u << ADMIT_UPDATE, ON_DELETE = 1u << ADMIT_DELETE, ON_CONNECT = 1u << ADMIT_CONNECT };
 
+/* What a mutating plugin of users' needs to know to be run once more: upstream's reinvocation context. Names are of policies or webhooks. */
+struct admission_reinvocation {
+    struct string_list invoked, required; /* those that ask for it and were run; those that are to be run again */
+    struct yyjson_val *last;              /* the object when the plugin was last done */
+};
+
 /* One write, as plugins, policies and webhooks see it. Upstream: admission.Attributes. Documents and the namespace are got when they are first asked for. */
 struct admission_attributes {
     struct api_request *r;
@@ -22,6 +28,10 @@ struct admission_attributes {
     struct yyjson_val *object, *old_object;
     const struct corev1_Namespace *ns; /* see admission_namespace */
     bool ns_known;
+    const struct corev1_ServiceAccount *service_account; /* that the plugin of this name has read */
+    int round;                        /* of the mutating phase: 0, or 1 when all plugins are run once more */
+    bool reinvoke;                    /* a policy or webhook has changed the object: there will be a round 1 */
+    struct admission_reinvocation policies, webhooks;
     const struct registered *registered; /* set while a policy or webhook runs: what its expressions are compiled in, see admission/registrations.h */
 };
 void admission_attributes_init(struct admission_attributes *a, struct api_request *r, const struct strategy *st, enum admission_operation op, void *obj, const void *old, const struct write_options *o);
@@ -37,6 +47,9 @@ const char *admission_name(const void *obj);
 int admission_forbid(const struct admission_attributes *a, const char *why, struct status *reterr);
 #define ADMISSION_FORBID(a, reterr, ...) admission_forbid((a), arena_printf((a)->r->arena, __VA_ARGS__), (reterr))
 
+/* For the audit log, if the request is in it. */
+void admission_annotate(const struct admission_attributes *a, const char *key, const char *value);
+
 struct admission;
 /* What flags say; strings may be NULL. The seconds are of DefaultTolerationSeconds. */
 struct admission_options { const char *enable, *disable, *config_file; int not_ready_toleration_s, unreachable_toleration_s; };
@@ -50,6 +63,6 @@ void admission_free(struct admission *ad); /* NULL is fine */
 int admission_mutate(struct admission_attributes *a, struct status *reterr);
 /* The validating phase, after the strategy's own validation. */
 int admission_validate(struct admission_attributes *a, struct status *reterr);
-/* Both, for what is created but not stored (a Binding, an Eviction, a review). The object may be changed. */
-int admission_run_created(struct api_request *r, const struct type_desc *type, void *obj, const struct write_options *o, struct status *reterr);
+/* Both, for what is not stored: created (a Binding, an Eviction, a TokenRequest), updated (a Scale), or connected to (PodExecOptions, old NULL). obj may be changed. */
+int admission_run(struct api_request *r, const struct type_desc *type, enum admission_operation op, void *obj, const void *old, const struct write_options *o, struct status *reterr);
 #endif

@@ -127,16 +127,23 @@ static struct cel_value eval_in(struct admission_attributes *a, const char *text
 
 /* ---- validating ---- */
 
-struct decision { const char *message, *reason; };
+enum { FAILURES_MAX = 50, ANNOTATION_BYTES_MAX = 10 << 10 }; /* in the audit log */
+
+struct annotation { const char *key; struct string_list values; };
+struct annotations { struct annotation *items; size_t len; };
+struct decision { const char *message, *reason; size_t index; bool always; }; /* index: of the expression; always: whatever the binding's actions are */
 struct verdict {
     struct admission_attributes *a;
     const struct admissionregistrationv1_ValidatingAdmissionPolicy *policy;
     const struct admissionregistrationv1_ValidatingAdmissionPolicyBinding *binding;
     struct decision *items; /* denials */
     size_t len;
+    struct annotations *annotations; /* of the policy, all bindings */
 };
+/* What all policies together make of the request. */
+struct outcome { struct admission_attributes *a; const char *message, *reason; /* of the first denial */ struct buf failures; size_t failures_len; };
 
-static void deny(struct verdict *v, const char *message, const char *reason) { *LIST_PUSH(v->a->r->arena, v) = (struct decision){message, reason}; }
+static void deny(struct verdict *v, const char *message, const char *reason, size_t index) { *LIST_PUSH(v->a->r->arena, v) = (struct decision){message, reason, index, false}; }
 
 static bool ignores(const char *failure_policy) { return str_eq(failure_policy, "Ignore"); }
 
@@ -150,6 +157,46 @@ static const char *message_of(struct verdict *v, const struct admissionregistrat
     return arena_printf(arena, "failed expression: %s", val->expression);
 }
 
+static const char *trimmed(struct arena *a, const char *s, size_t len) {
+    static const char blanks[] = " \t\n\r\v\f";
+    while (len && strchr(blanks, *s)) {
+        s++;
+        len--;
+    }
+    while (len && strchr(blanks, s[len - 1])) len--;
+    return arena_strndup(a, s, len);
+}
+
+static void keep_annotation(struct verdict *v, const char *key, const char *value) {
+    struct arena *arena = v->a->r->arena;
+    struct annotation *found = NULL;
+    LIST_FOREACH(n, v->annotations)
+        if (str_eq(n->key, key)) found = n;
+    if (!found) {
+        found = LIST_PUSH(arena, v->annotations);
+        found->key = key;
+    }
+    if (strlen(value) > ANNOTATION_BYTES_MAX) value = arena_strndup(arena, value, ANNOTATION_BYTES_MAX);
+    if (!string_list_has(&found->values, value)) string_list_push(arena, &found->values, value);
+}
+
+static void run_annotations(struct verdict *v, const struct cel_value *params, const struct cel_value *vars) {
+    struct arena *arena = v->a->r->arena;
+    uint64_t cost = 0;
+    LIST_FOREACH(n, &v->policy->spec.auditAnnotations) {
+        struct cel_value value = eval_in(v->a, n->valueExpression, CEL_DYN, params, vars, &cost);
+        const char *error = NULL;
+        if (value.kind == CEL_STRING) {
+            const char *text = trimmed(arena, value.str.s, value.str.len);
+            if (*text) keep_annotation(v, n->key, text);
+        } else if (value.kind == CEL_ERROR) {
+            if (!ignores(v->policy->spec.failurePolicy)) error = arena_printf(arena, "expression '%s' resulted in error: %s", n->valueExpression, value.str.s);
+        } else if (value.kind != CEL_NULL)
+            error = arena_printf(arena, "valueExpression '%s' resulted in unsupported return type: %s. Return type must be either string or null.", n->valueExpression, cel_value_type(&value));
+        if (error) *LIST_PUSH(arena, v) = (struct decision){error, NULL, 0, true};
+    }
+}
+
 static void run_validations(struct verdict *v, const struct cel_value *params) {
     const struct admissionregistrationv1_ValidatingAdmissionPolicySpec *spec = &v->policy->spec;
     struct arena *arena = v->a->r->arena;
@@ -158,18 +205,19 @@ static void run_validations(struct verdict *v, const struct cel_value *params) {
     int hold = admission_conditions_hold(v->a, &spec->matchConditions, params, &why);
     if (hold == 0) return;
     if (hold < 0) {
-        if (!ignores(spec->failurePolicy)) deny(v, arena_printf(arena, "match condition error: %s", why), NULL);
+        if (!ignores(spec->failurePolicy)) deny(v, arena_printf(arena, "match condition error: %s", why), NULL, 0);
         return;
     }
     struct cel_value vars = eval_variables(v->a, &spec->variables, params, &cost);
-    LIST_FOREACH(val, &spec->validations) {
+    for (size_t i = 0; i < spec->validations.len && cost <= CEL_COST_BUDGET; i++) {
+        const struct admissionregistrationv1_Validation *val = &spec->validations.items[i];
         struct cel_value result = eval_in(v->a, val->expression, CEL_BOOL, params, &vars, &cost);
         if (cost > CEL_COST_BUDGET) result = cel_error(arena, "validation failed due to running out of cost budget, no further validation rules will be run");
         if (result.kind == CEL_BOOL && result.b) continue;
-        if (result.kind == CEL_BOOL) deny(v, message_of(v, val, params, &vars, &cost), str_empty(val->reason) ? NULL : val->reason);
-        else if (!ignores(spec->failurePolicy)) deny(v, arena_printf(arena, "expression '%s' resulted in error: %s", val->expression, result.kind == CEL_ERROR ? result.str.s : "no such overload"), NULL);
-        if (cost > CEL_COST_BUDGET) return;
+        if (result.kind == CEL_BOOL) deny(v, message_of(v, val, params, &vars, &cost), str_empty(val->reason) ? NULL : val->reason, i);
+        else if (!ignores(spec->failurePolicy)) deny(v, arena_printf(arena, "expression '%s' resulted in error: %s", val->expression, result.kind == CEL_ERROR ? result.str.s : "no such overload"), NULL, i);
     }
+    run_annotations(v, params, &vars);
 }
 
 static int code_of(const char *reason) {
@@ -178,47 +226,93 @@ static int code_of(const char *reason) {
     return str_eq(reason, REASON_REQUEST_ENTITY_TOO_LARGE) ? 413 : 422;
 }
 
-static int refuse(struct verdict *v, const struct decision *d, struct status *reterr) {
-    struct arena *arena = v->a->r->arena;
+/* The first denial of all decides; the others are run for their warnings and their traces in the audit log. */
+static void refuse(struct outcome *o, const struct verdict *v, const char *message, const char *reason) {
+    struct arena *arena = o->a->r->arena;
     const char *with = v->binding ? arena_printf(arena, " with binding '%s'", v->binding->metadata.name) : "";
-    const char *message = arena_printf(arena, "ValidatingAdmissionPolicy '%s'%s denied request: %s", v->policy->metadata.name, with, d->message), *reason = str_or(d->reason, REASON_INVALID);
-    return admission_refuse(v->a, code_of(reason), arena_strdup(arena, reason), message, reterr);
+    if (o->message) return;
+    o->message = arena_printf(arena, "ValidatingAdmissionPolicy '%s'%s denied request: %s", v->policy->metadata.name, with, message);
+    o->reason = arena_strdup(arena, str_or(reason, REASON_INVALID));
+}
+
+static void note_failure(struct outcome *o, const struct verdict *v, const struct decision *d) {
+    const struct string_list *actions = &v->binding->spec.validationActions;
+    if (!o->a->r->audit || o->failures_len == FAILURES_MAX) return;
+    buf_append_str(&o->failures, o->failures_len++ ? ",{\"message\":" : "[{\"message\":");
+    json_write_string(&o->failures, d->message);
+    buf_append_str(&o->failures, ",\"policy\":");
+    json_write_string(&o->failures, v->policy->metadata.name);
+    buf_append_str(&o->failures, ",\"binding\":");
+    json_write_string(&o->failures, v->binding->metadata.name);
+    buf_printf(&o->failures, ",\"expressionIndex\":%zu,\"validationActions\":[", d->index);
+    for (size_t i = 0; i < actions->len; i++) {
+        if (i) buf_append_char(&o->failures, ',');
+        json_write_string(&o->failures, actions->items[i]);
+    }
+    buf_append_str(&o->failures, "]}");
 }
 
 /* What a binding's actions make of the denials. */
-static int act_on(struct verdict *v, struct status *reterr) {
+static void act_on(struct outcome *o, const struct verdict *v) {
     const struct string_list *actions = &v->binding->spec.validationActions;
-    for (size_t i = 0; string_list_has(actions, "Warn") && i < v->len; i++)
-        request_warn(v->a->r, "Validation failed for ValidatingAdmissionPolicy '%s' with binding '%s': %s", v->policy->metadata.name, v->binding->metadata.name, v->items[i].message);
-    return v->len && string_list_has(actions, "Deny") ? refuse(v, &v->items[0], reterr) : 0;
+    for (size_t i = 0; i < v->len; i++) {
+        const struct decision *d = &v->items[i];
+        if (d->always || string_list_has(actions, "Deny")) refuse(o, v, d->message, d->reason);
+        if (d->always) continue;
+        if (string_list_has(actions, "Audit")) note_failure(o, v, d);
+        if (string_list_has(actions, "Warn"))
+            request_warn(v->a->r, "Validation failed for ValidatingAdmissionPolicy '%s' with binding '%s': %s", v->policy->metadata.name, v->binding->metadata.name, d->message);
+    }
 }
 
-static int run_binding(struct admission_attributes *a, const struct admissionregistrationv1_ValidatingAdmissionPolicy *policy, const struct admissionregistrationv1_ValidatingAdmissionPolicyBinding *binding, struct status *reterr) {
-    struct verdict v = {.a = a, .policy = policy, .binding = binding};
+static void run_binding(struct outcome *o, struct verdict *v) {
+    struct admission_attributes *a = o->a;
     _cleanup_status_ struct status err = STATUS_INIT;
     struct params params = {0};
     bool match;
     const char *why = NULL;
-    if (matches(a, binding->spec.matchResources, false, &match, &err) != 0) why = arena_strdup(a->r->arena, status_message(&err));
-    else if (!match) return 0;
-    else why = collect(a, policy->spec.paramKind, binding->spec.paramRef, &params);
-    if (why) return ignores(policy->spec.failurePolicy) ? 0 : refuse(&v, &(struct decision){arena_printf(a->r->arena, "failed to configure binding: %s", why), NULL}, reterr);
-    for (size_t i = 0; i < params.len; i++) run_validations(&v, &params.items[i]);
-    return act_on(&v, reterr);
+    if (matches(a, v->binding->spec.matchResources, false, &match, &err) != 0) why = arena_strdup(a->r->arena, status_message(&err));
+    else if (!match) return;
+    else why = collect(a, v->policy->spec.paramKind, v->binding->spec.paramRef, &params);
+    if (why && !ignores(v->policy->spec.failurePolicy)) refuse(o, v, arena_printf(a->r->arena, "failed to configure binding: %s", why), NULL);
+    for (size_t i = 0; !why && i < params.len; i++) run_validations(v, &params.items[i]);
+    act_on(o, v);
+}
+
+static void publish_annotations(const struct verdict *v) {
+    struct arena *arena = v->a->r->arena;
+    LIST_FOREACH(n, v->annotations) {
+        const char *value = n->values.items[0];
+        for (size_t i = 1; i < n->values.len; i++) value = arena_printf(arena, "%s, %s", value, n->values.items[i]);
+        admission_annotate(v->a, arena_printf(arena, "%s/%s", v->policy->metadata.name, n->key), value);
+    }
+}
+
+static void run_policy(struct outcome *o, const struct admissionregistrationv1_ValidatingAdmissionPolicy *p) {
+    const struct registered_objects *bindings = registered_of(o->a->registered, VALIDATING_BINDINGS);
+    struct verdict whole = {.a = o->a, .policy = p};
+    struct annotations annotations = {0};
+    bool match;
+    if (matches(o->a, p->spec.matchConstraints, true, &match, NULL) != 0 || !match) return;
+    whole.annotations = &annotations;
+    for (size_t j = 0; j < bindings->len; j++) {
+        struct verdict v = whole;
+        v.binding = bindings->items[j];
+        if (str_eq(v.binding->spec.policyName, p->metadata.name)) run_binding(o, &v);
+    }
+    publish_annotations(&whole);
 }
 
 static int validate_all(struct admission_attributes *a, struct status *reterr) {
-    const struct registered_objects *policies = registered_of(a->registered, VALIDATING_POLICIES), *bindings = registered_of(a->registered, VALIDATING_BINDINGS);
-    for (size_t i = 0; i < policies->len; i++) {
-        const struct admissionregistrationv1_ValidatingAdmissionPolicy *p = policies->items[i];
-        bool match;
-        if (matches(a, p->spec.matchConstraints, true, &match, NULL) != 0 || !match) continue;
-        for (size_t j = 0; j < bindings->len; j++) {
-            const struct admissionregistrationv1_ValidatingAdmissionPolicyBinding *b = bindings->items[j];
-            if (str_eq(b->spec.policyName, p->metadata.name) && run_binding(a, p, b, reterr) != 0) return -1;
-        }
+    const struct registered_objects *policies = registered_of(a->registered, VALIDATING_POLICIES);
+    struct outcome o = {.a = a};
+    for (size_t i = 0; i < policies->len; i++) run_policy(&o, policies->items[i]);
+    if (o.failures_len) {
+        buf_append_char(&o.failures, ']');
+        admission_annotate(a, "validation.policy.admission.k8s.io/validation_failure", arena_strdup(a->r->arena, buf_cstr(&o.failures)));
     }
-    return 0;
+    buf_release(&o.failures);
+    return o.message ? admission_refuse(a, code_of(o.reason), o.reason, o.message, reterr) : 0;
 }
 
 int validating_policies(struct admission_attributes *a, void *state, struct status *reterr) {
@@ -275,15 +369,21 @@ static int mutate_binding(struct admission_attributes *a, const struct admission
 
 static int mutate_all(struct admission_attributes *a, struct status *reterr) {
     const struct registered_objects *policies = registered_of(a->registered, MUTATING_POLICIES), *bindings = registered_of(a->registered, MUTATING_BINDINGS);
+    admission_reinvocation_begin(a, &a->policies);
     for (size_t i = 0; a->obj && i < policies->len; i++) {
         const struct admissionregistrationv1_MutatingAdmissionPolicy *p = policies->items[i];
         bool match;
         if (matches(a, p->spec.matchConstraints, true, &match, NULL) != 0 || !match) continue;
         for (size_t j = 0; j < bindings->len; j++) {
             const struct admissionregistrationv1_MutatingAdmissionPolicyBinding *b = bindings->items[j];
-            if (str_eq(b->spec.policyName, p->metadata.name) && mutate_binding(a, p, b, reterr) != 0) return -1;
+            const char *name = arena_printf(a->r->arena, "%s/%s", p->metadata.name, b->metadata.name);
+            if (!str_eq(b->spec.policyName, p->metadata.name) || admission_reinvocation_skips(a, &a->policies, name)) continue;
+            yyjson_val *before = admission_object(a);
+            if (mutate_binding(a, p, b, reterr) != 0) return -1;
+            admission_reinvocation_done(a, &a->policies, name, !json_equal(before, admission_object(a)), str_eq(p->spec.reinvocationPolicy, "IfNeeded"));
         }
     }
+    if (a->policies.invoked.len) a->policies.last = admission_object(a);
     return 0;
 }
 

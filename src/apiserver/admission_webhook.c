@@ -3,6 +3,7 @@
 #include "api/patch.h"
 #include "apiserver/admission/plugins.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/audit.h"
 #include "apiserver/dynamic_admission.h"
 #include "apiserver/service_client.h"
 #include "base/str.h"
@@ -12,16 +13,14 @@ enum { TIMEOUT_S_DEFAULT = 10, AUDIT_UID_LEN = 37 };
 
 /* What both kinds have. */
 struct webhook {
-    const char *name, *failure_policy, *match_policy, *side_effects;
+    const char *configuration, *name, *failure_policy, *match_policy, *side_effects;
     const struct admissionregistrationv1_WebhookClientConfig *client;
     const struct admissionregistrationv1_RuleWithOperations_list *rules;
     const struct metav1_LabelSelector *namespaces, *objects;
     const struct admissionregistrationv1_MatchCondition_list *conditions;
     const struct string_list *versions;
     int timeout_s;
-    bool again;                       /* reinvocationPolicy IfNeeded */
 };
-struct webhooks { struct webhook *items; size_t len; };
 
 #define WEBHOOK(w) {.name = (w)->name, .failure_policy = (w)->failurePolicy, .match_policy = (w)->matchPolicy, .side_effects = (w)->sideEffects, .client = &(w)->clientConfig, .rules = &(w)->rules, .namespaces = (w)->namespaceSelector, \
                     .objects = (w)->objectSelector, .conditions = &(w)->matchConditions, .versions = &(w)->admissionReviewVersions, .timeout_s = (w)->timeoutSeconds.has ? (w)->timeoutSeconds.value : TIMEOUT_S_DEFAULT}
@@ -60,7 +59,8 @@ static void put_raw(struct buf *out, const char *name, yyjson_val *v) {
 }
 
 static void put_options(struct admission_attributes *a, struct buf *out) {
-    static const char *const kinds[] = {[ADMIT_CREATE] = "CreateOptions", [ADMIT_UPDATE] = "UpdateOptions", [ADMIT_DELETE] = "DeleteOptions", [ADMIT_CONNECT] = "PodExecOptions"};
+    if (a->op == ADMIT_CONNECT) return; /* the options are its object */
+    static const char *const kinds[] = {[ADMIT_CREATE] = "CreateOptions", [ADMIT_UPDATE] = "UpdateOptions", [ADMIT_DELETE] = "DeleteOptions"};
     buf_printf(out, ",\"options\":{\"kind\":\"%s\",\"apiVersion\":\"meta.k8s.io/v1\"%s", str_eq(a->r->verb, "patch") && a->op == ADMIT_UPDATE ? "PatchOptions" : kinds[a->op], a->o->dry_run ? ",\"dryRun\":[\"All\"]" : "");
     if (!str_empty(a->o->field_manager)) {
         buf_append_str(out, ",\"fieldManager\":");
@@ -157,22 +157,24 @@ static int denied(struct admission_attributes *a, const struct webhook *w, const
     return -1;
 }
 
-/* 0 with *ret NULL: it is not called, or its failure is ignored. */
-static int consult(struct admission_attributes *a, const struct webhook *w, struct admissionv1_AdmissionResponse **ret, struct status *reterr) {
+/* 0 with *ret NULL: its failure is ignored. */
+static int consult(struct admission_attributes *a, const struct webhook *w, const char *failed_open_key, struct admissionv1_AdmissionResponse **ret, struct status *reterr) {
     struct status err = STATUS_INIT;
     *ret = NULL;
-    int called = is_called(a, w, reterr);
-    if (called <= 0) return called;
     if (a->o->dry_run && !str_eq(w->side_effects, "None") && !str_eq(w->side_effects, "NoneOnDryRun")) return status_bad_request(reterr, "admission webhook \"%s\" does not support dry run", w->name);
     if (call(a, w, ret, &err) != 0) {
         const char *why = arena_strdup(a->r->arena, str_has_prefix(status_message(&err), "Internal error occurred: ") ? status_message(&err) + strlen("Internal error occurred: ") : status_message(&err));
         status_release(&err);
         *ret = NULL;
-        if (ignores(w)) return 0;
+        if (ignores(w)) {
+            admission_annotate(a, failed_open_key, w->name);
+            return 0;
+        }
         status_internal(reterr, "failed calling webhook \"%s\": %s", w->name, why);
         if (reterr) status_add_cause(reterr, NULL, NULL, "failed calling webhook \"%s\": %s", w->name, why);
         return -1;
     }
+    LIST_FOREACH(e, &(*ret)->auditAnnotations) admission_annotate(a, arena_printf(a->r->arena, "%s/%s", w->name, e->key), e->value);
     for (size_t i = 0; i < (*ret)->warnings.len; i++) request_warn(a->r, "%s", (*ret)->warnings.items[i]);
     return (*ret)->allowed ? 0 : denied(a, w, (*ret)->status, reterr);
 }
@@ -188,34 +190,60 @@ static int apply_patch(struct admission_attributes *a, const struct webhook *w, 
     return status_internal(reterr, "admission webhook \"%s\" attempted to modify the object, which is not supported for this operation: %s", w->name, why);
 }
 
-static int mutate_once(struct admission_attributes *a, const struct webhook *w, bool *changed, struct status *reterr) {
-    struct admissionv1_AdmissionResponse *answer;
+/* A line of the audit log on what it changed. */
+static void annotate_mutation(struct admission_attributes *a, const struct webhook *w, size_t index, bool changed, const struct bytes *patch) {
+    _cleanup_buf_ struct buf text = BUF_INIT;
+    if (!a->r->audit) return;
+    buf_append_str(&text, "{\"configuration\":");
+    json_write_string(&text, w->configuration);
+    buf_append_str(&text, ",\"webhook\":");
+    json_write_string(&text, w->name);
+    size_t common = text.len;
+    buf_printf(&text, ",\"mutated\":%s}", changed ? "true" : "false");
+    admission_annotate(a, arena_printf(a->r->arena, "mutation.webhook.admission.k8s.io/round_%d_index_%zu", a->round, index), arena_strdup(a->r->arena, buf_cstr(&text)));
+    if (!patch || !audit_keeps(a->r, AUDIT_REQUEST)) return;
+    text.len = common;
+    buf_printf(&text, ",\"patch\":%.*s,\"patchType\":\"JSONPatch\"}", (int)patch->len, (const char *)patch->data);
+    admission_annotate(a, arena_printf(a->r->arena, "patch.webhook.admission.k8s.io/round_%d_index_%zu", a->round, index), arena_strdup(a->r->arena, buf_cstr(&text)));
+}
+
+static int mutate_once(struct admission_attributes *a, const struct webhook *w, size_t index, bool *changed, struct status *reterr) {
+    struct admissionv1_AdmissionResponse *answer = NULL;
+    bool patched = false;
     *changed = false;
-    if (consult(a, w, &answer, reterr) != 0) return -1;
-    if (!answer || !answer->patch.len || !a->obj) return 0;
-    yyjson_val *before = admission_object(a);
-    if (apply_patch(a, w, &answer->patch, reterr) != 0) return -1;
-    *changed = !json_equal(before, admission_object(a));
-    return 0;
+    int failed = consult(a, w, arena_printf(a->r->arena, "failed-open.mutation.webhook.admission.k8s.io/round_%d_index_%zu", a->round, index), &answer, reterr);
+    if (!failed && answer && answer->patch.len && a->obj) {
+        yyjson_val *before = admission_object(a);
+        failed = apply_patch(a, w, &answer->patch, reterr);
+        patched = !failed;
+        *changed = patched && !json_equal(before, admission_object(a));
+    }
+    annotate_mutation(a, w, index, *changed, patched ? &answer->patch : NULL);
+    return failed;
 }
 
 static int mutate_all(struct admission_attributes *a, struct status *reterr) {
     const struct registered_objects *all = registered_of(a->registered, MUTATING_WEBHOOKS);
-    struct webhooks hooks = {0};
-    size_t last_change = 0;
-    bool changed;
-    for (size_t i = 0; i < all->len; i++)
-        LIST_FOREACH(w, &((struct admissionregistrationv1_MutatingWebhookConfiguration *)all->items[i])->webhooks) {
+    size_t index = 0;
+    admission_reinvocation_begin(a, &a->webhooks);
+    for (size_t i = 0; i < all->len; i++) {
+        const struct admissionregistrationv1_MutatingWebhookConfiguration *c = all->items[i];
+        LIST_FOREACH(w, &c->webhooks) {
             struct webhook h = WEBHOOK(w);
-            h.again = str_eq(w->reinvocationPolicy, "IfNeeded");
-            *LIST_PUSH(a->r->arena, &hooks) = h;
+            const char *name = arena_printf(a->r->arena, "%s/%s", c->metadata.name, h.name);
+            bool changed;
+            h.configuration = c->metadata.name;
+            int called = is_called(a, &h, reterr);
+            if (called < 0) return -1;
+            if (called && !admission_reinvocation_skips(a, &a->webhooks, name)) {
+                int failed = mutate_once(a, &h, index, &changed, reterr);
+                admission_reinvocation_done(a, &a->webhooks, name, changed, str_eq(w->reinvocationPolicy, "IfNeeded"));
+                if (failed) return -1;
+            }
+            index++;
         }
-    for (size_t i = 0; i < hooks.len; i++) {
-        if (mutate_once(a, &hooks.items[i], &changed, reterr) != 0) return -1;
-        if (changed) last_change = i;
     }
-    for (size_t i = 0; i < last_change; i++) /* those that a later one changed the object after, if they ask for it */
-        if (hooks.items[i].again && mutate_once(a, &hooks.items[i], &changed, reterr) != 0) return -1;
+    if (a->webhooks.invoked.len) a->webhooks.last = admission_object(a);
     return 0;
 }
 
@@ -232,10 +260,13 @@ int mutating_webhooks(struct admission_attributes *a, void *state, struct status
 static int validate_all(struct admission_attributes *a, struct status *reterr) {
     const struct registered_objects *all = registered_of(a->registered, VALIDATING_WEBHOOKS);
     struct admissionv1_AdmissionResponse *answer;
+    size_t index = 0;
     for (size_t i = 0; i < all->len; i++)
         LIST_FOREACH(w, &((struct admissionregistrationv1_ValidatingWebhookConfiguration *)all->items[i])->webhooks) {
             const struct webhook h = WEBHOOK(w);
-            if (consult(a, &h, &answer, reterr) != 0) return -1;
+            int called = is_called(a, &h, reterr);
+            if (called < 0 || (called && consult(a, &h, arena_printf(a->r->arena, "failed-open.validating.webhook.admission.k8s.io/round_0_index_%zu", index), &answer, reterr) != 0)) return -1;
+            index++;
         }
     return 0;
 }

@@ -264,6 +264,8 @@ void audit_decided(struct api_request *r, bool allowed, const char *reason) {
     audit_annotate(r, "authorization.k8s.io/reason", str_or(reason, ""));
 }
 
+bool audit_keeps(const struct api_request *r, enum audit_level level) { return r->audit && r->audit->decision.level >= level; }
+
 void audit_annotate(struct api_request *r, const char *key, const char *value) {
     if (!r->audit || string_map_get(&r->audit->annotations, key)) return;
     struct string_map *m = &r->audit->annotations;

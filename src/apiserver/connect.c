@@ -1,4 +1,5 @@
 /* log, exec, attach, portforward and proxy: finding where a request leads and passing it on. See connect.h. */
+#include "apiserver/admission.h"
 #include "apiserver/connect.h"
 #include <arpa/inet.h>
 #include <string.h>
@@ -331,17 +332,45 @@ static int handle_proxy(struct api_request *r, struct status *reterr) {
     return status_set(reterr, 503, REASON_SERVICE_UNAVAILABLE, "error trying to reach service: %s", why);
 }
 
+/* ---- admission ---- */
+
+/* The options that the query gives, as an object of the subresource's type. */
+static void *connect_options(struct api_request *r) {
+    const struct type_desc *type = r->rd->type;
+    char *obj = object_new(r->arena, type);
+    for (size_t i = 0; i < type->fields_len; i++) {
+        const struct field_desc *f = &type->fields[i];
+        const char *value = url_query_get(&r->query, f->name);
+        if (strcmp(f->name, "path") == 0 && f->kind == FK_STRING) {
+            const char *path = "";
+            for (size_t k = 0; k < r->rest.len; k++) path = arena_printf(r->arena, "%s/%s", path, r->rest.items[k]);
+            *(const char **)(void *)(obj + f->offset) = path;
+        } else if (!value || strcmp(f->name, "kind") == 0 || strcmp(f->name, "apiVersion") == 0) continue;
+        else if (f->kind == FK_STRING && f->shape == SHAPE_LIST) {
+            for (size_t k = 0; k < r->query.len; k++)
+                if (str_eq(r->query.items[k].key, f->name)) string_list_push(r->arena, (struct string_list *)(void *)(obj + f->offset), r->query.items[k].value);
+        } else if (f->kind == FK_STRING) *(const char **)(void *)(obj + f->offset) = value;
+        else if (f->kind == FK_BOOL && f->shape == SHAPE_PLAIN) *(bool *)(void *)(obj + f->offset) = !str_eq(value, "false") && !str_eq(value, "0");
+    }
+    return obj;
+}
+
+static int admit_connect(struct api_request *r, struct status *reterr) {
+    if (!r->rd->type) return 0;
+    return admission_run(r, r->rd->type, ADMIT_CONNECT, connect_options(r), NULL, &(struct write_options){.subresource = r->subresource}, reterr);
+}
+
 bool handle_connect(struct api_request *r) {
     static const char *const proxied[] = {"pods", "services", "nodes", NULL}, *const streams[] = {"exec", "attach", "portforward", NULL};
     const char *sub = str_or(r->subresource, "");
     _cleanup_status_ struct status err = STATUS_INIT;
     int failed;
     if (!str_empty(r->group)) return false;
-    if (str_eq(sub, "proxy") && str_in(r->resource, proxied)) failed = handle_proxy(r, &err);
+    if (str_eq(sub, "proxy") && str_in(r->resource, proxied)) failed = admit_connect(r, &err) != 0 || handle_proxy(r, &err) != 0;
     else if (r->rest.len || !str_eq(r->resource, "pods")) return false;
     else if (str_eq(sub, "log") && str_eq(r->method, "GET")) failed = handle_log(r, &err);
     else if (str_in(sub, streams) && (str_eq(r->method, "GET") || str_eq(r->method, "POST"))) /* who may only get may not run commands by a WebSocket's GET */
-        failed = str_eq(r->method, "GET") && authorize_create(r, &err) != 0 ? -1 : handle_stream(r, &err);
+        failed = (str_eq(r->method, "GET") && authorize_create(r, &err) != 0) || admit_connect(r, &err) != 0 || handle_stream(r, &err) != 0;
     else return false;
     if (failed) respond_status(r, &err);
     return true;

@@ -1,5 +1,6 @@
 /* The scale subresource of custom objects. Upstream: apiextensions-apiserver pkg/registry/customresource/etcd.go. */
 #include <string.h>
+#include "apiserver/admission.h"
 #include "apiserver/custom_resources.h"
 #include "apiserver/handlers.h"
 #include "base/str.h"
@@ -65,6 +66,10 @@ static void *transform(struct api_request *r, void *current, void *arg, struct s
         scale = patch_apply(r, s->patch, s->options, &autoscalingv1_Scale_desc, now, reterr);
         if (!scale) return NULL;
     }
+    struct write_options how = *s->options;
+    struct autoscalingv1_Scale *old = NULL;
+    how.subresource = "scale";
+    if (scale_of(r, obj, &old, reterr) != 0 || admission_run(r, &autoscalingv1_Scale_desc, ADMIT_UPDATE, scale, old, &how, reterr) != 0) return NULL;
     set_number(r->arena, obj, obj->type->scale->specReplicasPath, scale->spec.replicas);
     if (s->body && !str_empty(scale->metadata.resourceVersion)) obj->metadata.resourceVersion = scale->metadata.resourceVersion;
     return obj;
@@ -93,6 +98,7 @@ void handle_custom_scale(struct api_request *r) {
             failed = failed || !s.body || body_check_names(r, (struct object *)s.body, &err) != 0;
         }
         o.subresource = NULL;
+        o.no_admission = true;
         if (!failed) failed = registry_update(r, r->strategy, namespace, r->name, transform, &s, &o, &obj, &created, &err) != 0 || scale_of(r, obj, &scale, &err) != 0;
     }
     if (failed) respond_status(r, &err);

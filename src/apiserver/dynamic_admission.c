@@ -3,6 +3,7 @@
 #include "api/defaults.h"
 #include "apiserver/admission/plugins.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/authorization.h"
 #include "base/str.h"
 #include "wire/json.h"
 
@@ -48,6 +49,10 @@ int admission_selectors_match(struct admission_attributes *a, const struct metav
     if (namespaces && label_selector_from(a->r->arena, namespaces, &s, reterr) != 0) return -1;
     if (namespaces && s.len && !namespace_matches(a, &s)) return 0;
     if (objects && label_selector_from(a->r->arena, objects, &s, reterr) != 0) return -1;
+    if (a->op == ADMIT_CONNECT) { /* options have no labels */
+        *ret = !objects || !s.len;
+        return 0;
+    }
     const struct object *now = a->obj, *before = a->old;
     *ret = !objects || !s.len || (now && selector_matches(&s, &now->metadata.labels)) || (before && selector_matches(&s, &before->metadata.labels));
     return 0;
@@ -98,6 +103,31 @@ static struct cel_value request_value(struct admission_attributes *a) {
     return cel_from_json(a->r->arena, yyjson_doc_get_root(copy), NULL);
 }
 
+/* ---- authorizer ---- */
+
+static void ask_authorizer(struct cel_authorizer *q, struct arena *arena, const char *verb) {
+    struct api_request *r = q->arg;
+    struct user_info user = r->user;
+    if (q->service_account_name) {
+        user = (struct user_info){.name = arena_printf(arena, "system:serviceaccount:%s:%s", q->service_account_namespace, q->service_account_name)};
+        string_list_push(arena, &user.groups, "system:serviceaccounts");
+        string_list_push(arena, &user.groups, arena_printf(arena, "system:serviceaccounts:%s", q->service_account_namespace));
+    }
+    struct field_selector fields;
+    struct authz_attributes at = {.user = &user, .resource_request = !q->path, .verb = verb, .path = q->path, .group = q->group, .version = "*", .resource = q->resource, .subresource = q->subresource, .namespace = q->namespace,
+        .name = q->name};
+    if (q->field_selector && field_selector_parse(arena, q->field_selector, &fields, NULL) == 0) at.fields = &fields;
+    q->reason = q->error = NULL;
+    q->allowed = authorizer_decide_error(apiserver_authorizer(r->server), arena, &at, &q->reason, &q->error) == AUTHZ_ALLOW;
+}
+
+static struct cel_value authorizer_value(struct admission_attributes *a) {
+    struct cel_authorizer *z = ARENA_NEW(a->r->arena, struct cel_authorizer), *own = ARENA_NEW(a->r->arena, struct cel_authorizer);
+    *own = (struct cel_authorizer){.check = ask_authorizer, .arg = a->r, .group = a->st->group, .resource = a->st->resource, .subresource = a->o->subresource, .namespace = a->namespace, .name = a->name};
+    *z = (struct cel_authorizer){.check = ask_authorizer, .arg = a->r, .request_resource = own};
+    return (struct cel_value){.kind = CEL_AUTHORIZER, .authorizer = z};
+}
+
 void admission_bindings(struct admission_attributes *a, const struct cel_value *params, const struct cel_value *vars, struct cel_binding bindings[ADMISSION_BINDINGS]) {
     struct arena *arena = a->r->arena;
     const struct cel_value null = {.kind = CEL_NULL};
@@ -115,7 +145,8 @@ void admission_bindings(struct admission_attributes *a, const struct cel_value *
     }
     bindings[4] = (struct cel_binding){"params", params ? *params : null};
     bindings[5] = (struct cel_binding){"variables", vars ? *vars : null};
-    bindings[6] = (struct cel_binding){NULL, null};
+    bindings[6] = (struct cel_binding){"authorizer", authorizer_value(a)};
+    bindings[7] = (struct cel_binding){NULL, null};
 }
 
 int admission_conditions_hold(struct admission_attributes *a, const struct admissionregistrationv1_MatchCondition_list *conditions, const struct cel_value *params, const char **ret_error) {
@@ -135,6 +166,29 @@ int admission_conditions_hold(struct admission_attributes *a, const struct admis
         result = -1;
     }
     return result;
+}
+
+/* ---- running once more ---- */
+
+static void require_again(struct arena *a, struct admission_reinvocation *x) {
+    for (size_t i = 0; i < x->invoked.len; i++)
+        if (!string_list_has(&x->required, x->invoked.items[i])) string_list_push(a, &x->required, x->invoked.items[i]);
+    x->invoked = (struct string_list){0};
+}
+
+void admission_reinvocation_begin(struct admission_attributes *a, struct admission_reinvocation *x) {
+    if (a->round) admission_object_changed(a); /* the built-in plugins have been at it */
+    if (a->round && a->obj && x->last && !json_equal(x->last, admission_object(a))) require_again(a->r->arena, x);
+}
+
+bool admission_reinvocation_skips(const struct admission_attributes *a, const struct admission_reinvocation *x, const char *name) { return a->round && !string_list_has(&x->required, name); }
+
+void admission_reinvocation_done(struct admission_attributes *a, struct admission_reinvocation *x, const char *name, bool changed, bool again) {
+    if (changed) {
+        require_again(a->r->arena, x);
+        a->reinvoke = true;
+    }
+    if (again) string_list_push(a->r->arena, &x->invoked, name);
 }
 
 /* ---- the object ---- */

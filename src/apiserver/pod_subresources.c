@@ -227,7 +227,7 @@ static int evict_once(struct api_request *r, struct metav1_DeleteOptions o, stru
 
 /* The Eviction is admitted; what the server then does to the Pod and its budget is not asked about again. */
 static int admit_eviction(struct api_request *r, struct policyv1_Eviction *e, bool dry_run, struct status *reterr) {
-    return admission_run_created(r, &policyv1_Eviction_desc, e, &(struct write_options){.dry_run = dry_run, .subresource = "eviction"}, reterr);
+    return admission_run(r, &policyv1_Eviction_desc, ADMIT_CREATE, e, NULL, &(struct write_options){.dry_run = dry_run, .subresource = "eviction"}, reterr);
 }
 
 static void evict(struct api_request *r) {

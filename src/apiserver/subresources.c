@@ -63,7 +63,7 @@ static void handle_binding(struct api_request *r) {
         status_set(&err, 500, NULL, "target.kind: Unsupported value: \"%s\": supported values: \"Node\", \"<empty>\"", b->target.kind);
         b = NULL;
     }
-    int admitted = b ? admission_run_created(r, &corev1_Binding_desc, b, &o, &err) : -1;
+    int admitted = b ? admission_run(r, &corev1_Binding_desc, ADMIT_CREATE, b, NULL, &o, &err) : -1;
     o.no_admission = true; /* the Binding was asked for, not this write of the Pod */
     if (admitted != 0 || registry_update(r, &pod_binding_strategy, r->namespace, r->name, bind_transform, b, &o, &stored, &created, &err) != 0) fail(r, &err);
     else {
@@ -137,6 +137,9 @@ static struct autoscalingv1_Scale *wanted_scale(struct api_request *r, const str
         status_conflict(reterr, r->group, r->resource, r->name, arena_printf(r->arena, "Precondition failed: UID in precondition: %s, UID in object meta: %s", scale->metadata.uid, obj->metadata.uid));
         return NULL;
     }
+    struct write_options how = *s->options;
+    how.subresource = "scale";
+    if (admission_run(r, &autoscalingv1_Scale_desc, ADMIT_UPDATE, scale, old, &how, reterr) != 0) return NULL;
     obj->metadata.managedFields = managed_fields_from_scale(r->arena, &obj->metadata.managedFields, &scale->metadata.managedFields, mappings[0].api_version, mappings);
     return scale;
 }
@@ -174,6 +177,7 @@ static void handle_scale(struct api_request *r) {
             if (!failed) failed = body_check_names(r, (struct object *)s.scale, &err);
         }
         o.subresource = NULL;
+        o.no_admission = true; /* the Scale was asked for, not this write */
         if (!failed) failed = registry_update(r, r->strategy, r->namespace, r->name, scale_transform, &s, &o, &obj, &created, &err);
     }
     if (failed) fail(r, &err);

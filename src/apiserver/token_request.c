@@ -143,7 +143,7 @@ static int answer(struct api_request *r, struct authenticationv1_TokenRequest *r
     void *found;
     struct bound b = {0};
     int64_t now = env_now_s(apiserver_env(r->server));
-    if (admission_run_created(r, &authenticationv1_TokenRequest_desc, req, o, reterr) != 0 || check_names(r, req, reterr) != 0 || get(r, "serviceaccounts", r->namespace, r->name, &found, reterr) != 0) return -1;
+    if (admission_run(r, &authenticationv1_TokenRequest_desc, ADMIT_CREATE, req, NULL, o, reterr) != 0 || check_names(r, req, reterr) != 0 || get(r, "serviceaccounts", r->namespace, r->name, &found, reterr) != 0) return -1;
     const struct object *sa = found;
     if (!str_empty(req->metadata.uid) && !str_eq(req->metadata.uid, sa->metadata.uid))
         return status_conflict(reterr, "", "serviceaccounts", r->name, arena_printf(r->arena, "the UID in the token request (%s) does not match the UID of the service account (%s)", req->metadata.uid, sa->metadata.uid));

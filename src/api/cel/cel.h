@@ -14,7 +14,7 @@ enum { CEL_DEPTH_MAX = 100 };
 
 enum cel_kind {
     CEL_DYN, CEL_NULL, CEL_BOOL, CEL_INT, CEL_UINT, CEL_DOUBLE, CEL_STRING, CEL_BYTES, CEL_TIMESTAMP, CEL_DURATION, CEL_LIST, CEL_MAP, CEL_OBJECT, CEL_TYPE, CEL_OPTIONAL,
-    CEL_QUANTITY, CEL_URL, CEL_IP, CEL_CIDR, CEL_FORMAT, CEL_SEMVER, CEL_ERROR
+    CEL_QUANTITY, CEL_URL, CEL_IP, CEL_CIDR, CEL_FORMAT, CEL_SEMVER, CEL_AUTHORIZER, CEL_AUTHZ_PATH, CEL_AUTHZ_GROUP, CEL_AUTHZ_RESOURCE, CEL_AUTHZ_DECISION, CEL_ERROR
 };
 
 /* ---- types ---- */
@@ -29,6 +29,17 @@ extern const struct cel_type cel_dyn, cel_bool, cel_string;
 const struct cel_type *cel_type_of_schema(struct arena *a, const struct structural *s, bool resource); /* NULL: not reachable for expressions */
 
 /* ---- values ---- */
+
+/* A question to authorization on its way to a decision: authorizer.c. Strings may be NULL. */
+struct cel_authorizer {
+    void (*check)(struct cel_authorizer *q, struct arena *a, const char *verb); /* fills what is decided */
+    void *arg;                                                                 /* check's */
+    const struct cel_authorizer *request_resource;                             /* authorizer.requestResource: what the request itself asks for */
+    const char *service_account_namespace, *service_account_name;              /* NULL: who makes the request */
+    const char *path, *group, *resource, *subresource, *namespace, *name, *field_selector, *label_selector;
+    bool allowed;
+    const char *reason, *error;                                                /* error NULL: it was decided */
+};
 
 struct cel_value;
 struct cel_list { struct cel_value *items; size_t len; };
@@ -47,6 +58,7 @@ struct cel_value {
         struct cel_map *map;            /* MAP without json */
         struct cel_value *opt;          /* NULL: none */
         struct quantity *quantity;
+        const struct cel_authorizer *authorizer; /* all that begin with CEL_AUTH */
         struct { unsigned char bytes[16]; uint8_t v6, prefix; } ip; /* and CIDR */
     };
     yyjson_val *json;                   /* a list or map that is a document's */
@@ -58,6 +70,7 @@ struct cel_value cel_string_value(struct arena *a, const char *s); /* copies; NU
 struct cel_value cel_from_json(struct arena *a, yyjson_val *v, const struct structural *schema);
 /* As a document; NULL if it has no such form. */
 yyjson_mut_val *cel_to_json(struct arena *a, yyjson_mut_doc *doc, const struct cel_value *v);
+const char *cel_value_type(const struct cel_value *v); /* "string", "kubernetes.URL" */
 bool cel_equal(struct arena *a, const struct cel_value *x, const struct cel_value *y);
 
 /* ---- programs ---- */

@@ -8,7 +8,8 @@ static const struct cel_type simple[CEL_ERROR + 1] = {
     [CEL_NULL] = {.kind = CEL_NULL}, [CEL_BOOL] = {.kind = CEL_BOOL}, [CEL_INT] = {.kind = CEL_INT}, [CEL_UINT] = {.kind = CEL_UINT}, [CEL_DOUBLE] = {.kind = CEL_DOUBLE}, [CEL_STRING] = {.kind = CEL_STRING},
     [CEL_BYTES] = {.kind = CEL_BYTES}, [CEL_TIMESTAMP] = {.kind = CEL_TIMESTAMP}, [CEL_DURATION] = {.kind = CEL_DURATION}, [CEL_LIST] = {.kind = CEL_LIST}, [CEL_MAP] = {.kind = CEL_MAP}, [CEL_TYPE] = {.kind = CEL_TYPE},
     [CEL_OPTIONAL] = {.kind = CEL_OPTIONAL}, [CEL_QUANTITY] = {.kind = CEL_QUANTITY}, [CEL_URL] = {.kind = CEL_URL}, [CEL_IP] = {.kind = CEL_IP}, [CEL_CIDR] = {.kind = CEL_CIDR}, [CEL_FORMAT] = {.kind = CEL_FORMAT},
-    [CEL_SEMVER] = {.kind = CEL_SEMVER}};
+    [CEL_SEMVER] = {.kind = CEL_SEMVER}, [CEL_AUTHORIZER] = {.kind = CEL_AUTHORIZER}, [CEL_AUTHZ_PATH] = {.kind = CEL_AUTHZ_PATH}, [CEL_AUTHZ_GROUP] = {.kind = CEL_AUTHZ_GROUP},
+    [CEL_AUTHZ_RESOURCE] = {.kind = CEL_AUTHZ_RESOURCE}, [CEL_AUTHZ_DECISION] = {.kind = CEL_AUTHZ_DECISION}};
 
 /* ---- names of fields that are no identifiers ---- */
 
@@ -145,6 +146,7 @@ static const struct cel_type *object_field(struct checker *c, const struct cel_t
 static const struct cel_type *field(struct checker *c, const struct node *n, const struct cel_type *from, const char *name) {
     if (from->kind == CEL_DYN) return &cel_dyn;
     if (from->kind == CEL_MAP) return elem_of(from);
+    if (from->kind == CEL_AUTHORIZER && strcmp(name, "requestResource") == 0) return &simple[CEL_AUTHZ_RESOURCE];
     if (from->kind == CEL_OPTIONAL) return make(c->arena, (struct cel_type){.kind = CEL_OPTIONAL, .elem = field(c, n, elem_of(from), name)});
     if (from->kind != CEL_OBJECT) return report(c, n, arena_printf(c->arena, "type '%s' does not support field selection", cel_type_text(c->arena, from)));
     const struct cel_type *t = object_field(c, from, name);
@@ -173,6 +175,11 @@ static const struct cel_type *letter_type(char l) {
         case 'C': return &simple[CEL_CIDR];
         case 'F': return &simple[CEL_FORMAT];
         case 'V': return &simple[CEL_SEMVER];
+        case 'Z': return &simple[CEL_AUTHORIZER];
+        case 'P': return &simple[CEL_AUTHZ_PATH];
+        case 'G': return &simple[CEL_AUTHZ_GROUP];
+        case 'R': return &simple[CEL_AUTHZ_RESOURCE];
+        case 'N': return &simple[CEL_AUTHZ_DECISION];
         default: return &cel_dyn;
     }
 }

@@ -73,6 +73,8 @@ static struct cel_value get(struct eval *e, const struct cel_value *from, const 
 static struct cel_value eval_select(struct eval *e, const struct node *n, const struct scope *scope) {
     struct cel_value from = eval(e, n->target, scope), key = cel_str(n->name, strlen(n->name)), v;
     if (from.kind == CEL_ERROR) return from;
+    if (from.kind == CEL_AUTHORIZER && strcmp(n->name, "requestResource") == 0 && from.authorizer->request_resource)
+        return n->kind == NODE_HAS ? CEL_BOOL_VALUE(true) : CEL_VALUE(CEL_AUTHZ_RESOURCE, authorizer, from.authorizer->request_resource);
     if (n->kind != NODE_HAS) return get(e, &from, &key, false);
     if (from.kind == CEL_OPTIONAL) {
         if (!from.opt) return CEL_BOOL_VALUE(false);
@@ -114,7 +116,7 @@ static struct cel_value eval_call(struct eval *e, const struct node *n, const st
     if (strcmp(n->name, "_[_]") == 0) return get(e, &args[0], &args[1], false);
     if (strcmp(n->name, "_[?_]") == 0 || strcmp(n->name, "_?._") == 0) return get(e, &args[0], &args[1], true);
     struct call c = {e->arena, n->name, method, args, len, 1, e->act->now_s};
-    bool known = cel_call_standard(&c, &v) || cel_call_strings(&c, &v) || cel_call_lists(&c, &v) || cel_call_kubernetes(&c, &v);
+    bool known = cel_call_standard(&c, &v) || cel_call_strings(&c, &v) || cel_call_lists(&c, &v) || cel_call_kubernetes(&c, &v) || cel_call_authorizer(&c, &v);
     if (!spend(e, c.cost)) return exhausted(e);
     return known ? v : no_overload(e);
 }

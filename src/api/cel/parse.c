@@ -333,12 +333,15 @@ static struct node *member(struct parser *s) {
             m->name = name;
             m->target = n;
             n = m;
+            skip(s);
+            size_t open = here(s);
             if (optional) {
                 struct node *key = node(s, NODE_CONST, pos);
                 key->value = cel_str(name, strlen(name));
                 n = call(s, pos, "_?._", m->target, key);
             } else if (accept(s, "(")) {
                 m->kind = NODE_CALL;
+                m->pos = open; /* where errors of a call point, as upstream's */
                 if (!arguments(s, m)) return NULL;
                 n = macro(s, m);
             }

@@ -251,6 +251,10 @@ bool cel_equal(struct arena *a, const struct cel_value *x, const struct cel_valu
 const char *cel_kind_name(const struct cel_value *v) {
     static const char *const names[] = {[CEL_DYN] = "dyn", [CEL_NULL] = "null_type", [CEL_BOOL] = "bool", [CEL_INT] = "int", [CEL_UINT] = "uint", [CEL_DOUBLE] = "double", [CEL_STRING] = "string", [CEL_BYTES] = "bytes",
         [CEL_TIMESTAMP] = "google.protobuf.Timestamp", [CEL_DURATION] = "google.protobuf.Duration", [CEL_LIST] = "list", [CEL_MAP] = "map", [CEL_OBJECT] = "object", [CEL_TYPE] = "type", [CEL_OPTIONAL] = "optional_type",
-        [CEL_QUANTITY] = "kubernetes.Quantity", [CEL_URL] = "kubernetes.URL", [CEL_IP] = "net.IP", [CEL_CIDR] = "net.CIDR", [CEL_FORMAT] = "kubernetes.NamedFormat", [CEL_SEMVER] = "kubernetes.Semver", [CEL_ERROR] = "error"};
+        [CEL_QUANTITY] = "kubernetes.Quantity", [CEL_URL] = "kubernetes.URL", [CEL_IP] = "net.IP", [CEL_CIDR] = "net.CIDR", [CEL_FORMAT] = "kubernetes.NamedFormat", [CEL_SEMVER] = "kubernetes.Semver",
+        [CEL_AUTHORIZER] = "kubernetes.authorization.Authorizer", [CEL_AUTHZ_PATH] = "kubernetes.authorization.PathCheck", [CEL_AUTHZ_GROUP] = "kubernetes.authorization.GroupCheck",
+        [CEL_AUTHZ_RESOURCE] = "kubernetes.authorization.ResourceCheck", [CEL_AUTHZ_DECISION] = "kubernetes.authorization.Decision", [CEL_ERROR] = "error"};
     return v->kind == CEL_MAP && v->name ? v->name : names[v->kind];
 }
+
+const char *cel_value_type(const struct cel_value *v) { return cel_kind_name(v); }

@@ -317,7 +317,7 @@ static void validations(const struct admissionregistrationv1_Validation_list *li
         if (blank(v->expression)) field_required(errs, FIELD(at, "expression"), "expression is not specified");
         else cel_check_expression(v->expression, CEL_BOOL, FIELD(at, "expression"), errs);
         if (!str_empty(v->messageExpression) && blank(v->messageExpression)) field_invalid(errs, FIELD(at, "messageExpression"), v->messageExpression, "must be non-empty if specified");
-        else if (!str_empty(v->messageExpression)) cel_check_expression(v->messageExpression, CEL_STRING, FIELD(at, "messageExpression"), errs);
+        else if (!str_empty(v->messageExpression)) cel_check_message_expression(v->messageExpression, FIELD(at, "messageExpression"), errs);
         if (!str_empty(v->message) && blank(v->message)) field_invalid(errs, FIELD(at, "message"), v->message, "must be non-empty if specified");
         else if (end > start && memchr(v->message + start, '\n', end - start)) field_invalid(errs, FIELD(at, "message"), v->message, "must not contain line breaks");
         if (v->reason) check_supported(errs, FIELD(at, "reason"), v->reason, ONE_OF("Forbidden", "Invalid", "RequestEntityTooLarge"));

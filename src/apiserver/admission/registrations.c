@@ -62,12 +62,15 @@ void registrations_free(struct registrations *c) {
 
 static char *program_key(struct arena *a, const char *text, enum cel_kind want) { return arena_printf(a, "%d %s", (int)want, text); }
 
+/* Only messageExpressions want a string. */
+static const struct cel_env *env_of(enum cel_kind want) { return want == CEL_STRING ? &cel_message_env : &cel_policy_env; }
+
 static void compile(struct registered *r, const char *text, enum cel_kind want) {
     if (str_empty(text)) return;
     const char *key = program_key(r->arena, text, want);
     if (map_has(r->programs, key)) return;
     struct compiled *c = ARENA_NEW(r->arena, struct compiled);
-    c->program = cel_compile(r->arena, &cel_policy_env, text, want, &c->error);
+    c->program = cel_compile(r->arena, env_of(want), text, want, &c->error);
     map_put(r->programs, key, c);
 }
 
@@ -100,7 +103,7 @@ static void compile_object(struct registered *r, enum registration_kind kind, vo
 
 struct cel_program *registered_program(const struct registered *r, struct arena *a, const char *text, enum cel_kind want, const char **ret_error) {
     const struct compiled *c = r ? map_get(r->programs, program_key(a, str_or(text, ""), want)) : NULL;
-    if (!c) return cel_compile(a, &cel_policy_env, str_or(text, ""), want, ret_error);
+    if (!c) return cel_compile(a, env_of(want), str_or(text, ""), want, ret_error);
     if (c->error) *ret_error = c->error;
     return c->program;
 }

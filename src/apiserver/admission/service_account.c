@@ -65,9 +65,13 @@ static void mount_service_account_token(struct api_request *r, struct corev1_Pod
 static int get_account(struct admission_attributes *a, const struct corev1_Pod *pod, const struct corev1_ServiceAccount **ret, struct status *reterr) {
     const char *name = pod->spec.serviceAccountName;
     void *found;
+    if (a->service_account && str_eq(a->service_account->metadata.name, name)) { /* the mutating phase has read it a moment ago */
+        *ret = a->service_account;
+        return 0;
+    }
     if (registry_get(a->r, strategy_find("", "serviceaccounts"), a->namespace, name, &found, NULL, NULL) != 0)
         return ADMISSION_FORBID(a, reterr, "error looking up service account %s/%s: serviceaccount \"%s\" not found", a->namespace, name, name);
-    *ret = found;
+    *ret = a->service_account = found;
     return 0;
 }
 
