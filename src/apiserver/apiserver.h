@@ -23,7 +23,7 @@ struct apiserver_options {
     const char *advertise_address;           /* where others reach this server; NULL: nowhere */
     bool reconcile_endpoints;                /* list it in the endpoints of the Service kubernetes: see kubernetes_service.h */
     const char *audit_policy_file, *audit_log_path; /* policy NULL: no audit */
-    int audit_log_max_size_mb;
+    int audit_log_max_size_mb, audit_log_max_backups, audit_log_max_age_days; /* each 0: no limit */
     const char *proxy_client_cert_file, *proxy_client_key_file; /* how we show other API servers that we are their front proxy */
     const char *authorization_mode;          /* "Node,RBAC"; NULL: that */
     const char *authorization_webhook_config_file, *authorization_webhook_version; /* see authorization_webhook.h */

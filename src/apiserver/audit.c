@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include "api/time.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/audit_backups.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "wire/json.h"
@@ -19,6 +20,7 @@ struct audit {
     struct audit_policy *policy;
     char *path;
     int64_t max_bytes, bytes;
+    int backups_max, age_days_max; /* 0: no limit */
     int fd;
     pthread_mutex_t mutex; /* fd and bytes */
 };
@@ -62,16 +64,18 @@ static int open_log(struct audit *a) {
     return 0;
 }
 
-struct audit *audit_new(const char *policy_file, const char *log_path, int max_size_mb, struct status *reterr) {
+struct audit *audit_new(const char *policy_file, const struct audit_log_options *o, struct status *reterr) {
     struct audit *a = calloc(1, sizeof(*a));
     CHECK(a);
     a->fd = -1;
     pthread_mutex_init(&a->mutex, NULL);
-    a->path = strdup(log_path);
-    a->max_bytes = (int64_t)max_size_mb << 20;
+    a->path = strdup(str_or(o->path, "-"));
+    a->max_bytes = (int64_t)o->max_size_mb << 20;
+    a->backups_max = o->backups_max;
+    a->age_days_max = o->age_days_max;
     if ((a->policy = load_policy(policy_file, reterr))) {
         if (open_log(a) == 0) return a;
-        status_errno(reterr, log_path);
+        status_errno(reterr, a->path);
     }
     audit_free(a);
     return NULL;
@@ -86,18 +90,15 @@ void audit_free(struct audit *a) {
     free(a);
 }
 
-/* The full file steps aside under the time's name, as upstream's rotation names it. The mutex is held. */
+/* The full file steps aside under the time's name, and the oldest of those go. The mutex is held. */
 static void rotate(struct audit *a) {
     char aside[4200];
-    struct tm tm;
-    time_t now = time(NULL);
-    gmtime_r(&now, &tm);
-    const char *dot = strrchr(a->path, '.'), *slash = strrchr(a->path, '/');
-    int stem = dot && (!slash || dot > slash) ? (int)(dot - a->path) : (int)strlen(a->path);
-    snprintf(aside, sizeof(aside), "%.*s-%04d-%02d-%02dT%02d-%02d-%02d%s", stem, a->path, tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, a->path + stem);
+    int64_t now = env_now_ns(env_real());
+    audit_backup_name(a->path, now, aside, sizeof(aside));
     if (rename(a->path, aside) != 0) return;
     close(a->fd);
     if (open_log(a) != 0) log_error("audit: cannot open %s: %s", a->path, strerror(errno));
+    audit_backups_prune(a->path, a->backups_max, a->age_days_max, now);
 }
 
 static void write_line(struct audit *a, const struct buf *line) {

@@ -19,8 +19,9 @@ void audit_policy_free(struct audit_policy *p);
 struct audit_decision audit_policy_decide(const struct audit_policy *p, const struct authz_attributes *attrs);
 
 struct audit;
-/* log_path "-" is standard output; it is rotated above max_size_mb (0: never). */
-struct audit *audit_new(const char *policy_file, const char *log_path, int max_size_mb, struct status *reterr);
+/* path "-" (or NULL) is standard output; a file is set aside above max_size_mb (0: never), and so many of those are kept, for so many days (0: no limit). */
+struct audit_log_options { const char *path; int max_size_mb, backups_max, age_days_max; };
+struct audit *audit_new(const char *policy_file, const struct audit_log_options *o, struct status *reterr);
 void audit_free(struct audit *a);
 /* Before impersonation and authorization: r->audit is set if this request is to be logged. Then what is found out on the way. */
 void audit_begin(struct audit *a, struct api_request *r);

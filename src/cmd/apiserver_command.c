@@ -19,7 +19,7 @@
 
 void apiserver_command_init(struct apiserver_command *c) {
     *c = (struct apiserver_command){.endpoint_reconciler = "lease", .node_ports = "30000-32767", .fairness = true, .anonymous = true, .bootstrap_tokens = true, .extend_tokens = true,
-        .options = {.default_not_ready_toleration_s = 300, .default_unreachable_toleration_s = 300, .data_dir = "/var/lib/ckube", .bind_address = "0.0.0.0", .secure_port = 6443, .audit_log_max_size_mb = 100, .max_requests_inflight = 400, .max_mutating_requests_inflight = 200, .service_cluster_ip_range = "10.43.0.0/16"}};
+        .options = {.default_not_ready_toleration_s = 300, .default_unreachable_toleration_s = 300, .data_dir = "/var/lib/ckube", .bind_address = "0.0.0.0", .secure_port = 6443, .audit_log_max_size_mb = 100, .audit_log_max_backups = 100, .audit_log_max_age_days = 366, .max_requests_inflight = 400, .max_mutating_requests_inflight = 200, .service_cluster_ip_range = "10.43.0.0/16"}};
 }
 
 size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
@@ -71,6 +71,8 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "audit-policy-file", .text = &o->audit_policy_file, .help = "which requests are logged, audit.k8s.io/v1 Policy (default: none)"},
         {.name = "audit-log-path", .text = &o->audit_log_path, .help = "where they are logged; - is standard output (default: -)"},
         {.name = "audit-log-maxsize", .number = &o->audit_log_max_size_mb, .help = "megabytes after which the audit log is begun anew, the old one set aside (default 100; 0: never)"},
+        {.name = "audit-log-maxbackup", .number = &o->audit_log_max_backups, .help = "how many of the files set aside are kept (default 100; 0: all)"},
+        {.name = "audit-log-maxage", .number = &o->audit_log_max_age_days, .help = "for how many days they are kept (default 366; 0: for ever)"},
         {.name = "event-ttl", .text = &c->event_ttl, .help = "how long Events are kept (default 1h0m0s)"},
         {.name = "runtime-config", .text = &o->runtime_config, .help = "which groups, versions and resources are served besides or without the defaults: api/all=true,batch/v1/jobs=false"},
         {.name = "etcd-servers", .text = &o->etcd_servers, .help = "etcd's client addresses, commas: etcd is the store then (default: the embedded store)"},
@@ -148,6 +150,12 @@ static int check_limits(struct apiserver_command *c, const char *command) {
     o->no_priority_and_fairness = !c->fairness;
     if (take_duration_ns(command, "request-timeout", str_or(c->request_timeout, "1m0s"), &timeout_ns) != 0) return 2;
     o->request_timeout_ms = (int)MIN(timeout_ns / NS_PER_MS, (int64_t)INT32_MAX);
+    const struct { const char *flag; int value; } logs[] = {{"maxage", o->audit_log_max_age_days}, {"maxbackup", o->audit_log_max_backups}, {"maxsize", o->audit_log_max_size_mb}};
+    for (size_t i = 0; i < ARRAY_LEN(logs); i++) {
+        if (logs[i].value >= 0) continue;
+        fprintf(stderr, "ckube %s: --audit-log-%s %d can't be a negative number\n", command, logs[i].flag, logs[i].value);
+        return 2;
+    }
     if (o->encryption_provider_config_reload && !o->encryption_provider_config)
         fprintf(stderr, "ckube %s: --encryption-provider-config-automatic-reload must be set with --encryption-provider-config\n", command);
     else if (o->max_requests_inflight < 0) fprintf(stderr, "ckube %s: --max-requests-inflight can not be negative value\n", command);

@@ -6,7 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
 #include "apiserver/audit.h"
+#include "apiserver/audit_backups.h"
 
 static const char *const policy =
     "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nomitManagedFields: true\nrules:\n"
@@ -61,7 +65,47 @@ static void wrong_policies_are_refused(void **state UNUSED) {
     }
 }
 
+/* The newest of those set aside stay, and none for longer than that; files of other names are none of the log's business. */
+static void backups_are_pruned(void **state UNUSED) {
+    static const int64_t day = INT64_C(86400000000000), now = INT64_C(1795806468123000000);
+    static const char *const others[] = {"audit.log", "audit-2026.log", "other-2026-11-27T19-07-48.123.log", "audit-2026-11-27T19-07-48.1x3.log"};
+    char dir[] = "/tmp/ckube-audit-XXXXXX", path[100], name[200];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/audit.log", dir);
+    audit_backup_name(path, now, name, sizeof(name));
+    assert_string_equal(name + strlen(dir), "/audit-2026-11-27T19-07-48.123.log");
+    for (int i = 0; i < 6; i++) {
+        audit_backup_name(path, now - i * day, name, sizeof(name));
+        close(open(name, O_CREAT | O_WRONLY, 0600));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        snprintf(name, sizeof(name), "%s/%s", dir, others[i]);
+        close(open(name, O_CREAT | O_WRONLY, 0600));
+    }
+    static const struct { int backups, days, left; } steps[] = {{0, 0, 6}, {5, 0, 5}, {0, 3, 4}, {10, 10, 4}, {2, 1, 2}};
+    for (size_t k = 0; k < ARRAY_LEN(steps); k++) {
+        int left = 0;
+        audit_backups_prune(path, steps[k].backups, steps[k].days, now);
+        for (int i = 0; i < 6; i++) {
+            audit_backup_name(path, now - i * day, name, sizeof(name));
+            bool there = access(name, F_OK) == 0;
+            assert_true(there == (i < steps[k].left));
+            left += there;
+        }
+        assert_int_equal(left, steps[k].left);
+    }
+    for (int i = 0; i < 6; i++) {
+        audit_backup_name(path, now - i * day, name, sizeof(name));
+        unlink(name);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        snprintf(name, sizeof(name), "%s/%s", dir, others[i]);
+        assert_int_equal(unlink(name), 0);
+    }
+    assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(rules_are_tried_in_order), cmocka_unit_test(wrong_policies_are_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(backups_are_pruned), cmocka_unit_test(rules_are_tried_in_order), cmocka_unit_test(wrong_policies_are_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
