@@ -23,8 +23,7 @@ static const char *pem(struct arena *a, yyjson_val *from, const char *key) {
     return arena_strndup(a, (char *)data, len);
 }
 
-/* "https://HOST[:PORT][/PATH]" into its parts; the path. */
-static const char *server_split(struct arena *a, const char *server, struct http_client_options *o) {
+const char *kubeconfig_server(struct arena *a, const char *server, struct http_client_options *o) {
     o->tls = !str_has_prefix(server, "http://");
     o->port = o->tls ? 443 : 80;
     char *host = arena_strdup(a, strstr(server, "://") + 3);
@@ -79,7 +78,7 @@ int kubeconfig_read(struct arena *a, const char *file, struct kubeconfig *ret, s
         .token = yyjson_get_str(yyjson_obj_get(user, "token")),
         .token_file = beside(a, file, yyjson_get_str(yyjson_obj_get(user, "tokenFile"))),
     };
-    ret->path = server_split(a, server, &ret->http);
+    ret->path = kubeconfig_server(a, server, &ret->http);
     return 0;
 }
 

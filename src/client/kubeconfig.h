@@ -11,4 +11,6 @@ struct kubeconfig {
 };
 /* Everything lives in the arena. Files that it names are relative to its own folder. */
 int kubeconfig_read(struct arena *a, const char *file, struct kubeconfig *ret, struct status *reterr);
+/* "https://HOST[:PORT][/PATH]" into host, port and tls of *ret; returns the path. */
+const char *kubeconfig_server(struct arena *a, const char *url, struct http_client_options *ret);
 #endif

@@ -31,7 +31,7 @@ struct leader_election_config {
 };
 
 struct leader_election;
-/* The client is the election's alone (its timeout is set) and not fenced. */
+/* The client's timeout is set to the election's needs, and it is not fenced. */
 struct leader_election *leader_election_start(struct client *c, struct env *env, const struct leader_election_config *config);
 /* Stops acting (on_lost, if it was leading), gives the Lease back so that another need not wait, and frees. NULL is fine. */
 void leader_election_stop(struct leader_election *e);

@@ -16,6 +16,7 @@ struct fenced_transport {
     struct transport base; /* first */
     struct transport *inner;
     struct lease_fence *fence;
+    bool owns;
 };
 
 struct lease_fence *lease_fence_new(struct env *env) {
@@ -70,13 +71,20 @@ static struct transport_stream *fenced_stream_new(struct transport *t) {
 }
 
 static void fenced_free(struct transport *t) {
-    transport_free(((struct fenced_transport *)t)->inner);
+    struct fenced_transport *ft = (struct fenced_transport *)t;
+    if (ft->owns) transport_free(ft->inner);
     free(t);
 }
 
 struct transport *lease_fence_transport(struct lease_fence *f, struct transport *inner) {
+    struct transport *t = lease_fence_transport_over(f, inner);
+    ((struct fenced_transport *)t)->owns = true;
+    return t;
+}
+
+struct transport *lease_fence_transport_over(struct lease_fence *f, struct transport *inner) {
     struct fenced_transport *t = calloc(1, sizeof(*t));
     CHECK(t);
-    *t = (struct fenced_transport){{fenced_call, fenced_stream_new, fenced_free}, inner, f};
+    *t = (struct fenced_transport){{fenced_call, fenced_stream_new, fenced_free}, inner, f, false};
     return &t->base;
 }

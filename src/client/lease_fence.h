@@ -15,6 +15,8 @@ struct lease_fence *lease_fence_new(struct env *env);
 void lease_fence_free(struct lease_fence *f); /* after the transports over it; NULL is fine */
 /* The same transport, which it takes over, behind the fence: writes fail with 412 while that is closed. */
 struct transport *lease_fence_transport(struct lease_fence *f, struct transport *inner);
+/* The same over a transport that stays its owner's, who frees it later. */
+struct transport *lease_fence_transport_over(struct lease_fence *f, struct transport *inner);
 
 /* The election's: the Lease is held until then (monotonic clock), and under which transition. */
 void lease_fence_open(struct lease_fence *f, const char *ns, const char *name, const char *holder, int transitions, int64_t until_ns);

@@ -37,6 +37,11 @@ static inline void transport_free(struct transport *t) { if (t) t->free(t); }
 struct http_client_options;
 /* Over TCP. token, or token_file (read again each minute, as tokens rotate); both may be NULL. NULL with a status if the credentials are bad. */
 struct transport *transport_https_new(const struct http_client_options *options, const char *token, const char *token_file, struct status *reterr);
+/* Over HTTPS: further servers, "https://a:6443,https://b:6443", of the same cluster: certificates and token are for them too. What is tried when is told in transport_https.c. */
+int transport_https_servers(struct transport *t, const char *urls, struct status *reterr);
+/* The same for servers that were learnt; they take the place of those learnt before. Any thread. */
+void transport_https_learn(struct transport *t, const char *urls);
+bool transport_https_has_choice(struct transport *t); /* whether it knows more than one */
 /* Server and credentials of a kubeconfig's current context. Upstream: clientcmd. */
 struct transport *transport_from_kubeconfig(const char *path, struct status *reterr);
 /* The same server, but another client certificate. */

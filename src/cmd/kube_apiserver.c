@@ -1,7 +1,11 @@
 /* `ckube kube-apiserver`: the apiserver alone on its embedded store. Stops on SIGTERM and SIGINT. */
+#include <unistd.h>
+#include "base/env.h"
 #include "base/log.h"
 #include "cmd/apiserver_command.h"
 #include "cmd/commands.h"
+#include "cmd/coordination.h"
+#include "cmd/leader_flags.h"
 
 int cmd_kube_apiserver(int argc, char **argv) {
     struct apiserver_command c;
@@ -20,7 +24,16 @@ int cmd_kube_apiserver(int argc, char **argv) {
         log_error("%s", status_message(&err));
         return 1;
     }
+    char host[256] = "localhost", uuid[37];
+    gethostname(host, sizeof(host) - 1);
+    env_uuid(env_real(), uuid);
+    struct leader_flags leader = {0};
+    struct leader_election_config times = {0};
+    leader_flags_take(&leader, "kube-apiserver", false, &times);
+    struct coordination *coordination = coordination_start(s, arena_printf(a, "%s_%s", host, uuid), &times);
     log_info("stopping on signal %d", command_wait_signal());
+    coordination_stop(coordination);
     apiserver_free(s);
+    coordination_free(coordination);
     return 0;
 }

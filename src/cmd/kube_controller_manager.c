@@ -5,6 +5,8 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "client/lease_candidate.h"
+#include "client/server_list.h"
 #include "cmd/commands.h"
 #include "cmd/leader_flags.h"
 #include "controller/controller.h"
@@ -35,18 +37,22 @@ static void lost(void *arg) {
     x->manager = NULL;
 }
 
-static int manager_run(struct context *x, const char *kubeconfig, bool elect, struct leader_election_config *election) {
+static int manager_run(struct context *x, const char *kubeconfig, bool elect, struct leader_election_config *election, const char *node, const char *servers) {
     _cleanup_status_ struct status st = STATUS_INIT;
     command_block_signals();
-    struct transport *t = transport_from_kubeconfig(kubeconfig, &st), *own = t ? transport_from_kubeconfig(kubeconfig, &st) : NULL;
-    if (!own) {
-        transport_free(t);
+    struct transport *t = transport_from_kubeconfig(kubeconfig, &st);
+    if (!t) {
         log_error("%s", status_message(&st));
         return 1;
     }
     struct lease_fence *fence = lease_fence_new(env_real());
-    struct client *elector = client_new(own);
-    x->client = client_new(elect ? lease_fence_transport(fence, t) : t);
+    struct client *elector = client_new(t); /* what elects is not fenced; both know which server is well */
+    x->client = elect ? client_new(lease_fence_transport_over(fence, t)) : elector;
+    struct server_list *list = server_list_start(elector, env_real(), kubeconfig, servers, t, &st);
+    if (!list) {
+        log_error("%s", status_message(&st));
+        return 1;
+    }
     char host[256] = "localhost", uuid[37], identity[300];
     gethostname(host, sizeof(host) - 1);
     env_uuid(env_real(), uuid);
@@ -57,12 +63,16 @@ static int manager_run(struct context *x, const char *kubeconfig, bool elect, st
     election->on_leading = lead;
     election->on_lost = lost;
     election->arg = x;
+    struct lease_candidate *candidate = NULL;
+    if (elect) candidate = lease_candidate_start(elector, env_real(), &(struct lease_candidate_config){.ns = election->ns, .lease = election->name, .identity = identity, .node = str_or(node, host)});
     if (elect) e = leader_election_start(elector, env_real(), election);
     else lead(x);
     log_info("stopping on signal %d", command_wait_signal());
+    lease_candidate_stop(candidate);
     if (elect) leader_election_stop(e);
     else lost(x);
-    client_free(x->client);
+    server_list_stop(list);
+    if (elect) client_free(x->client);
     client_free(elector);
     lease_fence_free(fence);
     return 0;
@@ -77,7 +87,7 @@ static void split_pair(char *text, const char *ret[2]) {
 }
 
 int cmd_kube_controller_manager(int argc, char **argv) {
-    const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *cidr = NULL, *services = NULL;
+    const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *cidr = NULL, *services = NULL, *servers = NULL;
     struct context x = {.options = controller_options_default()};
     struct controller_options *o = &x.options;
     struct leader_flags leader;
@@ -86,6 +96,7 @@ int cmd_kube_controller_manager(int argc, char **argv) {
     int verbosity = 0;
     const struct flag own[] = {
         {.name = "kubeconfig", .text = &kubeconfig, .help = "server and credentials (default: DATA_DIR/admin.kubeconfig)"},
+        {.name = "apiserver-endpoints", .text = &servers, .help = "further servers of the cluster, https://HOST:PORT, commas; those of the Service kubernetes are learnt"},
         {.name = "data-dir", .text = &data_dir, .help = "where admin.kubeconfig is"},
         {.name = "controllers", .text = &x.controllers, .help = "which: \"*\", \"foo\", \"-foo\", by comma"},
         {.name = "allocate-node-cidrs", .on = &o->allocate_node_cidrs, .help = "give each Node a part of --cluster-cidr"},
@@ -111,5 +122,5 @@ int cmd_kube_controller_manager(int argc, char **argv) {
     split_pair(services_text, o->service_cluster_ip_range);
     char path[4096];
     snprintf(path, sizeof(path), "%s/admin.kubeconfig", data_dir);
-    return manager_run(&x, kubeconfig ? kubeconfig : path, leader.elect, &election);
+    return manager_run(&x, kubeconfig ? kubeconfig : path, leader.elect, &election, leader.node, servers);
 }

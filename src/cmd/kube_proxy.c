@@ -4,7 +4,7 @@
 #include <unistd.h>
 #include "base/log.h"
 #include "base/str.h"
-#include "client/client.h"
+#include "client/server_list.h"
 #include "cmd/commands.h"
 #include "cmd/flags.h"
 #include "proxy/server.h"
@@ -14,15 +14,21 @@ static int fail(const struct status *st) {
     return 1;
 }
 
-static int proxy_run(const char *kubeconfig, const struct proxier_config *config) {
+static int proxy_run(const char *kubeconfig, const char *servers, const struct proxier_config *config) {
     _cleanup_status_ struct status st = STATUS_INIT;
     command_block_signals();
     struct transport *t = transport_from_kubeconfig(kubeconfig, &st);
     if (!t) return fail(&st);
     struct client *client = client_new(t);
+    struct server_list *list = server_list_start(client, env_real(), kubeconfig, servers, t, &st);
+    if (!list) {
+        client_free(client);
+        return fail(&st);
+    }
     struct proxy_server *s = proxy_server_start(client, env_real(), config, &st);
     if (s) log_info("stopping on signal %d", command_wait_signal());
     proxy_server_stop(s);
+    server_list_stop(list);
     client_free(client);
     return s ? 0 : fail(&st);
 }
@@ -45,11 +51,12 @@ static const char **comma_split(char *text, const char **out, size_t max) {
 }
 
 int cmd_kube_proxy(int argc, char **argv) {
-    const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *config = NULL, *mode = "nftables", *cidr = NULL, *addresses = NULL, *node = NULL;
+    const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *config = NULL, *mode = "nftables", *cidr = NULL, *addresses = NULL, *node = NULL, *servers = NULL;
     bool masquerade_all = false, cleanup = false, masquerade_pods = false;
     int verbosity = 0;
     const struct flag flags[] = {
         {.name = "kubeconfig", .text = &kubeconfig, .help = "server and credentials (default: DATA_DIR/admin.kubeconfig)"},
+        {.name = "apiserver-endpoints", .text = &servers, .help = "further servers of the cluster, https://HOST:PORT, commas; those of the Service kubernetes are learnt"},
         {.name = "data-dir", .text = &data_dir, .help = "where admin.kubeconfig is"},
         {.name = "cluster-cidr", .text = &cidr, .help = "Pod addresses: traffic to Services from elsewhere is masqueraded; one of each family, by comma"},
         {.name = "nodeport-addresses", .text = &addresses, .help = "CIDRs whose addresses serve node ports (default: all local ones but loopback)"},
@@ -80,5 +87,5 @@ int cmd_kube_proxy(int argc, char **argv) {
                   .nodeport_addresses = addresses ? comma_split(addresses_text, lists, ARRAY_LEN(lists)) : NULL},
         .node_name = node,
     };
-    return cleanup ? proxy_cleanup(&pc) : proxy_run(kubeconfig ? kubeconfig : path, &pc);
+    return cleanup ? proxy_cleanup(&pc) : proxy_run(kubeconfig ? kubeconfig : path, servers, &pc);
 }

@@ -6,6 +6,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "client/lease_candidate.h"
+#include "client/server_list.h"
 #include "cmd/commands.h"
 #include "cmd/leader_flags.h"
 #include "scheduler/config.h"
@@ -46,20 +48,24 @@ static bool config_load(struct arena *a, const char *path, struct scheduler_conf
     return false;
 }
 
-static int scheduler_run(const char *kubeconfig, const struct scheduler_configuration *config, bool elect, struct leader_election_config *election) {
+static int scheduler_run(const char *kubeconfig, const struct scheduler_configuration *config, bool elect, struct leader_election_config *election, const char *node, const char *servers) {
     _cleanup_status_ struct status st = STATUS_INIT;
     struct context x = {.config = {.profiles = config->profiles, .profiles_len = config->profiles_len, .extenders = &config->extenders, .binders = BINDERS,
         .backoff_initial_ms = config->backoff_initial_seconds * 1000, .backoff_max_ms = config->backoff_max_seconds * 1000}};
     command_block_signals();
-    struct transport *t = transport_from_kubeconfig(kubeconfig, &st), *own = t ? transport_from_kubeconfig(kubeconfig, &st) : NULL;
-    if (!own) {
-        transport_free(t);
+    struct transport *t = transport_from_kubeconfig(kubeconfig, &st);
+    if (!t) {
         log_error("%s", status_message(&st));
         return 1;
     }
     struct lease_fence *fence = lease_fence_new(env_real());
-    struct client *elector = client_new(own);
-    x.client = client_new(elect ? lease_fence_transport(fence, t) : t);
+    struct client *elector = client_new(t); /* what elects is not fenced; both know which server is well */
+    x.client = elect ? client_new(lease_fence_transport_over(fence, t)) : elector;
+    struct server_list *list = server_list_start(elector, env_real(), kubeconfig, servers, t, &st);
+    if (!list) {
+        log_error("%s", status_message(&st));
+        return 1;
+    }
     if (gethostname(x.host, sizeof(x.host) - 1)) snprintf(x.host, sizeof(x.host), "localhost");
     char uuid[37], identity[300];
     env_uuid(env_real(), uuid);
@@ -70,25 +76,30 @@ static int scheduler_run(const char *kubeconfig, const struct scheduler_configur
     election->on_leading = lead;
     election->on_lost = lost;
     election->arg = &x;
+    struct lease_candidate *candidate = NULL;
+    if (elect) candidate = lease_candidate_start(elector, env_real(), &(struct lease_candidate_config){.ns = election->ns, .lease = election->name, .identity = identity, .node = str_or(node, x.host)});
     if (elect) e = leader_election_start(elector, env_real(), election);
     else lead(&x);
     log_info("stopping on signal %d", command_wait_signal());
+    lease_candidate_stop(candidate);
     if (elect) leader_election_stop(e);
     else lost(&x);
-    client_free(x.client);
+    server_list_stop(list);
+    if (elect) client_free(x.client);
     client_free(elector);
     lease_fence_free(fence);
     return 0;
 }
 
 int cmd_kube_scheduler(int argc, char **argv) {
-    const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *name = NULL, *config = NULL;
+    const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *name = NULL, *config = NULL, *servers = NULL;
     struct leader_flags leader;
     struct leader_election_config election = {0};
     leader_flags_init(&leader, "kube-scheduler");
     int verbosity = 0;
     const struct flag own[] = {
         {.name = "kubeconfig", .text = &kubeconfig, .help = "server and credentials (default: DATA_DIR/admin.kubeconfig)"},
+        {.name = "apiserver-endpoints", .text = &servers, .help = "further servers of the cluster, https://HOST:PORT, commas; those of the Service kubernetes are learnt"},
         {.name = "data-dir", .text = &data_dir, .help = "where admin.kubeconfig is"},
         {.name = "scheduler-name", .text = &name, .help = "spec.schedulerName to serve (default: default-scheduler)"},
         {.name = "config", .text = &config, .help = "file with a KubeSchedulerConfiguration: profiles, plugins' arguments, extenders"},
@@ -114,5 +125,5 @@ int cmd_kube_scheduler(int argc, char **argv) {
     }
     char path[4096];
     snprintf(path, sizeof(path), "%s/admin.kubeconfig", data_dir);
-    return scheduler_run(kubeconfig ? kubeconfig : str_or(c.kubeconfig, path), &c, config ? leader.elect && c.leader_elect : leader.elect, &election);
+    return scheduler_run(kubeconfig ? kubeconfig : str_or(c.kubeconfig, path), &c, config ? leader.elect && c.leader_elect : leader.elect, &election, leader.node, servers);
 }

@@ -5,11 +5,12 @@
 #include "cmd/node.h"
 
 int cmd_kubelet(int argc, char **argv) {
-    const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *endpoint = NULL;
+    const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *endpoint = NULL, *servers = NULL;
     int verbosity = 0;
     struct kubelet_options o = {0};
     const struct flag flags[] = {
         {.name = "kubeconfig", .text = &kubeconfig, .help = "server and credentials (default: DATA_DIR/admin.kubeconfig)"},
+        {.name = "apiserver-endpoints", .text = &servers, .help = "further servers of the cluster, https://HOST:PORT, commas; those of the Service kubernetes are learnt"},
         {.name = "data-dir", .text = &data_dir, .help = "where the container runtime of our own keeps its things"},
         {.name = "container-runtime-endpoint", .text = &endpoint, .help = "socket of a runtime that runs already"},
         {.name = "hostname-override", .text = &o.node_name, .help = "name of the node (default: the host's)"},
@@ -39,7 +40,7 @@ int cmd_kubelet(int argc, char **argv) {
     _cleanup_status_ struct status err = STATUS_INIT;
     command_block_signals();
     o.no_node_ipam = o.pod_cidr != NULL;
-    struct node_options no = {.data_dir = data_dir, .runtime_endpoint = endpoint, .kubeconfig = kubeconfig, .kubelet = o};
+    struct node_options no = {.data_dir = data_dir, .runtime_endpoint = endpoint, .kubeconfig = kubeconfig, .servers = servers, .kubelet = o};
     struct node *node = node_start(&no, &err);
     if (!node) {
         log_error("%s", status_message(&err));

@@ -19,6 +19,7 @@ void leader_flags_rows(struct leader_flags *f, struct flag *out) {
         {.name = "leader-elect", .on = &f->elect, .help = "act only while holding the Lease (default: true)"},
         {.name = "leader-elect-resource-name", .text = &f->name, .help = "name of the Lease (default: the component's)"},
         {.name = "leader-elect-resource-namespace", .text = &f->ns, .help = "its namespace (default: kube-system)"},
+        {.name = "node-name", .text = &f->node, .help = "server that this runs on: holders of Leases prefer to be on different ones (default: the host's name)"},
     };
     memcpy(out, rows, sizeof(rows));
 }

@@ -4,11 +4,12 @@
 #include "client/leader_election.h"
 #include "cmd/flags.h"
 
-enum { LEADER_TIME_FLAGS = 3, LEADER_FLAGS = 6 };
+enum { LEADER_TIME_FLAGS = 3, LEADER_FLAGS = 7 };
 struct leader_flags {
     bool elect;
     const char *lease_duration, *renew_deadline, *retry_period; /* "15s"; NULL: the default */
     const char *name, *ns;                                      /* of the Lease */
+    const char *node;                                           /* whose holders of other Leases are to be avoided; NULL: the host's name */
 };
 void leader_flags_init(struct leader_flags *f, const char *name);
 /* LEADER_FLAGS rows into out, the LEADER_TIME_FLAGS first. */

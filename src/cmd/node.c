@@ -7,7 +7,7 @@
 #include <sys/utsname.h>
 #include "base/arena.h"
 #include "base/str.h"
-#include "client/client.h"
+#include "client/server_list.h"
 #include "cmd/runtime.h"
 #include "wire/x509.h"
 
@@ -16,6 +16,7 @@ struct node {
     struct runtime *runtime;
     struct kubelet *kubelet;
     struct client *client; /* if it is ours */
+    struct server_list *servers;
 };
 
 static bool exists(const char *path) {
@@ -50,7 +51,8 @@ static int serving_certificate(struct arena *a, const char *data_dir, struct kub
 }
 
 /* Who the kubelet is to the API server: what a kubeconfig says, or, where the cluster's client authority is at hand, a certificate of our own for this node. */
-static struct client *node_client(struct arena *a, const struct node_options *options, const struct kubelet_options *o, struct status *reterr) {
+static struct client *node_client(struct node *n, const struct node_options *options, const struct kubelet_options *o, struct status *reterr) {
+    struct arena *a = n->arena;
     const char *dir = options->data_dir, *ca = arena_printf(a, "%s/tls/client-ca.crt", dir), *ca_key = arena_printf(a, "%s/tls/client-ca.key", dir);
     const char *admin = arena_printf(a, "%s/admin.kubeconfig", dir), *own = arena_printf(a, "%s/agent/kubelet.kubeconfig", dir);
     const char *path = options->kubeconfig ? options->kubeconfig : exists(own) ? own : admin;
@@ -63,7 +65,12 @@ static struct client *node_client(struct arena *a, const struct node_options *op
         if (x509_make_leaf(cert, key, ca, ca_key, &req, reterr) != 0) return NULL;
         t = transport_from_kubeconfig_as(admin, cert, key, reterr);
     }
-    return t ? client_new(t) : NULL;
+    if (!t) return NULL;
+    struct client *c = client_new(t);
+    n->servers = server_list_start(c, env_real(), path, options->servers, t, reterr);
+    if (n->servers) return c;
+    client_free(c);
+    return NULL;
 }
 
 struct node *node_start(const struct node_options *options, struct status *reterr) {
@@ -77,7 +84,7 @@ struct node *node_start(const struct node_options *options, struct status *reter
         const char *dir = arena_printf(a, "%s/agent/pod-manifests", options->data_dir);
         if (exists(dir)) o.static_pod_dir = dir;
     }
-    if (!o.client) o.client = n->client = node_client(a, options, &o, reterr);
+    if (!o.client) o.client = n->client = node_client(n, options, &o, reterr);
     if (o.client && (n->runtime = runtime_start(&ro, reterr)) && serving_certificate(a, options->data_dir, &o, reterr) == 0) {
         o.runtime_endpoint = runtime_endpoint(n->runtime);
         /* A runtime that others run has a network that others configure. */
@@ -93,6 +100,7 @@ void node_stop(struct node *n) {
     if (!n) return;
     kubelet_stop(n->kubelet);
     runtime_stop(n->runtime);
+    server_list_stop(n->servers);
     client_free(n->client);
     arena_free(n->arena);
     free(n);

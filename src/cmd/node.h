@@ -10,6 +10,7 @@ struct node_options {
     const char *runtime_endpoint; /* of a runtime that runs already; NULL: our own containerd */
     const char *kubeconfig;       /* unless kubelet.client is given: server and credentials. NULL: DATA_DIR/agent/kubelet.kubeconfig or, all on one machine,
                                    * the server of DATA_DIR/admin.kubeconfig with a certificate that is made here */
+    const char *servers;          /* further API servers, "https://HOST:PORT" by comma, unless kubelet.client is given; may be NULL */
     /* The rest. What is NULL is filled in: volumes and logs in their usual places, a serving certificate, the client; static Pods from DATA_DIR/agent/pod-manifests if that is there. */
     struct kubelet_options kubelet;
 };

@@ -12,9 +12,11 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "client/lease_candidate.h"
 #include "cmd/apiserver_command.h"
 #include "cmd/cluster.h"
 #include "cmd/commands.h"
+#include "cmd/coordination.h"
 #include "cmd/leader_flags.h"
 #include "cmd/node.h"
 #include "cmd/snapshots.h"
@@ -44,7 +46,10 @@ struct server {
     struct arena *arena;
     struct cluster *cluster; /* NULL: a server of its own */
     struct apiserver *apiserver;
-    char host[256], identity[300];
+    char host[256];
+    const char *identity;
+    struct coordination *coordination;
+    struct lease_candidate *candidates[2]; /* for the two Leases */
     struct leader_flags leader;
     struct leader_election_config election; /* its times */
     /* controllers */
@@ -77,10 +82,15 @@ static struct client *local_client(struct server *s, const char *user, const cha
     return client_new(local_transport_new(s->apiserver, user, groups, agent));
 }
 
-static struct leader_election *start_election(struct server *s, struct client *elector, const struct leader_election_config *c) {
+static const char *node_name(const struct server *s) { return s->flags.node_name ? s->flags.node_name : s->host; }
+
+/* Candidates for different Leases are different ones, though they are of one process. */
+static struct leader_election *start_election(struct server *s, struct client *elector, struct lease_candidate **candidate, const struct leader_election_config *c) {
     struct leader_election_config config = s->election;
     config.name = c->name;
-    config.identity = s->identity;
+    config.identity = arena_printf(s->arena, "%s.%s", s->identity, c->name);
+    if (s->command.options.etcd_servers) *candidate = lease_candidate_start(elector, env_real(), &(struct lease_candidate_config){.lease = c->name, .identity = config.identity, .node = node_name(s),
+        .member = s->cluster ? cluster_member_name(s->cluster) : NULL});
     config.fence = c->fence;
     config.on_leading = c->on_leading;
     config.on_lost = c->on_lost;
@@ -134,7 +144,7 @@ static void start_controllers(struct server *s) {
     s->controller_client = fenced_client(s, s->controllers_fence, "system:kube-controller-manager", NULL, "kube-controller-manager");
     s->controllers_elector = local_client(s, "system:kube-controller-manager", NULL, "kube-controller-manager");
     s->cc = (struct controller_context){.env = env_real(), .options = o, .client_for = controller_client, .client_for_data = s};
-    s->controllers_election = start_election(s, s->controllers_elector, &(struct leader_election_config){.name = "kube-controller-manager", .fence = s->controllers_fence,
+    s->controllers_election = start_election(s, s->controllers_elector, &s->candidates[0], &(struct leader_election_config){.name = "kube-controller-manager", .fence = s->controllers_fence,
         .on_leading = controllers_lead, .on_lost = controllers_lost});
 }
 
@@ -156,7 +166,7 @@ static void start_scheduler(struct server *s) {
     s->scheduler_fence = lease_fence_new(env_real());
     s->scheduler_client = fenced_client(s, s->scheduler_fence, "system:kube-scheduler", NULL, "kube-scheduler");
     s->scheduler_elector = local_client(s, "system:kube-scheduler", NULL, "kube-scheduler");
-    s->scheduler_election = start_election(s, s->scheduler_elector, &(struct leader_election_config){.name = "kube-scheduler", .fence = s->scheduler_fence,
+    s->scheduler_election = start_election(s, s->scheduler_elector, &s->candidates[1], &(struct leader_election_config){.name = "kube-scheduler", .fence = s->scheduler_fence,
         .on_leading = scheduler_lead, .on_lost = scheduler_lost});
 }
 
@@ -164,7 +174,7 @@ static void start_scheduler(struct server *s) {
 
 static int start_agent(struct server *s, struct status *reterr) {
     static const char *const groups[] = {"system:nodes", NULL};
-    const char *name = s->flags.node_name ? s->flags.node_name : s->host;
+    const char *name = node_name(s);
     s->node_client = local_client(s, arena_printf(s->arena, "system:node:%s", name), groups, "kubelet");
     struct node_options no = {.data_dir = s->command.options.data_dir, .runtime_endpoint = s->flags.runtime_endpoint,
         .kubelet = {.client = s->node_client, .node_name = name, .node_ip = s->flags.node_ip, .cluster_dns = s->flags.cluster_dns, .root_dir = s->flags.root_dir,
@@ -187,6 +197,8 @@ static int start_snapshots(struct server *s, struct status *reterr) {
 }
 
 static void stop(struct server *s) {
+    for (size_t i = 0; i < ARRAY_LEN(s->candidates); i++) lease_candidate_stop(s->candidates[i]);
+    coordination_stop(s->coordination);
     leader_election_stop(s->scheduler_election); /* first: others may wait for the Leases */
     leader_election_stop(s->controllers_election);
     snapshots_stop(s->snapshots);
@@ -202,6 +214,7 @@ static void stop(struct server *s) {
     client_free(s->scheduler_elector);
     client_free(s->controllers_elector);
     for (size_t i = 0; i < s->clients_len; i++) client_free(s->clients[i].client);
+    coordination_free(s->coordination);
     lease_fence_free(s->scheduler_fence);
     lease_fence_free(s->controllers_fence);
     cluster_free(s->cluster);
@@ -230,9 +243,7 @@ static int start_cluster(struct server *s, struct status *reterr) {
     o->more_paths = cluster_handle_status;
     o->own_paths_ctx = s->cluster;
     o->advertise_address = s->command.advertise = cluster_address(s->cluster);
-    snprintf(s->identity, sizeof(s->identity), "%s_%s", s->host, cluster_member_name(s->cluster));
-    /* Others stand for the Leases too: the times are not those of a server of its own. */
-    return leader_flags_take(&s->leader, "server", false, &s->election) == 0 ? 0 : status_bad_request(reterr, "the times of leader election do not fit a cluster");
+    return 0;
 }
 
 static int reset(struct server *s) {
@@ -250,13 +261,20 @@ static int run(struct server *s) {
     mallopt(M_ARENA_MAX, 2); /* many threads that each do little: an arena each would be most of the memory */
     gethostname(s->host, sizeof(s->host) - 1);
     for (char *p = s->host; *p; p++) *p = (char)tolower((unsigned char)*p); /* it becomes the Node's name */
-    snprintf(s->identity, sizeof(s->identity), "%s_%s", s->host, s->command.options.data_dir);
-    if (start_cluster(s, &err) != 0 || !(s->apiserver = apiserver_command_start(&s->command, s->arena, &err))) {
+    if (start_cluster(s, &err) == 0) {
+        bool lone = !s->command.options.etcd_servers; /* nobody else could stand for the Leases */
+        leader_flags_take(&s->leader, "server", lone, &s->election);
+        if (!lone) s->command.options.runtime_config = coordination_runtime_config(s->arena, s->command.options.runtime_config);
+        s->apiserver = apiserver_command_start(&s->command, s->arena, &err);
+    }
+    if (!s->apiserver || !(s->identity = coordination_identity(s->arena, s->command.options.data_dir, node_name(s), &err))) {
+        apiserver_free(s->apiserver);
         log_error("%s", status_message(&err));
         cluster_free(s->cluster);
         return 1;
     }
     if (s->cluster) cluster_serve(s->cluster, s->apiserver);
+    s->coordination = coordination_start(s->apiserver, s->identity, &s->election);
     start_controllers(s);
     start_scheduler(s);
     if (start_snapshots(s, &err) != 0 || (!s->flags.disable_agent && start_agent(s, &err) != 0)) {
@@ -306,7 +324,7 @@ int cmd_server(int argc, char **argv) {
     leader_flags_rows(&s->leader, leader);
     memcpy(flags + n + ARRAY_LEN(own), leader, LEADER_TIME_FLAGS * sizeof(*leader));
     int parsed = flags_parse("server", flags, argc, argv), rc = parsed < 0 ? 2 : 0;
-    if (parsed == 0 && (rc = apiserver_command_check(&s->command, "server")) == 0 && (rc = leader_flags_take(&s->leader, "server", !s->command.options.etcd_servers, &s->election)) == 0) {
+    if (parsed == 0 && (rc = apiserver_command_check(&s->command, "server")) == 0 && (rc = leader_flags_take(&s->leader, "server", false, &s->election)) == 0) {
         log_set_verbosity(s->command.verbosity);
         s->arena = arena_new();
         rc = s->flags.cluster_reset ? reset(s) : run(s);

@@ -83,6 +83,9 @@ size_t store_servers(const struct store *s);
 /* Whether that one answers, whichever this store uses at the moment. On a fiber it suspends, on another thread it blocks. */
 int store_check_server(struct store *s, size_t server, int timeout_ms, struct status *reterr);
 
+/* The name of the etcd member that leads, as the one that we are connected to knows: false when it is not known, or the store is embedded. Blocks for some seconds at most. */
+bool store_leader(struct store *s, char *ret, size_t size);
+
 /* ---- reading ---- */
 
 struct store_view {

@@ -49,6 +49,7 @@ struct http_cancel {
     pthread_mutex_t mutex;
     int fd;       /* the socket in use, or -1 */
     bool fired;
+    bool sent;    /* for its owner: something was written to a server, which may have acted on it; never unset here */
 };
 void http_cancel_init(struct http_cancel *c);
 void http_cancel_release(struct http_cancel *c);

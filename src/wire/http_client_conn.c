@@ -29,7 +29,7 @@ static int fail_io(const struct client_conn *c, const char *op, int err, struct 
 void http_cancel_init(struct http_cancel *c) {
     pthread_mutex_init(&c->mutex, NULL);
     c->fd = -1;
-    c->fired = false;
+    c->fired = c->sent = false;
 }
 
 void http_cancel_release(struct http_cancel *c) { pthread_mutex_destroy(&c->mutex); }
@@ -408,6 +408,7 @@ int client_conn_write(struct client_conn *c, const void *data, size_t len, int64
         else if (errno == EAGAIN || errno == EINTR) failed = wait_ready(c, POLLOUT, deadline_ns, reterr);
         else failed = c->cancel && http_cancel_fired(c->cancel) ? fail_cancelled(reterr) : fail_io(c, "write", errno, reterr);
     }
+    if (done && c->cancel) c->cancel->sent = true;
     if (ret_written) *ret_written = done;
     return failed ? -1 : 0;
 }

@@ -11,7 +11,7 @@
  *
  * Threads: one loop (struct loop) owns the connection and everything here but what `mutex` guards; the store's writer thread applies. One connection to one
  * member at a time, the next member when it breaks or does not answer. Files: client.c members, connection, calls; mirror.c load, watch, resync; write.c
- * transactions; current.c waiting; lease.c leases for TTLs; compact.c upstream's compactor;
+ * transactions; current.c waiting; lease.c leases for TTLs; compact.c upstream's compactor; leader.c which member leads;
  * probe.c one member's health.
  *
  * Invariants, in mirror.c: submissions are queued in ascending revision, each revision once; received >= the store's revision.
