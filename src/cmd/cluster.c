@@ -181,7 +181,7 @@ int cluster_start(const struct cluster_config *config, struct cluster **ret, str
         return 0;
     }
     if (config->apiserver->etcd_servers) status_bad_request(reterr, "--etcd-servers names an etcd of your own: a server of a cluster runs its own member");
-    else if (enter_cluster(c, reterr) == 0 && (c->token = cluster_token_ensure(c->arena, c->data_dir, NULL, reterr))) {
+    else if ((etcd_process_end_earlier(c->dir), enter_cluster(c, reterr) == 0) && (c->token = cluster_token_ensure(c->arena, c->data_dir, NULL, reterr))) {
         c->servers = strdup(str_or(c->state.servers, ""));
         *ret = c;
         return 1;
@@ -195,7 +195,10 @@ int cluster_reset(const struct cluster_config *config, struct status *reterr) {
     if (!c) return -1;
     int rc = -1;
     if (c->state.phase != CLUSTER_MEMBER && !config->restore) status_bad_request(reterr, "there is no member of a cluster in %s", c->data_dir);
-    else rc = cluster_reset_member(c, reterr);
+    else {
+        etcd_process_end_earlier(c->dir);
+        rc = cluster_reset_member(c, reterr);
+    }
     cluster_free(c);
     return rc;
 }

@@ -135,7 +135,10 @@ static int remove_stale(struct cluster *c, struct etcd_admin *admin, const struc
         if (!str_eq(m->peer_url, own)) continue;
         if (!str_empty(m->name) && serves(admin, m)) return status_set(reterr, 409, REASON_CONFLICT, "the member %s of the cluster has the address %s already, and answers", m->name, own);
         log_info("the member %s at %s was of this server and is removed before it joins anew", str_or(m->name, "(never started)"), own);
-        if (etcd_admin_remove(admin, m->id, reterr) != 0) return -1;
+        _cleanup_status_ struct status err = STATUS_INIT;
+        if (etcd_admin_remove(admin, m->id, &err) == 0 || strstr(status_message(&err), "member not found")) continue; /* or an earlier attempt of ours did it */
+        status_copy(reterr, &err);
+        return -1;
     }
     return 0;
 }

@@ -21,13 +21,13 @@
 #include "cmd/program.h"
 #include "wire/json.h"
 
-enum { BACKOFF_MIN_MS = 250, BACKOFF_MAX_MS = 10000, STABLE_MS = 10000, STOP_MS = 10000, LOG_BYTES_MAX = 16 << 20, TAIL_BYTES = 16 << 10, ARGS_MAX = 48, DEPTH_MAX = 32 };
+enum { BACKOFF_MIN_MS = 250, BACKOFF_MAX_MS = 10000, STABLE_MS = 10000, STOP_MS = 10000, LOG_BYTES_MAX = 16 << 20, TAIL_BYTES = 16 << 10, ARGS_MAX = 48, DEPTH_MAX = 32, EARLIER_POLL_MS = 20 };
 static const char quota_bytes[] = "8589934592", request_bytes[] = "4194304"; /* upstream's advice; what our apiserver takes as a body, and more */
 
 struct etcd_process {
     struct arena *arena;
     char **argv;
-    const char *log_path;
+    const char *log_path, *pid_path;
     int uid, gid;
     pthread_t thread;
     pthread_mutex_t mutex; /* guards what follows */
@@ -107,6 +107,47 @@ static char **command_line(struct arena *a, const char *program, const struct et
     return argv;
 }
 
+/* ---- one of an earlier life ---- */
+
+/* Whether the process has our database among its arguments: process numbers are used again. */
+static bool is_ours(const char *data, pid_t pid) {
+    char path[64], text[4096];
+    snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text));
+    if (fd >= 0) close(fd);
+    return n > 0 && memmem(text, (size_t)n, data, strlen(data) + 1) != NULL;
+}
+
+static pid_t read_pid(const char *path) {
+    char text[32] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+    if (fd >= 0) close(fd);
+    return n > 0 ? (pid_t)atoi(text) : 0;
+}
+
+static void write_pid(const char *path, pid_t pid) {
+    char text[32];
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), len = snprintf(text, sizeof(text), "%d\n", (int)pid);
+    if (fd < 0 || write(fd, text, (size_t)len) != len) log_warning("cannot write %s", path);
+    if (fd >= 0) close(fd);
+}
+
+void etcd_process_end_earlier(const char *dir) {
+    _cleanup_arena_ struct arena *a = arena_new();
+    const char *data = arena_printf(a, "%s/data", dir);
+    pid_t pid = read_pid(arena_printf(a, "%s/etcd.pid", dir));
+    int64_t until = env_mono_ns(env_real()) + (int64_t)STOP_MS * 1000000;
+    if (pid <= 0 || !is_ours(data, pid)) return;
+    log_info("an earlier etcd of this server (process %d) is still there: it is ended first", (int)pid);
+    kill(pid, SIGTERM);
+    kill(pid, SIGCONT);
+    while (is_ours(data, pid) && env_mono_ns(env_real()) < until) env_sleep_ms(env_real(), EARLIER_POLL_MS);
+    if (is_ours(data, pid)) kill(pid, SIGKILL);
+    while (is_ours(data, pid)) env_sleep_ms(env_real(), EARLIER_POLL_MS);
+}
+
 /* ---- the thread ---- */
 
 static void become(struct etcd_process *p, int out) {
@@ -157,6 +198,7 @@ static void *supervise(void *arg) {
         pid_t pid = spawn(p);
         p->pid = pid > 0 ? pid : 0;
         p->starts++;
+        if (pid > 0) write_pid(p->pid_path, pid);
         pthread_mutex_unlock(&p->mutex);
         int status = pid > 0 ? wait_for(pid) : 0;
         pthread_mutex_lock(&p->mutex);
@@ -188,6 +230,7 @@ struct etcd_process *etcd_process_start(const struct etcd_process_options *o, st
     p->arena = a;
     p->argv = command_line(a, program, o);
     p->log_path = arena_printf(a, "%s/etcd.log", o->dir);
+    p->pid_path = arena_printf(a, "%s/etcd.pid", o->dir);
     etcd_process_give(o->dir, &p->uid, &p->gid);
     pthread_mutex_init(&p->mutex, NULL);
     env_cond_init(&p->cond);

@@ -20,6 +20,10 @@ struct etcd_process_options {
     bool force_new_cluster;        /* forget all members but this one */
 };
 
+/* A server that was killed may have left an etcd behind that is still ending: waits for its end, and sees to it. Two must not have the database at once, nor may the old one
+ * answer for the new. Before anything is done below dir. */
+void etcd_process_end_earlier(const char *dir);
+
 struct etcd_process;
 struct etcd_process *etcd_process_start(const struct etcd_process_options *o, struct status *reterr); /* strings are copied */
 void etcd_process_stop(struct etcd_process *p); /* SIGTERM, after 10 s SIGKILL; NULL is fine */

@@ -182,6 +182,24 @@ static void test_stopping_does_not_wait_for_the_next_start(void **state UNUSED) 
     assert_true(env_mono_ns(env_real()) - begun < 5000000000);
 }
 
+/* Of a server that was killed: here one whose watcher is told nothing of it. */
+static void test_one_of_an_earlier_life_is_ended(void **state UNUSED) {
+    struct etcd_process *p = start_script(arena_printf(arena, "#!/bin/sh\ntouch %s/up\nwhile :; do sleep 0.1; done\n", dir));
+    assert_true(wait_file("up") && wait_file("etcd.pid"));
+    unsigned starts = etcd_process_starts(p);
+    char *pid = cluster_file_read(arena, at("etcd.pid"), NULL);
+    for (int i = 0; i < 3000 && str_empty(pid); i++, env_sleep_ms(env_real(), 10)) pid = cluster_file_read(arena, at("etcd.pid"), NULL);
+    assert_false(str_empty(pid));
+    put("etcd.pid", "1\n", 0600); /* some other process's number */
+    etcd_process_end_earlier(dir);
+    assert_int_equal(kill(atoi(pid), 0), 0);
+    put("etcd.pid", pid, 0600);
+    etcd_process_end_earlier(dir);
+    for (int i = 0; i < 3000 && etcd_process_starts(p) == starts; i++) env_sleep_ms(env_real(), 10);
+    assert_int_equal(etcd_process_starts(p), starts + 1);
+    etcd_process_stop(p);
+}
+
 /* ---- snapshots ---- */
 
 static void write_snapshot(const char *name, const unsigned char *data, size_t len, bool good) {
@@ -223,6 +241,6 @@ static void test_a_snapshot_is_verified_and_its_revision_raised(void **state UNU
 int main(void) {
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {T(test_tokens), T(test_an_authority_has_its_hash), T(test_the_state_is_kept), T(test_keys_go_from_server_to_server), T(test_pauses_grow_and_are_forgotten),
-        T(test_a_process_that_ends_is_started_again), T(test_stopping_does_not_wait_for_the_next_start), T(test_a_snapshot_is_verified_and_its_revision_raised)};
+        T(test_a_process_that_ends_is_started_again), T(test_stopping_does_not_wait_for_the_next_start), T(test_one_of_an_earlier_life_is_ended), T(test_a_snapshot_is_verified_and_its_revision_raised)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
