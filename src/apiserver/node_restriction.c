@@ -158,6 +158,33 @@ static int admit_eviction(const struct restricting *c) {
     return str_eq(((const struct corev1_Pod *)pod)->spec.nodeName, c->node) ? 0 : REFUSE(c, "node %s can only evict pods with spec.nodeName set to itself", c->node);
 }
 
+#define WRONG(c, ...) status_set((c)->reterr, 500, NULL, __VA_ARGS__)
+
+/* For a Pod that runs on the node that asks, as its own ServiceAccount. What could be a cache's lag upstream is a 500 there, and so here. */
+static int admit_pod_certificate_request(const struct restricting *c, const struct certificatesv1beta1_PodCertificateRequest *req, const char *subresource) {
+    const struct certificatesv1beta1_PodCertificateRequestSpec *s = &req->spec;
+    const char *namespace = c->r->namespace, *pod_name = go_quote(c->r->arena, arena_printf(c->r->arena, "%s/%s", str_or(namespace, ""), str_or(s->podName, "")));
+    void *node, *pod, *account;
+    if (c->op != ADMIT_CREATE) return REFUSE(c, "unexpected operation %s", c->op == ADMIT_UPDATE ? "UPDATE" : "DELETE");
+    if (subresource) return REFUSE(c, "unexpected subresource %s", subresource);
+    if (!str_eq(s->nodeName, c->node)) return REFUSE(c, "PodCertificateRequest.Spec.NodeName=\"%s\", which is not the requesting node %s", str_or(s->nodeName, ""), c->quoted);
+    if (registry_get(c->r, strategy_find("", "nodes"), NULL, c->node, &node, NULL, NULL) != 0) return WRONG(c, "while retrieving node %s named in the PodCertificateRequest: nodes %s not found", c->quoted, c->quoted);
+    if (!str_eq(((struct object *)node)->metadata.uid, s->nodeUID))
+        return WRONG(c, "PodCertificateRequest for pod %s names node UID \"%s\", inconsistent with the running node (\"%s\")", pod_name, str_or(s->nodeUID, ""), ((struct object *)node)->metadata.uid);
+    if (registry_get(c->r, strategy_find("", "pods"), namespace, s->podName, &pod, NULL, NULL) != 0)
+        return WRONG(c, "while retrieving pod %s named in the PodCertificateRequest: pods \"%s\" not found", pod_name, str_or(s->podName, ""));
+    const struct corev1_Pod *p = pod;
+    if (!str_eq(p->metadata.uid, s->podUID)) return WRONG(c, "PodCertificateRequest for pod %s contains pod UID (\"%s\") which differs from running pod \"%s\"", pod_name, str_or(s->podUID, ""), p->metadata.uid);
+    if (!str_eq(p->spec.nodeName, c->node)) return REFUSE(c, "pod %s is not running on node %s named in the PodCertificateRequest", pod_name, c->quoted);
+    if (string_map_has(&p->metadata.annotations, "kubernetes.io/config.mirror")) return REFUSE(c, "pod %s is a mirror pod", pod_name);
+    if (!str_eq(s->serviceAccountName, p->spec.serviceAccountName))
+        return REFUSE(c, "PodCertificateRequest for pod %s contains serviceAccountName (\"%s\") that differs from running pod (\"%s\")", pod_name, str_or(s->serviceAccountName, ""), str_or(p->spec.serviceAccountName, ""));
+    if (registry_get(c->r, strategy_find("", "serviceaccounts"), namespace, s->serviceAccountName, &account, NULL, NULL) != 0)
+        return WRONG(c, "while retrieving service account \"%s/%s\" named in the PodCertificateRequest: serviceaccounts \"%s\" not found", str_or(namespace, ""), s->serviceAccountName, s->serviceAccountName);
+    if (str_eq(((struct object *)account)->metadata.uid, s->serviceAccountUID)) return 0;
+    return WRONG(c, "PodCertificateRequest for pod %s names service account UID \"%s\", which differs from the running service account (\"%s\")", pod_name, str_or(s->serviceAccountUID, ""), ((struct object *)account)->metadata.uid);
+}
+
 /* The signer looks at the rest of it. */
 static int admit_signing_request(const struct restricting *c, const struct certificatesv1_CertificateSigningRequest *csr) {
     static const char *const signers[] = {"kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet", NULL};
@@ -218,6 +245,7 @@ int node_restriction(struct admission_attributes *a, void *state UNUSED, struct 
     if (type == &resourcev1_ResourceSlice_desc) return admit_slice(&c, a->obj, a->old);
     if (type == &policyv1_Eviction_desc) return admit_eviction(&c);
     if (type == &authenticationv1_TokenRequest_desc) return admit_token(&c, a->obj);
+    if (type == &certificatesv1beta1_PodCertificateRequest_desc) return admit_pod_certificate_request(&c, a->obj, a->o->subresource);
     if (type == &certificatesv1_CertificateSigningRequest_desc) return admit_signing_request(&c, a->obj);
     return 0;
 }

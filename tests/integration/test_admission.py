@@ -278,3 +278,25 @@ def test_pods_get_their_nodes_topology():
         refused(s, classes('second'), 'PriorityClass first is already marked as default. Only one default can exist')
         s.kubectl('annotate', 'priorityclass', 'first', 'a=b')
     finally: s.remove()
+
+
+def test_nodes_ask_for_certificates_of_their_own_pods_only():
+    s = Server(flags=['--runtime-config', 'certificates.k8s.io/v1beta1=true'])
+    account(s)
+    try:
+        for name in 'n', 'm': apply(s, json.dumps({'apiVersion': 'v1', 'kind': 'Node', 'metadata': {'name': name}}))
+        for name, node in ('mine', 'n'), ('other', 'm'): apply(s, pod(name, nodeName=node))
+        s.kubectl('create', 'clusterrole', 'pcr', '--verb=create', '--resource=podcertificaterequests.certificates.k8s.io')
+        s.kubectl('create', 'clusterrolebinding', 'pcr', '--clusterrole=pcr', '--group=system:nodes')
+        uid = lambda *what: s.json('get', *what)['metadata']['uid']
+        def ask(name, **more):
+            spec = {'signerName': 'example.org/x', 'podName': name, 'podUID': uid('pod', name), 'serviceAccountName': 'default', 'serviceAccountUID': uid('serviceaccount', 'default'), 'nodeName': 'n', 'nodeUID': uid('node', 'n'), **more}
+            request = {'apiVersion': 'certificates.k8s.io/v1beta1', 'kind': 'PodCertificateRequest', 'metadata': {'name': 'r'}, 'spec': spec}
+            return apply(s, json.dumps(request), '--as=system:node:n', '--as-group=system:nodes', '--validate=false', check=False).stderr
+        assert 'forbidden' not in ask('mine')
+        contains(ask('mine', nodeName='m'), 'PodCertificateRequest.Spec.NodeName="m", which is not the requesting node "n"')
+        contains(ask('other'), 'pod "default/other" is not running on node "n" named in the PodCertificateRequest')
+        contains(ask('mine', podUID='x'), 'which differs from running pod')
+        contains(ask('mine', serviceAccountName='admin'), 'contains serviceAccountName ("admin") that differs from running pod ("default")')
+        contains(ask('mine', serviceAccountUID='x'), 'names service account UID "x"')
+    finally: s.remove()

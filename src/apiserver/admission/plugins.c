@@ -18,7 +18,7 @@ const struct admission_plugin admission_plugins[] = {
     /* On here, as the Node authorizer is: it decides whom a kubelet may ask for, this what it may write. */
     {.name = "NodeRestriction", .on = true, .operations = WRITES | ON_DELETE, .mutate = node_restriction,
      .types = TYPES(&corev1_Pod_desc, &corev1_Node_desc, &corev1_PersistentVolumeClaim_desc, &coordinationv1_Lease_desc, &storagev1_CSINode_desc, &resourcev1_ResourceSlice_desc, &policyv1_Eviction_desc,
-                    &authenticationv1_TokenRequest_desc, &certificatesv1_CertificateSigningRequest_desc)},
+                    &authenticationv1_TokenRequest_desc, &certificatesv1_CertificateSigningRequest_desc, &certificatesv1beta1_PodCertificateRequest_desc)},
     {.name = "TaintNodesByCondition", .on = true, .operations = ON_CREATE, .types = TYPES(&corev1_Node_desc), .mutate = taint_nodes_by_condition},
     {.name = "AlwaysPullImages", .operations = WRITES, .types = PODS, .mutate = always_pull_images_mutate, .validate = always_pull_images_validate},
     {.name = "ImagePolicyWebhook", .operations = WRITES, .types = PODS, .validate = image_policy, .setup = image_policy_setup, .release = image_policy_release},

@@ -93,7 +93,7 @@ static void check_policy(struct field_errors *errs, const char *list, size_t i, 
     if (!str_eq(policy, "Always")) field_not_supported(errs, FIELD(FIELD_INDEX(FIELD(FIELD(NULL, "spec"), list), i), "imagePullPolicy"), str_or(policy, ""), (const char *const[]){"Always", NULL});
 }
 
-/* Each error is a 403 of its own upstream, and an aggregate of several has no code: 500 with all texts. One alone comes as it is. */
+/* Each error is a 403 of its own upstream, but an aggregate of them is no Status: 500 with all texts. */
 int always_pull_images_validate(struct admission_attributes *a, void *state UNUSED, struct status *reterr) {
     const struct corev1_PodSpec *s = &((const struct corev1_Pod *)a->obj)->spec;
     struct field_errors errs = field_errors_in(a->r->arena);
@@ -105,11 +105,10 @@ int always_pull_images_validate(struct admission_attributes *a, void *state UNUS
         if (s->volumes.items[i].image && !str_eq(s->volumes.items[i].image->pullPolicy, "Always"))
             field_not_supported(&errs, FIELD(FIELD(FIELD_INDEX(FIELD(FIELD(NULL, "spec"), "volumes"), i), "image"), "pullPolicy"), str_or(s->volumes.items[i].image->pullPolicy, ""), (const char *const[]){"Always", NULL});
     if (!errs.len) return 0;
-    if (errs.len == 1) return ADMISSION_FORBID(a, reterr, "%s: %s", errs.items[0].field, errs.items[0].detail);
     const char *all = "";
     for (size_t i = 0; i < errs.len; i++)
         all = arena_printf(a->r->arena, "%s%spods \"%s\" is forbidden: %s: %s", all, i ? ", " : "", str_or(a->name, ""), errs.items[i].field, errs.items[i].detail);
-    return status_set(reterr, 500, NULL, "[%s]", all);
+    return status_set(reterr, 500, NULL, errs.len > 1 ? "[%s]" : "%s", all);
 }
 
 /* ---- LimitPodHardAntiAffinityTopology ---- */
