@@ -270,9 +270,17 @@ static int check_characters(const char *text, size_t len, struct status *reterr)
     return 0;
 }
 
+/* The parser would print its errors with the text that they are about, which may be a secret. */
+static void discard(struct fy_diag *diag UNUSED, void *user UNUSED, const char *text UNUSED, size_t len UNUSED) {}
+
 int yaml_to_json(const char *text, size_t len, struct buf *out, char **ret_duplicate, struct status *reterr) {
     if (check_characters(text, len, reterr) != 0) return -1;
-    struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET | FYPCF_ALLOW_DUPLICATE_KEYS | FYPCF_DEFAULT_VERSION_1_1 | FYPCF_SLOPPY_FLOW_INDENTATION};
+    struct fy_diag_cfg diag_cfg;
+    fy_diag_cfg_default(&diag_cfg);
+    diag_cfg.fp = NULL;
+    diag_cfg.output_fn = discard;
+    struct fy_diag *diag = fy_diag_create(&diag_cfg);
+    struct fy_parse_cfg cfg = {.diag = diag, .flags = FYPCF_QUIET | FYPCF_ALLOW_DUPLICATE_KEYS | FYPCF_DEFAULT_VERSION_1_1 | FYPCF_SLOPPY_FLOW_INDENTATION};
     struct fy_parser *p = fy_parser_create(&cfg);
     CHECK(p);
     struct fy_document *doc = NULL;
@@ -289,6 +297,7 @@ int yaml_to_json(const char *text, size_t len, struct buf *out, char **ret_dupli
         fy_parse_document_destroy(p, doc);
     }
     fy_parser_destroy(p);
+    fy_diag_unref(diag);
     return r;
 }
 

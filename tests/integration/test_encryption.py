@@ -273,3 +273,8 @@ def test_wrong_configurations_are_refused():
         try: s = server(text)
         except RuntimeError as e: contains(str(e), words)
         else: raise AssertionError('it started')
+    try: server('apiVersion: a\nkeys: [{name: a, secret: not-for-the-log')
+    except RuntimeError as e:
+        contains(str(e), 'it is neither YAML nor JSON')
+        assert 'not-for-the-log' not in str(e), e
+    else: raise AssertionError('it started')
