@@ -299,7 +299,7 @@ static int charge_quota(struct api_request *r, struct corev1_ResourceQuota *q, c
         object_set_type_meta(r->arena, quotas->type, q);
         object_encode_stored(quotas->type, q, &out, &rv_offset);
         struct store_op op = {.key = storage_key(r->arena, quotas, r->namespace, q->metadata.name), .expect_mod_revision = (int64_t)revision, .value = out.data, .value_len = out.len, .rv_offset = (uint32_t)rv_offset};
-        fenced_write(r, &op, &res);
+        fenced_write(r, &op, 1, &res);
         if (res.outcome == STORE_OK) {
             *ret_charged = true;
             return 0;

@@ -12,7 +12,7 @@ struct apiserver_options {
     int secure_port;
     const char *cert_file, *key_file, *client_ca_file;
     const char *kubelet_ca_file, *kubelet_client_cert_file, *kubelet_client_key_file; /* towards kubelets; each may be NULL */
-    const char *service_cluster_ip_range;   /* "10.96.0.0/16" */
+    const char *service_cluster_ip_range;   /* "10.96.0.0/16"; with both families "10.96.0.0/16,fd00::/108" */
     int node_port_min, node_port_max;
     const char *token_file;                  /* static tokens, or NULL */
     const char *service_account_key_file;    /* of keys that check tokens, commas; NULL: the signing key */
@@ -58,8 +58,10 @@ void apiserver_set_etcd_servers(struct apiserver *s, const char *servers, bool p
 struct env *apiserver_env(struct apiserver *s);
 const struct apiserver_options *apiserver_options(struct apiserver *s);
 struct watch_hub *apiserver_watch_hub(struct apiserver *s);
-struct ip_allocator *apiserver_cluster_ips(struct apiserver *s);
-struct port_allocator *apiserver_node_ports(struct apiserver *s);
+/* The cluster's range of Services' addresses, and the second one of a cluster with both families. NULL past the last. */
+const char *apiserver_service_range(struct apiserver *s, size_t i);
+bool apiserver_has_family(struct apiserver *s, const char *family); /* "IPv4", "IPv6" */
+struct fiber_mutex *apiserver_node_ports_lock(struct apiserver *s); /* held by who changes the allocation of node ports */
 struct openapi *apiserver_openapi(struct apiserver *s);
 struct authenticator *apiserver_authenticator(struct apiserver *s);
 struct custom_resources *apiserver_custom_resources(struct apiserver *s);

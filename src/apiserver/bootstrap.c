@@ -43,8 +43,10 @@ static void want_kubernetes_service(struct writer *w, struct store_txn *t) {
     struct corev1_Service *svc = kubernetes_service_object(w->a, w->s);
     bootstrap_own(w->a, &corev1_Service_desc, svc, "kube-apiserver", env_now_s(apiserver_env(w->s)));
     string_list_push(w->a, &svc->spec.clusterIPs, svc->spec.clusterIP); /* what the registry allocates belongs to no manager */
-    string_list_push(w->a, &svc->spec.ipFamilies, "IPv4");
+    string_list_push(w->a, &svc->spec.ipFamilies, ip_family(svc->spec.clusterIP));
+    size_t before = w->ops.len;
     want(w, t, "services", "", svc);
+    if (w->ops.len > before) want(w, t, "ipaddresses", "networking.k8s.io", ip_address_new(w->a, apiserver_env(w->s), svc->spec.clusterIP, "default", "kubernetes"));
 }
 
 struct emit { struct writer *w; struct store_txn *t; };
@@ -52,19 +54,6 @@ struct emit { struct writer *w; struct store_txn *t; };
 static void want_emitted(void *arg, const char *resource, const char *group, void *obj) {
     struct emit *e = arg;
     want(e->w, e->t, resource, group, obj);
-}
-
-/* Every Service holds its cluster IPs and node ports again. */
-static bool take_service(void *arg, const struct store_view *v) {
-    struct apiserver *s = arg;
-    _cleanup_arena_ struct arena *a = arena_new();
-    struct corev1_Service *svc = registry_decode(a, strategy_find("", "services"), v);
-    if (!svc) return true;
-    for (size_t i = 0; i < svc->spec.clusterIPs.len; i++) ip_allocator_take(apiserver_cluster_ips(s), svc->spec.clusterIPs.items[i]);
-    LIST_FOREACH(p, &svc->spec.ports)
-        if (p->nodePort) port_allocator_take(apiserver_node_ports(s), p->nodePort);
-    if (svc->spec.healthCheckNodePort) port_allocator_take(apiserver_node_ports(s), svc->spec.healthCheckNodePort);
-    return true;
 }
 
 int bootstrap(struct apiserver *s, struct status *reterr) {
@@ -76,9 +65,8 @@ int bootstrap(struct apiserver *s, struct status *reterr) {
     if (store_read_begin(apiserver_store(s), &t, reterr) != 0) return -1;
     for (size_t i = 0; i < ARRAY_LEN(namespaces); i++) want_namespace(&w, t, namespaces[i]);
     want_kubernetes_service(&w, t);
-    bootstrap_groups(a, env_now_s(apiserver_env(s)), ip_allocator_cidr(apiserver_cluster_ips(s)), want_emitted, &(struct emit){&w, t});
-    ip_allocator_take(apiserver_cluster_ips(s), ip_allocator_first(apiserver_cluster_ips(s), a));
-    store_range(t, "/registry/services/specs/", NULL, take_service, s);
+    const char *const ranges[] = {apiserver_service_range(s, 0), apiserver_service_range(s, 1)};
+    bootstrap_groups(a, env_now_s(apiserver_env(s)), ranges, want_emitted, &(struct emit){&w, t});
     store_read_end(t);
     /* Where several apiservers begin at once, the first to write an object wins: one that is there by now is as good as ours. */
     size_t step = apiserver_options(s)->etcd_servers ? 1 : MAX(w.ops.len, (size_t)1);

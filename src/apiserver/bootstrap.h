@@ -1,4 +1,4 @@
-/* What a fresh cluster has before anybody asks: the system namespaces, the kubernetes Service; and allocators rebuilt from what is stored. */
+/* What a fresh cluster has before anybody asks: the system namespaces, the kubernetes Service, and what bootstrap_groups.h names. */
 #ifndef CKUBE_APISERVER_BOOTSTRAP_H
 #define CKUBE_APISERVER_BOOTSTRAP_H
 #include "apiserver/apiserver.h"

@@ -114,10 +114,10 @@ static void priority_class(struct hook *h, const char *name, int32_t value, cons
     h->emit(h->arg, "priorityclasses", "scheduling.k8s.io", pc);
 }
 
-static void service_cidr(struct hook *h, const char *range) {
+static void service_cidr(struct hook *h, const char *const ranges[2]) {
     struct networkingv1_ServiceCIDR *c = object_new(h->a, &networkingv1_ServiceCIDR_desc);
     c->metadata.name = "kubernetes";
-    string_list_push(h->a, &c->spec.cidrs, range);
+    for (size_t i = 0; i < 2 && ranges[i]; i++) string_list_push(h->a, &c->spec.cidrs, ranges[i]);
     bootstrap_own(h->a, &networkingv1_ServiceCIDR_desc, c, "kube-apiserver", h->now_s);
     *LIST_PUSH(h->a, &c->status.conditions) = (struct metav1_Condition){.type = "Ready", .status = "True", .lastTransitionTime = time_from_s(h->now_s), .message = "Kubernetes default Service CIDR is ready"};
     own_condition(h, (struct object *)c, "networking.k8s.io/v1", "kubernetes-service-cidr-controller",
@@ -125,11 +125,11 @@ static void service_cidr(struct hook *h, const char *range) {
     h->emit(h->arg, "servicecidrs", "networking.k8s.io", c);
 }
 
-void bootstrap_groups(struct arena *a, int64_t now_s, const char *service_range, bootstrap_emit emit, void *arg) {
+void bootstrap_groups(struct arena *a, int64_t now_s, const char *const service_ranges[2], bootstrap_emit emit, void *arg) {
     struct hook h = {a, now_s, emit, arg};
     priority_class(&h, "system-cluster-critical", 2000000000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.");
     priority_class(&h, "system-node-critical", 2000001000, "Used for system critical pods that must not be moved from their current node.");
     flow_control(&h);
     api_services(&h);
-    service_cidr(&h, service_range);
+    service_cidr(&h, service_ranges);
 }

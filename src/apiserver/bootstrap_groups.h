@@ -8,6 +8,6 @@ typedef void (*bootstrap_emit)(void *arg, const char *resource, const char *grou
 
 /* Sets defaults and records the manager as owner of what is set by now. */
 void bootstrap_own(struct arena *a, const struct type_desc *type, void *obj, const char *manager, int64_t now_s);
-/* FlowSchemas, PriorityLevelConfigurations, local APIServices, system PriorityClasses and the ServiceCIDR of the cluster's range. */
-void bootstrap_groups(struct arena *a, int64_t now_s, const char *service_range, bootstrap_emit emit, void *arg);
+/* FlowSchemas, PriorityLevelConfigurations, local APIServices, system PriorityClasses and the ServiceCIDR of the cluster's ranges (the second may be NULL). */
+void bootstrap_groups(struct arena *a, int64_t now_s, const char *const service_ranges[2], bootstrap_emit emit, void *arg);
 #endif

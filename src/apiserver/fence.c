@@ -56,18 +56,20 @@ int fence_begin(struct api_request *r, struct status *reterr) {
     return look(r, &revision, reterr);
 }
 
-void fenced_write(struct api_request *r, const struct store_op *op, struct store_result *ret) {
+void fenced_write(struct api_request *r, const struct store_op *ops, size_t ops_len, struct store_result *ret) {
     struct store *s = apiserver_store(r->server);
     if (!r->fence) {
-        store_write_wait(s, op, 1, ret);
+        store_write_wait(s, ops, ops_len, ret);
         return;
     }
-    struct store_op ops[2] = {*op, {.key = r->fence->key, .guard = true}};
+    struct store_op *fenced = arena_calloc(r->arena, ops_len + 1, sizeof(*fenced));
+    memcpy(fenced, ops, ops_len * sizeof(*ops));
+    fenced[ops_len] = (struct store_op){.key = r->fence->key, .guard = true};
     for (int tries = 0; tries < FENCE_TRIES; tries++) {
         *ret = (struct store_result){.outcome = STORE_FAILED};
-        if (look(r, &ops[1].expect_mod_revision, &ret->error) != 0) return;
-        store_write_wait(s, ops, 2, ret);
-        if (ret->outcome != STORE_CONFLICT || ret->conflict_op != 1) return;
+        if (look(r, &fenced[ops_len].expect_mod_revision, &ret->error) != 0) return;
+        store_write_wait(s, fenced, ops_len + 1, ret);
+        if (ret->outcome != STORE_CONFLICT || ret->conflict_op != ops_len) return;
     }
     *ret = (struct store_result){.outcome = STORE_FAILED};
     status_set(&ret->error, 503, REASON_SERVICE_UNAVAILABLE, "the lease %s changes too often", r->fence->lease);

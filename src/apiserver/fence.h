@@ -14,6 +14,6 @@
 
 /* Reads the header of a request that writes into r->fence, and looks whether it holds at all. -1 with 400 or 412. */
 int fence_begin(struct api_request *r, struct status *reterr);
-/* One write of the request's, as store_write_wait, behind its fence: STORE_FAILED with 412 when that holds no more. */
-void fenced_write(struct api_request *r, const struct store_op *op, struct store_result *ret);
+/* One write of the request's, as store_write_wait, behind its fence: STORE_FAILED with 412 when that holds no more. At most STORE_OPS_MAX - 1 ops. */
+void fenced_write(struct api_request *r, const struct store_op *ops, size_t ops_len, struct store_result *ret);
 #endif

@@ -35,7 +35,7 @@ struct corev1_Service *kubernetes_service_object(struct arena *a, struct apiserv
     svc->metadata.namespace = NAMESPACE;
     string_map_set(a, &svc->metadata.labels, "component", "apiserver");
     string_map_set(a, &svc->metadata.labels, "provider", "kubernetes");
-    svc->spec.clusterIP = ip_allocator_first(apiserver_cluster_ips(s), a);
+    svc->spec.clusterIP = ip_range_first(a, apiserver_service_range(s, 0));
     svc->spec.ipFamilyPolicy = "SingleStack";
     svc->spec.type = "ClusterIP";
     *LIST_PUSH(a, &svc->spec.ports) = (struct corev1_ServicePort){.name = "https", .protocol = "TCP", .port = SERVICE_PORT, .targetPort = {INTSTR_INT, port ? port : DEFAULT_PORT, NULL}};

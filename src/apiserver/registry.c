@@ -13,9 +13,10 @@
 #include "apiserver/authorization.h"
 #include "apiserver/fence.h"
 #include "apiserver/handlers.h"
+#include "base/fiber.h"
 #include "base/str.h"
 
-enum { NAME_SUFFIX_LEN = 5, NAME_GENERATED_MAX = 63, CREATE_TRIES = 8, UPDATE_TRIES = 100, EVENT_TTL_S = 3600 };
+enum { NAME_SUFFIX_LEN = 5, NAME_GENERATED_MAX = 63, CREATE_TRIES = 8, UPDATE_TRIES = 100, TRANSACT_TRIES = 100, EVENT_TTL_S = 3600 };
 
 char *storage_key(struct arena *a, const struct strategy *st, const char *namespace, const char *name) {
     const char *prefix = st->storage_prefix ? st->storage_prefix : arena_printf(a, "/registry/%s", st->resource);
@@ -62,7 +63,33 @@ int registry_get(struct api_request *r, const struct strategy *st, const char *n
 
 /* ---- writing ---- */
 
-static int store_put(struct api_request *r, const struct strategy *st, struct object *obj, int64_t expect, struct store_result *ret) {
+static bool lost(const struct store_result *res) { return res->outcome == STORE_CONFLICT && res->conflict_op > 0; }
+
+/* Writes the object's operation, and with it what the token takes or gives back; lost() says afterwards that the latter was not to be had any more. */
+static void transact(struct api_request *r, const struct strategy *st, void *token, const struct object *obj, const struct store_op *op, struct store_result *ret) {
+    for (int tries = 0; tries < TRANSACT_TRIES; tries++) {
+        struct store_op_list ops = {0};
+        *ret = (struct store_result){0};
+        *LIST_PUSH(r->arena, &ops) = *op;
+        int made = token ? st->transact(r, token, obj, &ops, &ret->error) : 0;
+        if (made != 0) {
+            ret->outcome = made < 0 ? STORE_FAILED : STORE_CONFLICT;
+            ret->conflict_op = 1;
+            return;
+        }
+        fenced_write(r, ops.items, ops.len, ret);
+        if (!lost(ret)) return;
+    }
+}
+
+static void write_with(struct api_request *r, const struct strategy *st, void *token, const struct object *obj, const struct store_op *op, struct store_result *ret) {
+    struct fiber_mutex *lock = token && st->transact_lock ? st->transact_lock(r, token) : NULL;
+    if (lock) fiber_mutex_lock(lock);
+    transact(r, st, token, obj, op, ret);
+    if (lock) fiber_mutex_unlock(lock);
+}
+
+static int store_put(struct api_request *r, const struct strategy *st, void *token, struct object *obj, int64_t expect, struct store_result *ret) {
     if ((st->type->flags & TYPE_DOCUMENT) && custom_object_round_trip(r->arena, (struct custom_object *)(void *)obj, &ret->error) != 0) {
         ret->outcome = STORE_FAILED;
         return -1;
@@ -76,7 +103,7 @@ static int store_put(struct api_request *r, const struct strategy *st, struct ob
     int event_ttl = apiserver_options(r->server)->event_ttl_s;
     struct store_op op = {.key = storage_key(r->arena, st, r->rd && !r->rd->namespaced ? NULL : obj->metadata.namespace, obj->metadata.name),
                           .expect_mod_revision = expect, .value = out.data, .value_len = out.len, .rv_offset = (uint32_t)rv_offset, .ttl_s = st->type == &corev1_Event_desc ? (event_ttl ? event_ttl : EVENT_TTL_S) : 0};
-    fenced_write(r, &op, ret);
+    write_with(r, st, token, obj, &op, ret);
     if (ret->outcome == STORE_OK) obj->metadata.resourceVersion = arena_printf(r->arena, "%llu", (unsigned long long)ret->revision);
     return 0;
 }
@@ -146,7 +173,9 @@ static int already_exists(struct api_request *r, const struct strategy *st, cons
     return -1;
 }
 
-static int store_new(struct api_request *r, const struct strategy *st, struct object *obj, bool generated, const struct write_options *o, struct status *reterr) {
+enum { WRITE_AGAIN = 1 };
+
+static int store_new(struct api_request *r, const struct strategy *st, void *token, struct object *obj, bool generated, const struct write_options *o, struct status *reterr) {
     for (int tries = 0;; tries++) {
         struct store_result res;
         void *there;
@@ -155,8 +184,9 @@ static int store_new(struct api_request *r, const struct strategy *st, struct ob
                 return already_exists(r, st, obj, false, reterr);
             return 0;
         }
-        store_put(r, st, obj, 0, &res);
+        store_put(r, st, token, obj, 0, &res);
         if (res.outcome == STORE_OK) return 0;
+        if (lost(&res)) return WRITE_AGAIN;
         if (res.outcome == STORE_CONFLICT && generated && tries < CREATE_TRIES) {
             generate_name(r, obj);
             continue;
@@ -167,7 +197,7 @@ static int store_new(struct api_request *r, const struct strategy *st, struct ob
 }
 
 /* From the completed object to the stored one. */
-static int check_and_store(struct admission_attributes *a, struct object *obj, bool generated, struct status *reterr) {
+static int check_and_store(struct admission_attributes *a, void *token, struct object *obj, bool generated, struct status *reterr) {
     struct api_request *r = a->r;
     const struct strategy *st = a->st;
     const struct write_options *o = a->o;
@@ -175,13 +205,29 @@ static int check_and_store(struct admission_attributes *a, struct object *obj, b
     if (validate_create(r, st, obj, reterr) != 0) return -1;
     if (st->warnings) st->warnings(r, obj, NULL);
     if (!o->no_admission && admission_validate(a, reterr) != 0) return -1;
-    return store_new(r, st, obj, generated, o, reterr);
+    return store_new(r, st, token, obj, generated, o, reterr);
+}
+
+/* What another writer takes between our looking and writing is chosen anew, from the object as it was. */
+static int allocate_and_store(struct admission_attributes *a, struct object *obj, bool generated, struct status *reterr) {
+    struct api_request *r = a->r;
+    const struct strategy *st = a->st;
+    const void *before = object_copy(r->arena, st->type, obj);
+    for (int tries = 0; tries < UPDATE_TRIES; tries++) {
+        if (tries) {
+            object_copy_into(r->arena, st->type, obj, before);
+            admission_object_changed(a);
+        }
+        void *token = st->begin(r, obj, NULL, a->o, reterr);
+        int result = token ? check_and_store(a, token, obj, generated, reterr) : -1;
+        if (result != WRITE_AGAIN) return result;
+    }
+    return status_conflict(reterr, st->group, st->resource, str_or(obj->metadata.name, ""), "too many others allocate at once; please try again");
 }
 
 int registry_create(struct api_request *r, const struct strategy *st, void *object, const struct write_options *o, struct status *reterr) {
     struct object *obj = object;
     bool generated = str_empty(obj->metadata.name) && !str_empty(obj->metadata.generateName);
-    void *token = NULL;
     struct admission_attributes a;
     if (st->guard && st->guard(r, obj, NULL, reterr) != 0) return -1;
     if (begin_create(r, obj, reterr) != 0) return -1;
@@ -189,10 +235,7 @@ int registry_create(struct api_request *r, const struct strategy *st, void *obje
     if (!o->no_admission && admission_mutate(&a, reterr) != 0) return -1;
     dedup_owner_references(r, obj, true);
     complete_create(r, st, obj);
-    if (st->begin && !(token = st->begin(r, obj, NULL, reterr))) return -1;
-    int result = check_and_store(&a, obj, generated, reterr);
-    if (token) st->finish(r, token, result == 0 && !o->dry_run);
-    return result;
+    return st->begin ? allocate_and_store(&a, obj, generated, reterr) : check_and_store(&a, NULL, obj, generated, reterr);
 }
 
 /* What a client cannot change, whatever it sends. */
@@ -279,10 +322,10 @@ static bool completes_deletion(const struct strategy *st, const struct object *o
     return !obj->metadata.deletionGracePeriodSeconds.has || obj->metadata.deletionGracePeriodSeconds.value == 0;
 }
 
-static void delete_now(struct api_request *r, const struct strategy *st, const struct object *obj, int64_t expect, struct store_result *ret) {
-    struct store_op op = {.key = storage_key(r->arena, st, r->rd && !r->rd->namespaced ? NULL : obj->metadata.namespace, obj->metadata.name), .expect_mod_revision = expect};
-    fenced_write(r, &op, ret);
-    if (ret->outcome == STORE_OK && st->release) st->release(r, obj);
+/* `stored` is the object as it is in the store: what that holds is given back. */
+static void delete_now(struct api_request *r, const struct strategy *st, const struct object *stored, int64_t expect, struct store_result *ret) {
+    struct store_op op = {.key = storage_key(r->arena, st, r->rd && !r->rd->namespaced ? NULL : stored->metadata.namespace, stored->metadata.name), .expect_mod_revision = expect};
+    write_with(r, st, st->release ? st->release(r, stored) : NULL, stored, &op, ret);
 }
 
 /* Who creates by an update or apply must be allowed to create. */
@@ -309,12 +352,10 @@ static int create_by_update(struct api_request *r, const struct strategy *st, co
     return 0;
 }
 
-enum { UPDATE_AGAIN = 1 };
-
 /* What is there at present. */
 struct present { struct object *old; uint64_t revision; bool stale; };
 
-static int check_and_update(struct admission_attributes *a, struct object *obj, const struct present *p, struct status *reterr) {
+static int check_and_update(struct admission_attributes *a, void *token, struct object *obj, const struct present *p, struct status *reterr) {
     struct api_request *r = a->r;
     const struct strategy *st = a->st;
     const struct write_options *o = a->o;
@@ -324,13 +365,13 @@ static int check_and_update(struct admission_attributes *a, struct object *obj, 
     obj->metadata.resourceVersion = old->metadata.resourceVersion;
     managed_fields_ignore_times(st->type, old, obj);
     if (o->dry_run || (!p->stale && object_equal(st->type, obj, old) && !completes_deletion(st, obj))) return 0;
-    if (completes_deletion(st, obj)) delete_now(r, st, obj, (int64_t)p->revision, &res);
-    else store_put(r, st, obj, (int64_t)p->revision, &res);
+    if (completes_deletion(st, obj)) delete_now(r, st, old, (int64_t)p->revision, &res);
+    else store_put(r, st, token, obj, (int64_t)p->revision, &res);
     if (res.outcome == STORE_FAILED) return failed(&res, reterr);
-    return res.outcome == STORE_OK ? 0 : UPDATE_AGAIN;
+    return res.outcome == STORE_OK ? 0 : WRITE_AGAIN;
 }
 
-/* One try. What is taken from the cluster's pools for it goes back when it does not succeed. */
+/* One try. */
 static int update_once(struct api_request *r, const struct strategy *st, struct object *obj, const struct present *p, const struct write_options *o, struct status *reterr) {
     void *token = NULL;
     struct object *old = p->old;
@@ -338,10 +379,8 @@ static int update_once(struct api_request *r, const struct strategy *st, struct 
     admission_attributes_init(&a, r, st, ADMIT_UPDATE, obj, old, o);
     if (!o->no_admission && admission_mutate(&a, reterr) != 0) return -1;
     dedup_owner_references(r, obj, true);
-    if (st->begin && !o->subresource && !(token = st->begin(r, obj, old, reterr))) return -1;
-    int result = check_and_update(&a, obj, p, reterr);
-    if (token) st->finish(r, token, result == 0 && !o->dry_run);
-    return result;
+    if (st->begin && !o->subresource && !(token = st->begin(r, obj, old, o, reterr))) return -1;
+    return check_and_update(&a, token, obj, p, reterr);
 }
 
 int registry_update(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, registry_transform transform, void *arg,
@@ -373,7 +412,7 @@ int registry_update(struct api_request *r, const struct strategy *st, const char
         if (check_revision(st, obj, revision, reterr) != 0) return -1;
         *ret = obj;
         int result = update_once(r, st, obj, &(struct present){old, revision, stale}, o, reterr);
-        if (result != UPDATE_AGAIN) return result;
+        if (result != WRITE_AGAIN) return result;
         /* It changed meanwhile: once more from what is there now. A PUT with a resourceVersion fails then; a patch is applied anew. */
     }
     return status_conflict(reterr, st->group, st->resource, name, "the object has been modified; please apply your changes to the latest version and try again");
@@ -449,7 +488,7 @@ int registry_delete(struct api_request *r, const struct strategy *st, const char
             *ret = obj;
             *ret_done = false;
             if (how->dry_run) return 0;
-            store_put(r, st, obj, (int64_t)revision, &res);
+            store_put(r, st, NULL, obj, (int64_t)revision, &res);
             if (res.outcome == STORE_OK) return 0;
             if (res.outcome == STORE_FAILED) return failed(&res, reterr);
             continue;
@@ -466,8 +505,8 @@ int registry_delete(struct api_request *r, const struct strategy *st, const char
         *ret_done = !stays;
         if (how->dry_run) return 0;
         if (stays && object_equal(st->type, obj, old)) return 0;
-        if (stays) store_put(r, st, obj, (int64_t)revision, &res);
-        else delete_now(r, st, obj, (int64_t)revision, &res);
+        if (stays) store_put(r, st, NULL, obj, (int64_t)revision, &res);
+        else delete_now(r, st, old, (int64_t)revision, &res);
         if (res.outcome == STORE_OK) return 0;
         if (res.outcome == STORE_FAILED) return failed(&res, reterr);
     }

@@ -13,7 +13,12 @@
 #include "apiserver/request.h"
 #include "store/store.h"
 
+struct fiber_mutex;
 struct names_rule;
+struct write_options;
+
+struct store_op_list { struct store_op *items; size_t len; };
+enum { TRANSACT_LOST = 1 };
 
 enum strategy_flags {
     CREATE_ON_UPDATE = 1,        /* AllowCreateOnUpdate */
@@ -44,10 +49,15 @@ struct strategy {
     const char *const *selectable_fields;
     const char *(*field)(struct arena *a, const void *obj, const char *name);
     /* What must be taken from the cluster's pools (cluster IPs, ports), before anything is validated. `old` is NULL at creation. Returns a token for
-     * finish, or NULL when it refuses; finish says whether the write happened. release gives back what a deleted object held. */
-    void *(*begin)(struct api_request *r, void *obj, const void *old, struct status *reterr);
-    void (*finish)(struct api_request *r, void *token, bool stored);
-    void (*release)(struct api_request *r, const void *obj);
+     * transact, or NULL when it refuses. */
+    void *(*begin)(struct api_request *r, void *obj, const void *old, const struct write_options *o, struct status *reterr);
+    /* The token of what an object that is deleted gives back. */
+    void *(*release)(struct api_request *r, const void *obj);
+    /* Appends what is to be written in one transaction with the object: all of the token's taking and giving back. 0; TRANSACT_LOST when something was
+     * taken by another meanwhile (begin is called anew); -1 with an error. Called again while the store refuses what it made. */
+    int (*transact)(struct api_request *r, void *token, const void *obj, struct store_op_list *ops, struct status *reterr);
+    /* What is held from transact to the end of the write, since all such writes of this server would only make each other fail; NULL: nothing. */
+    struct fiber_mutex *(*transact_lock)(struct api_request *r, void *token);
     /* The first DELETE of an object that must stay until others have gone: changes it (finalizers, conditions) and it is stored so. */
     void (*begin_delete)(struct api_request *r, void *obj);
     /* Graceful deletion: returns whether the object stays for a while; sets deletionGracePeriodSeconds through *grace. */

@@ -27,8 +27,10 @@
 #include "apiserver/openapi.h"
 #include "apiserver/impersonation.h"
 #include "apiserver/rbac/policy.h"
+#include "apiserver/service_repair.h"
 #include "apiserver/storage_codec.h"
 #include "apiserver/watch_hub.h"
+#include "base/fiber.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -41,8 +43,9 @@ struct apiserver {
     struct store *store;
     struct watch_hub *hub;
     struct http_server *http;
-    struct ip_allocator *cluster_ips;
-    struct port_allocator *node_ports;
+    char *service_ranges[2];
+    struct fiber_mutex node_ports_lock;
+    struct service_repair *service_repair;
     struct authenticator *authenticator;
     struct openapi *openapi;
     struct custom_resources *custom;
@@ -61,8 +64,14 @@ void apiserver_set_etcd_servers(struct apiserver *s, const char *servers, bool p
 struct env *apiserver_env(struct apiserver *s) { return s->options.env ? s->options.env : env_real(); }
 const struct apiserver_options *apiserver_options(struct apiserver *s) { return &s->options; }
 struct watch_hub *apiserver_watch_hub(struct apiserver *s) { return s->hub; }
-struct ip_allocator *apiserver_cluster_ips(struct apiserver *s) { return s->cluster_ips; }
-struct port_allocator *apiserver_node_ports(struct apiserver *s) { return s->node_ports; }
+struct fiber_mutex *apiserver_node_ports_lock(struct apiserver *s) { return &s->node_ports_lock; }
+const char *apiserver_service_range(struct apiserver *s, size_t i) { return i < ARRAY_LEN(s->service_ranges) ? s->service_ranges[i] : NULL; }
+
+bool apiserver_has_family(struct apiserver *s, const char *family) {
+    for (size_t i = 0; i < ARRAY_LEN(s->service_ranges); i++)
+        if (s->service_ranges[i] && str_eq(ip_family(s->service_ranges[i]), family)) return true;
+    return false;
+}
 struct upstream_tls *apiserver_kubelet_tls(struct apiserver *s) { return s->kubelet_tls; }
 struct upstream_tls *apiserver_insecure_tls(struct apiserver *s) { return s->insecure_tls; }
 struct custom_resources *apiserver_custom_resources(struct apiserver *s) { return s->custom; }
@@ -252,14 +261,15 @@ static void destroy(struct apiserver *s) {
     if (s->http) http_server_free(s->http, 500);
     flow_control_free(s->flow);
     custom_resources_free(s->custom);
+    service_repair_free(s->service_repair);
     watch_hub_free(s->hub);
     admission_free(s->admission);
     authorizer_free(s->authorizer);
     audit_free(s->audit);
     store_close(s->store);
     encryption_free(s->encryption);
-    ip_allocator_free(s->cluster_ips);
-    port_allocator_free(s->node_ports);
+    for (size_t i = 0; i < ARRAY_LEN(s->service_ranges); i++) free(s->service_ranges[i]);
+    fiber_mutex_destroy(&s->node_ports_lock);
     authenticator_free(s->authenticator);
     openapi_free(s->openapi);
     upstream_tls_unref(s->kubelet_tls);
@@ -279,10 +289,22 @@ static int begin_encryption(struct apiserver *s, struct store_options *so, struc
     return 0;
 }
 
+/* One range, or one of each family. */
+static int split_service_ranges(struct apiserver *s, const char *text, struct status *reterr) {
+    const char *comma = strchr(text, ',');
+    s->service_ranges[0] = comma ? strndup(text, (size_t)(comma - text)) : strdup(text);
+    if (comma) s->service_ranges[1] = strdup(comma + 1);
+    for (size_t i = 0; i < ARRAY_LEN(s->service_ranges) && s->service_ranges[i]; i++)
+        if (!ip_range_valid(s->service_ranges[i])) return status_bad_request(reterr, "--service-cluster-ip-range: \"%s\" is no range of addresses for Services", s->service_ranges[i]);
+    if (comma && ip_is_v6(s->service_ranges[0]) == ip_is_v6(s->service_ranges[1])) return status_bad_request(reterr, "--service-cluster-ip-range and --secondary-service-cluster-ip-range must be of different IP family");
+    return 0;
+}
+
 struct apiserver *apiserver_new(const struct apiserver_options *options, struct status *reterr) {
     struct apiserver *s = calloc(1, sizeof(*s));
     CHECK(s);
     s->options = *options;
+    fiber_mutex_init(&s->node_ports_lock);
     char dir[4096];
     snprintf(dir, sizeof(dir), options->etcd_servers ? "%s/mirror" : "%s/db", options->data_dir);
     struct store_options so = {.dir = dir, .env = options->env,
@@ -293,17 +315,15 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
         options->authorization_webhook_unauthorized_ttl_ns};
     const struct admission_options admission = {options->enable_admission_plugins, options->disable_admission_plugins, options->admission_control_config_file, options->default_not_ready_toleration_s,
         options->default_unreachable_toleration_s};
-    s->cluster_ips = ip_allocator_new(options->service_cluster_ip_range, reterr);
-    s->node_ports = port_allocator_new(options->node_port_min, options->node_port_max);
     s->authenticator = authenticator_new(options, reterr);
     s->openapi = openapi_new();
     /* As upstream: without an authority for them, kubelets' certificates are not verified. */
     struct upstream_tls_options kubelets = {.ca_file = options->kubelet_ca_file, .cert_file = options->kubelet_client_cert_file, .key_file = options->kubelet_client_key_file, .insecure = !options->kubelet_ca_file};
     s->kubelet_tls = upstream_tls_new(&kubelets, reterr);
     s->insecure_tls = upstream_tls_new(&(struct upstream_tls_options){.insecure = true}, reterr);
-    if (runtime_config_set(options->runtime_config, reterr) != 0 || !s->kubelet_tls || !s->insecure_tls || !s->cluster_ips || !s->authenticator || begin_encryption(s, &so, reterr) != 0 || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0 ||
+    if (runtime_config_set(options->runtime_config, reterr) != 0 || !s->kubelet_tls || !s->insecure_tls || split_service_ranges(s, options->service_cluster_ip_range, reterr) != 0 || !s->authenticator || begin_encryption(s, &so, reterr) != 0 || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0 ||
         policy_reconcile(s, reterr) != 0 || auth_config_publish(s, reterr) != 0 || (options->audit_policy_file && !(s->audit = audit_new(options->audit_policy_file, &audit, reterr))) ||
-        !(s->authorizer = authorizer_new(options->authorization_mode, &webhook, s->store, reterr)) || !(s->admission = admission_new(&admission, s->store, reterr)) || !(s->custom = custom_resources_new(s, reterr)) || !(s->flow = flow_control_new(s, reterr))) {
+        !(s->authorizer = authorizer_new(options->authorization_mode, &webhook, s->store, reterr)) || !(s->admission = admission_new(&admission, s->store, reterr)) || !(s->custom = custom_resources_new(s, reterr)) || !(s->service_repair = service_repair_new(s, reterr)) || !(s->flow = flow_control_new(s, reterr))) {
         destroy(s);
         return NULL;
     }

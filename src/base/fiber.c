@@ -277,3 +277,43 @@ void fiber_sleep_ms(uint64_t ms) {
     uv_timer_start(&s.timer, sleeper_fired, ms, 0);
     while (!s.over) wait_here(s.fiber, WAIT_SLEEP);
 }
+
+/* ---- the lock ---- */
+
+struct fiber_mutex_waiter { struct fiber *fiber; struct fiber_mutex_waiter *next; };
+
+void fiber_mutex_init(struct fiber_mutex *m) {
+    *m = (struct fiber_mutex){0};
+    pthread_mutex_init(&m->guard, NULL);
+}
+
+void fiber_mutex_destroy(struct fiber_mutex *m) {
+    CHECK(!m->held);
+    pthread_mutex_destroy(&m->guard);
+}
+
+void fiber_mutex_lock(struct fiber_mutex *m) {
+    struct fiber_mutex_waiter w = {.fiber = fiber_current()};
+    CHECK(w.fiber);
+    pthread_mutex_lock(&m->guard);
+    bool wait = m->held;
+    if (wait) {
+        if (m->last) m->last->next = &w;
+        else m->first = &w;
+        m->last = &w;
+    } else m->held = true;
+    pthread_mutex_unlock(&m->guard);
+    if (wait) fiber_suspend(); /* it is handed over: held stays true */
+}
+
+void fiber_mutex_unlock(struct fiber_mutex *m) {
+    struct fiber *next = NULL;
+    pthread_mutex_lock(&m->guard);
+    if (m->first) {
+        next = m->first->fiber;
+        m->first = m->first->next;
+        if (!m->first) m->last = NULL;
+    } else m->held = false;
+    pthread_mutex_unlock(&m->guard);
+    if (next) fiber_wake(next);
+}

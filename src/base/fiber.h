@@ -4,6 +4,7 @@
  * which may come first. Stacks are small (1 MiB, guarded): no large locals. Tests: tests/unit/test_fiber.c. */
 #ifndef CKUBE_BASE_FIBER_H
 #define CKUBE_BASE_FIBER_H
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,4 +17,16 @@ void fiber_suspend(void);               /* until somebody calls fiber_wake on th
 void fiber_wake(struct fiber *f);       /* from any thread; the fiber runs later, from its loop */
 void fiber_sleep_ms(uint64_t ms);       /* a fiber_wake meanwhile is kept for the next fiber_suspend */
 void fiber_pool_drain(void);            /* frees this thread's spare stacks */
+
+/* A lock that fibers of any loops may hold while they are suspended; who waits for it is suspended too, and gets it in the order of asking. */
+struct fiber_mutex_waiter;
+struct fiber_mutex {
+    pthread_mutex_t guard;              /* of what follows; held for moments only */
+    bool held;
+    struct fiber_mutex_waiter *first, *last;
+};
+void fiber_mutex_init(struct fiber_mutex *m);
+void fiber_mutex_destroy(struct fiber_mutex *m); /* nobody holds it or waits for it */
+void fiber_mutex_lock(struct fiber_mutex *m);    /* in a fiber */
+void fiber_mutex_unlock(struct fiber_mutex *m);
 #endif

@@ -31,7 +31,7 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "advertise-address", .text = &c->advertise, .help = "address that others reach this server at (default: --bind-address, or if that is none for others, the default route's)"},
         {.name = "tls-san", .text = &c->tls_san, .help = "further names and addresses that our own serving certificate is for, commas"},
         {.name = "endpoint-reconciler-type", .text = &c->endpoint_reconciler, .help = "how the endpoints of the Service kubernetes are kept: lease, all apiservers that live (default), or none"},
-        {.name = "service-cluster-ip-range", .text = &o->service_cluster_ip_range, .help = "range of Services' cluster IPs"},
+        {.name = "service-cluster-ip-range", .text = &o->service_cluster_ip_range, .help = "range of Services' cluster IPs, or one of each IP family with a comma between"},
         {.name = "service-node-port-range", .text = &c->node_ports, .help = "range of node ports"},
         {.name = "tls-cert-file", .text = &o->cert_file, .help = "serving certificate (default: our own)"},
         {.name = "tls-private-key-file", .text = &o->key_file, .help = "its key"},
@@ -237,6 +237,9 @@ static const char *advertised(const struct apiserver_command *c, struct arena *a
     return host ? host : host_default_address(a, !ipv6);
 }
 
+/* Of a cluster with both families the first range is the one that the Service kubernetes is of. */
+static const char *primary_range(const struct apiserver_options *o, struct arena *a) { return arena_strndup(a, o->service_cluster_ip_range, strcspn(o->service_cluster_ip_range, ",")); }
+
 static int decide_endpoints(struct apiserver_command *c, struct arena *a, struct status *reterr) {
     struct apiserver_options *o = &c->options;
     bool ipv6 = false;
@@ -246,8 +249,8 @@ static int decide_endpoints(struct apiserver_command *c, struct arena *a, struct
         log_warning("no Pod can reach this server at %s: it will not be an endpoint of the Service kubernetes; see --advertise-address", str_or(o->advertise_address, o->bind_address));
         return 0;
     }
-    if (ipv6 != (strchr(o->service_cluster_ip_range, ':') != NULL))
-        return status_bad_request(reterr, "service IP family \"%s\" must match public address family \"%s\"", o->service_cluster_ip_range, o->advertise_address);
+    if (ipv6 != ip_is_v6(primary_range(o, a)))
+        return status_bad_request(reterr, "service IP family \"%s\" must match public address family \"%s\"", primary_range(o, a), o->advertise_address);
     o->reconcile_endpoints = true;
     return 0;
 }
@@ -255,10 +258,7 @@ static int decide_endpoints(struct apiserver_command *c, struct arena *a, struct
 /* The certificate names every address that this server is reached at, the kubernetes Service's among them. */
 static int ensure_certificates(const struct apiserver_command *c, struct arena *a, struct status *reterr) {
     const struct apiserver_options *o = &c->options;
-    struct ip_allocator *ips = ip_allocator_new(o->service_cluster_ip_range, reterr);
-    if (!ips) return -1;
-    const char *const addresses[] = {"127.0.0.1", "::1", ip_allocator_first(ips, a), o->bind_address, o->advertise_address};
-    ip_allocator_free(ips);
+    const char *const addresses[] = {"127.0.0.1", "::1", ip_range_first(a, primary_range(o, a)), o->bind_address, o->advertise_address};
     const char *names[ARRAY_LEN(addresses) + 1] = {0};
     size_t n = 0;
     for (size_t i = 0; i < ARRAY_LEN(addresses); i++) {

@@ -134,7 +134,9 @@ static void start_controllers(struct server *s) {
     struct controller_options *o = &s->controller_options;
     *o = controller_options_default();
     o->cluster_cidr[0] = s->flags.cluster_cidr;
-    o->service_cluster_ip_range[0] = s->command.options.service_cluster_ip_range;
+    const char *ranges = s->command.options.service_cluster_ip_range, *comma = strchr(ranges, ',');
+    o->service_cluster_ip_range[0] = comma ? arena_strndup(s->arena, ranges, (size_t)(comma - ranges)) : ranges;
+    if (comma) o->service_cluster_ip_range[1] = comma + 1;
     o->allocate_node_cidrs = s->flags.allocate_node_cidrs;
     o->root_ca_file = arena_printf(s->arena, "%s/tls/server-ca.crt", s->command.options.data_dir);
     o->service_account_private_key_file = s->command.options.service_account_signing_key_file;

@@ -1,8 +1,7 @@
 /* The Service strategy and its allocations. Upstream: pkg/registry/core/service.
  *
- * Addresses and ports are taken before anything is validated, as upstream does it, and noted in a transaction: what was taken goes back when the write
- * does not happen, and what the old object held and the new one does not goes when it has. So nothing leaks and nothing is given twice, however many write
- * at once. The server has one family, IPv4. */
+ * Addresses and ports are chosen before anything is validated, as upstream does it, and noted in a token. They are taken, and those of the old object that
+ * the new one does not need are given back, in the transaction that writes the Service (allocators.h). */
 #include <string.h>
 #include "api/names.h"
 #include "api/validation/core.h"
@@ -33,8 +32,13 @@ static bool same_list(const struct string_list *a, const struct string_list *b) 
 /* ---- transactions ---- */
 
 struct service_txn {
-    struct string_list taken_ips, old_ips; /* old: to be released when the write has happened */
+    struct string_list taken_ips, old_ips; /* old: to be given back */
     struct int32_list taken_ports, old_ports;
+    bool dry_run;
+    /* While values are chosen: */
+    struct store_txn *snapshot;
+    struct string_list ranges;
+    struct node_ports ports;
 };
 
 static void push_port(struct arena *a, struct int32_list *list, int32_t port) { *LIST_PUSH(a, list) = port; }
@@ -44,12 +48,59 @@ static bool has_port(const struct int32_list *list, int32_t port) {
     return false;
 }
 
-static void service_finish(struct api_request *r, void *token, bool stored) {
+static void read_node_ports(struct api_request *r, struct store_txn *snapshot, struct node_ports *ret) {
+    const struct apiserver_options *o = apiserver_options(r->server);
+    node_ports_read(r->arena, snapshot, o->node_port_min, o->node_port_max, ret);
+}
+
+static bool in_port_range(const struct node_ports *p, int32_t port) { return port >= p->min && port <= p->max; }
+
+static int transact_ips(struct api_request *r, struct service_txn *t, const struct corev1_Service *s, struct store_txn *snapshot, struct store_op_list *ops) {
+    struct env *env = apiserver_env(r->server);
+    struct store_view v;
+    struct store_op op;
+    for (size_t i = 0; i < t->taken_ips.len; i++) {
+        struct networkingv1_IPAddress *ip = ip_address_new(r->arena, env, t->taken_ips.items[i], s->metadata.namespace, s->metadata.name);
+        op = ip_address_put(r->arena, ip, 0);
+        if (store_get(snapshot, op.key, &v)) return TRANSACT_LOST;
+        *LIST_PUSH(r->arena, ops) = op;
+    }
+    for (size_t i = 0; i < t->old_ips.len; i++)
+        if (ip_address_remove(r->arena, env, snapshot, t->old_ips.items[i], s->metadata.namespace, s->metadata.name, &op)) *LIST_PUSH(r->arena, ops) = op;
+    return 0;
+}
+
+static int transact_ports(struct api_request *r, struct service_txn *t, struct store_txn *snapshot, struct store_op_list *ops, struct status *reterr) {
+    struct node_ports ports;
+    if (!t->taken_ports.len && !t->old_ports.len) return 0;
+    read_node_ports(r, snapshot, &ports);
+    if (ports.mismatch) return status_internal(reterr, "the provided port range does not match the current port range");
+    for (size_t i = 0; i < t->taken_ports.len; i++) {
+        bool *taken = &ports.taken[t->taken_ports.items[i] - ports.min];
+        if (*taken) return TRANSACT_LOST;
+        *taken = true;
+    }
+    for (size_t i = 0; i < t->old_ports.len; i++)
+        if (in_port_range(&ports, t->old_ports.items[i])) ports.taken[t->old_ports.items[i] - ports.min] = false;
+    *LIST_PUSH(r->arena, ops) = node_ports_put(r->arena, &ports);
+    return 0;
+}
+
+static int service_transact(struct api_request *r, void *token, const void *obj, struct store_op_list *ops, struct status *reterr) {
     struct service_txn *t = token;
-    const struct string_list *ips = stored ? &t->old_ips : &t->taken_ips;
-    const struct int32_list *ports = stored ? &t->old_ports : &t->taken_ports;
-    for (size_t i = 0; i < ips->len; i++) ip_allocator_release(apiserver_cluster_ips(r->server), ips->items[i]);
-    for (size_t i = 0; i < ports->len; i++) port_allocator_release(apiserver_node_ports(r->server), ports->items[i]);
+    struct store_txn *snapshot;
+    if (!t->taken_ips.len && !t->old_ips.len && !t->taken_ports.len && !t->old_ports.len) return 0;
+    if (store_read_begin(apiserver_store(r->server), &snapshot, reterr) != 0) return -1;
+    int result = transact_ips(r, t, obj, snapshot, ops);
+    if (result == 0) result = transact_ports(r, t, snapshot, ops, reterr);
+    store_read_end(snapshot);
+    return result;
+}
+
+/* Node ports are one object, which a write at a time can change; addresses are one each. */
+static struct fiber_mutex *service_transact_lock(struct api_request *r, void *token) {
+    const struct service_txn *t = token;
+    return t->taken_ports.len || t->old_ports.len ? apiserver_node_ports_lock(r->server) : NULL;
 }
 
 static int invalid(const struct corev1_Service *s, const struct field_errors *errs, struct status *reterr) { return field_errors_status(errs, "", "Service", s->metadata.name, reterr); }
@@ -113,29 +164,28 @@ static void fewer_than_before(struct corev1_Service *s, const struct corev1_Serv
     if (families->len && families->len < old->spec.ipFamilies.len) field_invalid(errs, policy, s->spec.ipFamilyPolicy, "must be 'SingleStack' to release the secondary IP family");
 }
 
-static void families_of_ips(struct arena *a, struct corev1_Service *s, struct field_errors *errs) {
+static const char *other_family(const char *family) { return str_eq(family, "IPv4") ? "IPv6" : "IPv4"; }
+
+static void families_of_ips(struct api_request *r, struct corev1_Service *s, struct field_errors *errs) {
     for (size_t i = s->spec.ipFamilies.len; i < s->spec.clusterIPs.len && !headless(s); i++) {
-        bool six = strchr(s->spec.clusterIPs.items[i], ':') != NULL;
-        if (!six) {
-            string_list_push(a, &s->spec.ipFamilies, "IPv4");
-        } else field_invalid_raw(errs, FIELD_INDEX(FIELD(FIELD(NULL, "spec"), "clusterIPs"), i), string_list_json_text(a, &s->spec.clusterIPs), "IPv6 is not configured on this cluster");
+        const char *family = ip_family(s->spec.clusterIPs.items[i]);
+        if (apiserver_has_family(r->server, family)) string_list_push(r->arena, &s->spec.ipFamilies, family);
+        else field_invalid_raw(errs, FIELD_INDEX(FIELD(FIELD(NULL, "spec"), "clusterIPs"), i), string_list_json_text(r->arena, &s->spec.clusterIPs), "%s is not configured on this cluster", family);
     }
 }
 
-static void default_families(struct arena *a, struct corev1_Service *s, struct field_errors *errs) {
+static void default_families(struct api_request *r, struct corev1_Service *s, struct field_errors *errs) {
     struct string_list *families = &s->spec.ipFamilies;
     const struct field_path *at = FIELD(NULL, "spec");
-    bool without_selector = str_eq(s->spec.clusterIP, "None") && !s->spec.selector.len;
+    bool without_selector = str_eq(s->spec.clusterIP, "None") && !s->spec.selector.len, dual = apiserver_has_family(r->server, "IPv4") && apiserver_has_family(r->server, "IPv6");
     if (!without_selector) {
-        if (str_eq(s->spec.ipFamilyPolicy, "RequireDualStack")) field_invalid(errs, FIELD(at, "ipFamilyPolicy"), s->spec.ipFamilyPolicy, "this cluster is not configured for dual-stack services");
+        if (str_eq(s->spec.ipFamilyPolicy, "RequireDualStack") && !dual) field_invalid(errs, FIELD(at, "ipFamilyPolicy"), s->spec.ipFamilyPolicy, "this cluster is not configured for dual-stack services");
         for (size_t i = 0; i < families->len; i++)
-            if (!str_eq(families->items[i], "IPv4")) field_invalid(errs, FIELD_INDEX(FIELD(at, "ipFamilies"), i), families->items[i], "not configured on this cluster");
+            if (!apiserver_has_family(r->server, families->items[i])) field_invalid(errs, FIELD_INDEX(FIELD(at, "ipFamilies"), i), families->items[i], "not configured on this cluster");
         if (errs->len) return;
     }
-    if (!families->len) string_list_push(a, families, "IPv4");
-    if (without_selector && families->len < 2 && !str_eq(s->spec.ipFamilyPolicy, "SingleStack")) {
-        string_list_push(a, families, str_eq(families->items[0], "IPv4") ? "IPv6" : "IPv4");
-    }
+    if (!families->len) string_list_push(r->arena, families, ip_family(apiserver_service_range(r->server, 0)));
+    if ((without_selector || dual) && families->len < 2 && !str_eq(s->spec.ipFamilyPolicy, "SingleStack")) string_list_push(r->arena, families, other_family(families->items[0]));
 }
 
 static int init_families(struct api_request *r, struct corev1_Service *s, const struct corev1_Service *old, struct status *reterr) {
@@ -153,28 +203,26 @@ static int init_families(struct api_request *r, struct corev1_Service *s, const 
         if (s->spec.clusterIPs.len == 2) field_invalid(&errs, policy, "SingleStack", "must be 'RequireDualStack' or 'PreferDualStack' when multiple cluster IPs are specified");
         if (s->spec.ipFamilies.len == 2) field_invalid(&errs, policy, "SingleStack", "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified");
     }
-    families_of_ips(r->arena, s, &errs);
-    if (!errs.len) default_families(r->arena, s, &errs);
+    families_of_ips(r, s, &errs);
+    if (!errs.len) default_families(r, s, &errs);
     return errs.len ? invalid(s, &errs, reterr) : 0;
 }
 
 /* ---- cluster IPs ---- */
 
-static int take_ip(struct api_request *r, struct corev1_Service *s, struct service_txn *t, struct status *reterr) {
-    struct ip_allocator *ips = apiserver_cluster_ips(r->server);
+/* The ith address: the one asked for, or a free one of its family. */
+static int take_ip(struct api_request *r, struct corev1_Service *s, size_t i, struct service_txn *t, struct status *reterr) {
     struct field_errors errs = field_errors_in(r->arena);
-    const char *ip = s->spec.clusterIPs.len ? s->spec.clusterIPs.items[0] : NULL;
-    if (headless(s)) return 0;
+    const char *ip = s->spec.clusterIPs.items[i], *family = s->spec.ipFamilies.items[i];
     if (str_empty(ip)) {
-        ip = ip_allocator_next(ips, r->arena, apiserver_env(r->server));
+        if (t->dry_run) ip = ip_range_base(r->arena, apiserver_service_range(r->server, str_eq(ip_family(apiserver_service_range(r->server, 0)), family) ? 0 : 1));
+        else ip = cluster_ip_next(r->arena, apiserver_env(r->server), t->snapshot, &t->ranges, family);
         if (!ip) return status_internal(reterr, "failed to allocate a serviceIP for Service \"%s\": range is full", str_or(s->metadata.name, ""));
-        s->spec.clusterIPs = (struct string_list){0};
-        string_list_push(r->arena, &s->spec.clusterIPs, ip);
-        s->spec.clusterIP = ip;
+        s->spec.clusterIPs.items[i] = ip;
+        if (i == 0) s->spec.clusterIP = ip;
     } else {
-        enum ip_taken got = ip_allocator_take(ips, ip);
-        const char *why = got == IP_TAKEN ? "provided IP is already allocated" : arena_printf(r->arena, "the provided network does not match the current range");
-        if (got != IP_OK) {
+        const char *why = cluster_ip_refused(r->arena, t->snapshot, &t->ranges, ip, !t->dry_run);
+        if (why) {
             field_invalid_raw(&errs, FIELD(FIELD(NULL, "spec"), "clusterIPs"), string_list_json_text(r->arena, &s->spec.clusterIPs), "failed to allocate IP %s: %s", ip, why);
             return invalid(s, &errs, reterr);
         }
@@ -183,37 +231,52 @@ static int take_ip(struct api_request *r, struct corev1_Service *s, struct servi
     return 0;
 }
 
-static void old_ips(struct api_request *r, const struct corev1_Service *old, struct service_txn *t) {
+/* Addresses for the families from the ith on. */
+static int take_ips(struct api_request *r, struct corev1_Service *s, size_t from, struct service_txn *t, struct status *reterr) {
+    struct string_list ips = {0};
+    if (headless(s)) return 0;
+    for (size_t i = 0; i < s->spec.ipFamilies.len; i++) string_list_push(r->arena, &ips, i < s->spec.clusterIPs.len ? s->spec.clusterIPs.items[i] : "");
+    s->spec.clusterIPs = ips;
+    for (size_t i = from; i < ips.len; i++)
+        if (take_ip(r, s, i, t, reterr) != 0) return -1;
+    return 0;
+}
+
+static void old_ips(struct api_request *r, const struct corev1_Service *old, size_t from, struct service_txn *t) {
     if (!needs_cluster_ip(old) || headless(old)) return;
-    for (size_t i = 0; i < old->spec.clusterIPs.len; i++) string_list_push(r->arena, &t->old_ips, old->spec.clusterIPs.items[i]);
+    for (size_t i = from; i < old->spec.clusterIPs.len; i++) string_list_push(r->arena, &t->old_ips, old->spec.clusterIPs.items[i]);
 }
 
 static int update_ips(struct api_request *r, struct corev1_Service *s, const struct corev1_Service *old, struct service_txn *t, struct status *reterr) {
     if (same_prefer_dual_stack(s, old)) return 0;
-    if (needs_cluster_ip(old) && !needs_cluster_ip(s)) old_ips(r, old, t);
-    return !needs_cluster_ip(old) && needs_cluster_ip(s) ? take_ip(r, s, t, reterr) : 0;
+    if (!needs_cluster_ip(old)) return needs_cluster_ip(s) ? take_ips(r, s, 0, t, reterr) : 0;
+    if (headless(old)) return 0;
+    if (!needs_cluster_ip(s)) old_ips(r, old, 0, t);
+    else if (old->spec.ipFamilies.len == 1 && s->spec.ipFamilies.len == 2) return take_ips(r, s, 1, t, reterr);
+    else if (old->spec.ipFamilies.len == 2 && s->spec.ipFamilies.len == 1) old_ips(r, old, 1, t);
+    return 0;
 }
 
 /* ---- node ports ---- */
 
 static int take_port(struct api_request *r, const struct corev1_Service *s, int32_t port, const struct field_path *at, struct service_txn *t, struct status *reterr) {
-    struct port_allocator *ports = apiserver_node_ports(r->server);
+    const struct node_ports *p = &t->ports;
     struct field_errors errs = field_errors_in(r->arena);
-    int min, max;
-    enum ip_taken got = has_port(&t->taken_ports, port) ? IP_TAKEN : port_allocator_take(ports, port);
-    if (got == IP_OK) {
+    if (p->mismatch) field_invalid_int(&errs, at, port, "the provided port range does not match the current port range");
+    else if (!in_port_range(p, port)) field_invalid_int(&errs, at, port, "provided port is not in the valid range. The range of valid ports is %d-%d", p->min, p->max);
+    else if (p->taken[port - p->min]) field_invalid_int(&errs, at, port, "provided port is already allocated");
+    else {
+        p->taken[port - p->min] = true;
         push_port(r->arena, &t->taken_ports, port);
         return 0;
     }
-    port_allocator_range(ports, &min, &max);
-    if (got == IP_TAKEN) field_invalid_int(&errs, at, port, "provided port is already allocated");
-    else field_invalid_int(&errs, at, port, "provided port is not in the valid range. The range of valid ports is %d-%d", min, max);
     return invalid(s, &errs, reterr);
 }
 
 static int next_port(struct api_request *r, struct service_txn *t, int32_t *ret, struct status *reterr) {
-    int port = port_allocator_next(apiserver_node_ports(r->server), apiserver_env(r->server));
+    int port = node_ports_next(&t->ports, apiserver_env(r->server));
     if (!port) return status_internal(reterr, "failed to allocate a nodePort: range is full");
+    t->ports.taken[port - t->ports.min] = true;
     push_port(r->arena, &t->taken_ports, port);
     *ret = port;
     return 0;
@@ -278,7 +341,7 @@ static int take_health_port(struct api_request *r, struct corev1_Service *s, str
 
 static int allocate_new(struct api_request *r, struct corev1_Service *s, struct service_txn *t, struct status *reterr) {
     if (init_families(r, s, NULL, reterr) != 0) return -1;
-    if (needs_cluster_ip(s) && take_ip(r, s, t, reterr) != 0) return -1;
+    if (needs_cluster_ip(s) && take_ips(r, s, 0, t, reterr) != 0) return -1;
     if (needs_node_port(s) && init_node_ports(r, s, t, reterr) != 0) return -1;
     return needs_health_port(s) ? take_health_port(r, s, t, reterr) : 0;
 }
@@ -290,25 +353,30 @@ static int allocate_update(struct api_request *r, struct corev1_Service *s, cons
     return 0;
 }
 
-static void *service_begin(struct api_request *r, void *obj, const void *old_obj, struct status *reterr) {
+static void *service_begin(struct api_request *r, void *obj, const void *old_obj, const struct write_options *o, struct status *reterr) {
     struct corev1_Service *s = obj;
     const struct corev1_Service *old = old_obj;
     struct service_txn *t = ARENA_NEW(r->arena, struct service_txn);
+    t->dry_run = o->dry_run;
     if (old) patch_allocated(r->arena, s, old);
     normalize_cluster_ips(r->arena, s, old);
-    if ((old ? allocate_update(r, s, old, t, reterr) : allocate_new(r, s, t, reterr)) == 0) return t;
-    service_finish(r, t, false);
-    return NULL;
+    /* What another server has just given back can be had. */
+    if (store_wait_current(apiserver_store(r->server), reterr) != 0 || store_read_begin(apiserver_store(r->server), &t->snapshot, reterr) != 0) return NULL;
+    if (needs_cluster_ip(s)) service_ranges_read(r->arena, t->snapshot, &t->ranges);
+    if (needs_node_port(s)) read_node_ports(r, t->snapshot, &t->ports);
+    int result = old ? allocate_update(r, s, old, t, reterr) : allocate_new(r, s, t, reterr);
+    store_read_end(t->snapshot);
+    return result == 0 ? t : NULL;
 }
 
-static void service_release(struct api_request *r, const void *obj) {
+static void *service_release(struct api_request *r, const void *obj) {
     const struct corev1_Service *s = obj;
-    struct service_txn t = {0};
-    old_ips(r, s, &t);
+    struct service_txn *t = ARENA_NEW(r->arena, struct service_txn);
+    old_ips(r, s, 0, t);
     LIST_FOREACH(p, &s->spec.ports)
-        if (p->nodePort && !has_port(&t.old_ports, p->nodePort)) push_port(r->arena, &t.old_ports, p->nodePort);
-    if (s->spec.healthCheckNodePort) push_port(r->arena, &t.old_ports, s->spec.healthCheckNodePort);
-    service_finish(r, &t, true);
+        if (p->nodePort && !has_port(&t->old_ports, p->nodePort)) push_port(r->arena, &t->old_ports, p->nodePort);
+    if (s->spec.healthCheckNodePort) push_port(r->arena, &t->old_ports, s->spec.healthCheckNodePort);
+    return t;
 }
 
 static void service_prepare_create(struct api_request *r UNUSED, void *obj) { ((struct corev1_Service *)obj)->status = (struct corev1_ServiceStatus){0}; }
@@ -357,4 +425,4 @@ static const char *const service_fields[] = {"spec.clusterIP", "spec.type", NULL
 const struct strategy service_strategy = {.group = "", .version = "v1", .resource = "services", .type = &corev1_Service_desc, .storage_prefix = "/registry/services/specs", .flags = RETURN_DELETED_OBJECT | CREATE_ON_UPDATE,
     .validate_name = object_name_dns_label, .prepare_create = service_prepare_create, .prepare_update = service_prepare_update, .prepare_status_update = service_prepare_status, .validate = validate_service,
     .validate_update = validate_service_update, .validate_status_update = validate_service_status_update, .warnings = service_warn, .selectable_fields = service_fields, .field = service_field,
-    .begin = service_begin, .finish = service_finish, .release = service_release};
+    .begin = service_begin, .release = service_release, .transact = service_transact, .transact_lock = service_transact_lock};

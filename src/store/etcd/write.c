@@ -67,14 +67,9 @@ static bool any_expects(const struct etcd_write *w, int64_t revision) {
     return false;
 }
 
-static bool changes_one(const struct etcd_write *w) {
-    for (size_t i = 1; i < w->ops_len; i++)
-        if (!w->ops[i].guard) return false;
-    return true;
-}
-
+/* What was to be created first is there as we wrote it: then all of the transaction has happened. */
 static bool is_our_create(const struct etcd_write *w, const Etcdserverpb__KeyValue *kv) {
-    return changes_one(w) && w->ops[0].expect_mod_revision == 0 && kv && kv->version == 1 && kv->value.len == w->stored[0].value.len && memcmp(kv->value.data, w->stored[0].value.data, kv->value.len) == 0;
+    return w->ops[0].expect_mod_revision == 0 && kv && kv->version == 1 && kv->value.len == w->stored[0].value.len && memcmp(kv->value.data, w->stored[0].value.data, kv->value.len) == 0;
 }
 
 /* The guards failed: what is there is in the answers, in the order of the guarded ops. */
