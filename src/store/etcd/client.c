@@ -8,12 +8,13 @@
 #include <protobuf-c/protobuf-c.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/log.h"
 #include "base/str.h"
 #include "rpc.pb-c.h"
 #include "store/etcd/etcd.h"
 #include "wire/grpc_channel.h"
 
-enum { CONNECT_MS = 2000, PING_MS = 6000 /* oftener than each 5 s, etcd hangs up */, SILENT_MS = 12000, NEW_MS = 500, RETRY_MS_MAX = 1000, LOST_MS = 1000 /* what survived a change of leaders is answered sooner */ };
+enum { CONNECT_MS = 1000, CONNECT_MS_MAX = 4000, PING_MS = 6000 /* oftener than each 5 s, etcd hangs up */, SILENT_MS = 12000, NEW_MS = 500, RETRY_MS_MAX = 1000, LOST_MS = 1000 /* what survived a change of leaders is answered sooner */ };
 
 struct etcd_call {
     struct etcd *etcd;
@@ -144,6 +145,7 @@ void etcd_call(struct etcd *e, const char *method, const ProtobufCMessage *reque
 
 static void connect_next(struct etcd *e, const char *why, bool failed) {
     snprintf(e->last_error, sizeof(e->last_error), "%s", why);
+    if (e->failures <= (int)e->endpoints_len) log_info("etcd's member at %s:%d is left for the next: %s", e->endpoints[e->endpoint].host, e->endpoints[e->endpoint].port, e->last_error);
     e->failures = failed ? e->failures + 1 : 0;
     e->endpoint = (e->endpoint + 1) % e->endpoints_len;
     /* All members once without a pause, then with one that grows. */
@@ -194,19 +196,27 @@ static void connect_now(struct etcd *e) {
     if (!e->channel) connect_next(e, "cannot look up the member's address", true);
 }
 
+/* Short, for one that cannot be reached should hold up nobody; longer when none was in the last round, for far ones and for loaded machines. */
+static int64_t connect_timeout_ms(const struct etcd *e) {
+    int rounds = e->failures / (int)e->endpoints_len;
+    return MIN((int64_t)CONNECT_MS << MIN(rounds, 4), (int64_t)CONNECT_MS_MAX);
+}
+
 static void watch_channel(struct etcd *e, int64_t now) {
     if (!e->channel) {
         if (now >= e->connect_at_ms) connect_now(e);
         return;
     }
     int64_t silent = grpc_channel_silent_ms(e->channel);
-    if (!e->open && now - e->opened_ms > CONNECT_MS) {
+    if (!e->open && now - e->opened_ms > connect_timeout_ms(e)) {
         drop_channel(e);
         connect_next(e, "connection error: desc = \"transport: Error while dialing: i/o timeout\"", true);
     } else if (e->open && (e->suspected || silent > SILENT_MS)) {
+        char why[sizeof(e->last_error)];
+        snprintf(why, sizeof(why), "%s", silent > SILENT_MS ? "etcdserver: request timed out" : e->last_error);
         e->suspected = false;
         drop_channel(e);
-        connect_next(e, silent > SILENT_MS ? "etcdserver: request timed out" : e->last_error, false);
+        connect_next(e, why, false);
         connect_now(e);
     } else if (e->open && silent > PING_MS && now - e->pinged_ms > PING_MS) {
         e->pinged_ms = now;

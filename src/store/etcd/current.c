@@ -1,6 +1,6 @@
 /* Waiting for the mirror: until it has reached a revision, and until it is as new as the cluster (etcd.h). One linearizable Range of nothing serves all
  * who asked before it was sent; who comes later waits for the next. A question that a lost leader took with it is not waited for: after ASK_AGAIN_MS the
- * next is sent beside it, and its answer serves those of all older ones too. */
+ * next is sent beside it, and its answer serves those of all older ones too; or the member says at once that it has no leader, and is left. */
 #include <protobuf-c/protobuf-c.h>
 #include <string.h>
 #include "rpc.pb-c.h"
@@ -8,7 +8,7 @@
 #include "store/lmdb.h"
 #include "wire/grpc_channel.h"
 
-enum { ASK_AGAIN_MS = 1000 };
+enum { ASK_AGAIN_MS = 500 };
 
 struct revision_waiter {
     struct revision_waiter *next;
@@ -70,7 +70,7 @@ struct current_asker {
 };
 struct question { struct etcd *etcd; struct question *older; struct current_asker *askers; };
 
-static void ask(void *arg);
+static void ask(struct etcd *e, bool even_for_nobody);
 
 static void caught_up(void *arg, bool reached) {
     struct current_asker *a = arg;
@@ -110,19 +110,18 @@ static void on_revision(void *arg, const struct etcd_answer *answer) {
             break;
         }
     free(q);
-    ask(e);
+    ask(e, false);
 }
 
 /* On the loop: one question for all who wait. */
-static void ask(void *arg) {
-    struct etcd *e = arg;
-    int64_t latest = 0;
+static void ask(struct etcd *e, bool even_for_nobody) {
+    int64_t latest = even_for_nobody ? etcd_now_ms() + ETCD_ATTEMPT_MS : 0;
     pthread_mutex_lock(&e->mutex);
     struct current_asker *askers = e->askers;
     e->askers = NULL;
-    e->asking = askers || e->questions;
+    e->asking = askers || e->questions || even_for_nobody;
     pthread_mutex_unlock(&e->mutex);
-    if (!askers) return;
+    if (!askers && !even_for_nobody) return;
     struct question *q = malloc(sizeof(*q));
     CHECK(q);
     *q = (struct question){e, e->questions, askers};
@@ -135,6 +134,8 @@ static void ask(void *arg) {
     etcd_call(e, "/etcdserverpb.KV/Range", &req.base, &etcdserverpb__range_response__descriptor, true, (int)MAX(latest - etcd_now_ms(), (int64_t)1), on_revision, q);
 }
 
+static void begin_to_ask(void *arg) { ask(arg, false); }
+
 int etcd_wait_current(struct etcd *e, int timeout_ms, struct status *reterr) {
     struct current_asker a = {.etcd = e, .deadline_ms = etcd_now_ms() + timeout_ms};
     store_waiter_init(&a.waiter);
@@ -144,7 +145,7 @@ int etcd_wait_current(struct etcd *e, int timeout_ms, struct status *reterr) {
     bool first = !e->asking;
     e->asking = true;
     pthread_mutex_unlock(&e->mutex);
-    if (first) loop_post(e->loop, ask, e);
+    if (first) loop_post(e->loop, begin_to_ask, e);
     store_waiter_wait(&a.waiter);
     if (!a.error.code) return 0;
     status_copy(reterr, &a.error);
@@ -170,7 +171,7 @@ bool etcd_wait_revision(struct etcd *e, uint64_t revision, int timeout_ms) {
 
 void current_tick(struct etcd *e) {
     release_waiters(e, store_dispatched_revision(e->store), etcd_now_ms());
-    if (e->questions && etcd_now_ms() - e->asked_ms > ASK_AGAIN_MS) ask(e);
+    if (e->questions && etcd_now_ms() - e->asked_ms > ASK_AGAIN_MS) ask(e, true);
 }
 
 void current_stop(struct etcd *e) { release_waiters(e, store_dispatched_revision(e->store), INT64_MAX); }
