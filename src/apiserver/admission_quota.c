@@ -288,7 +288,12 @@ static int charge_quota(struct api_request *r, struct corev1_ResourceQuota *q, c
         struct string_map delta = u->old && quota_matches(r->arena, q, u->st, u->old) ? u->delta : difference(r->arena, &u->now, NULL);
         void *current = NULL;
         if (commit) {
-            if (registry_get(r, quotas, r->namespace, q->metadata.name, &current, &revision, NULL) != 0) return 0; /* it went meanwhile */
+            _cleanup_status_ struct status err = STATUS_INIT;
+            if (registry_get(r, quotas, r->namespace, q->metadata.name, &current, &revision, &err) != 0) {
+                if (status_is(&err, 404)) return 0; /* it went meanwhile */
+                status_copy(reterr, &err);
+                return -1;
+            }
             q = current;
         }
         if (charge(r->arena, q, u->st, u->obj, &delta, &changed, reterr) != 0) return -1;

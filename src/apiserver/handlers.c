@@ -145,6 +145,13 @@ static void fail(struct api_request *r, struct status *s) {
     status_release(s);
 }
 
+int too_large_version(uint64_t asked, uint64_t now, struct status *reterr) {
+    status_set(reterr, 504, REASON_TIMEOUT, "Too large resource version: %llu, current: %llu", (unsigned long long)asked, (unsigned long long)now);
+    status_add_cause(reterr, "ResourceVersionTooLarge", NULL, "Too large resource version");
+    reterr->retry_after_seconds = 1;
+    return -1;
+}
+
 int read_wait(struct api_request *r, bool most_recent, uint64_t revision, struct status *reterr) {
     if (most_recent) return store_wait_current(apiserver_store(r->server), reterr);
     if (revision) store_wait_revision(apiserver_store(r->server), revision);
@@ -163,7 +170,8 @@ void handle_get(struct api_request *r) {
         return;
     }
     bool found = store_get(t, storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, r->name), &v);
-    if (found && v.trouble) registry_unreadable(&v, &err);
+    if (rv > store_txn_revision(t)) too_large_version(rv, store_txn_revision(t), &err);
+    else if (found && v.trouble) registry_unreadable(&v, &err);
     else if (found) respond_stored(r, 200, r->strategy->type, v.value, v.value_len, v.rv_offset, v.mod_revision);
     else status_not_found(&err, r->group, r->resource, r->name);
     store_read_end(t);

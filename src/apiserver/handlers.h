@@ -53,6 +53,7 @@ struct object_filter {
 };
 int filter_from_request(struct api_request *r, struct object_filter *ret, struct status *reterr);
 bool filter_matches(struct arena *a, const struct object_filter *f, const void *obj);
+int too_large_version(uint64_t asked, uint64_t now, struct status *reterr); /* the 504 of a revision that is not there yet; -1 */
 /* Waits until the store shows what a get, list or watch asks for: the most recent (its resourceVersion is unset), else that revision; 0: whatever is there. */
 int read_wait(struct api_request *r, bool most_recent, uint64_t revision, struct status *reterr);
 #endif

@@ -225,12 +225,7 @@ static int check_versions(struct api_request *r, bool continued, uint64_t *ret_e
     if (errs.len) return field_errors_status(&errs, "meta.k8s.io", "ListOptions", "", reterr);
     if (!str_empty(rv) && !str_to_u64(rv, &n)) return status_bad_request(reterr, "invalid resource version \"%s\": strconv.ParseUint", rv);
     if (continued && n) return status_bad_request(reterr, "specifying resource version is not allowed when using continue");
-    if (n > now) {
-        status_set(reterr, 504, REASON_TIMEOUT, "Too large resource version: %llu, current: %llu", (unsigned long long)n, (unsigned long long)now);
-        status_add_cause(reterr, "ResourceVersionTooLarge", NULL, "Too large resource version");
-        reterr->retry_after_seconds = 1;
-        return -1;
-    }
+    if (n > now) return too_large_version(n, now, reterr);
     if (n && (str_eq(match, "Exact") || (str_empty(match) && url_query_get(&r->query, "limit") && !str_eq(url_query_get(&r->query, "limit"), "0")))) *ret_exact = n;
     return 0;
 }

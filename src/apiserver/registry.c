@@ -61,6 +61,15 @@ int registry_get(struct api_request *r, const struct strategy *st, const char *n
     return registry_get_stored(r, st, namespace, name, ret, ret_revision, NULL, reterr);
 }
 
+int registry_find(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, void **ret, struct status *reterr) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    if (registry_get(r, st, namespace, name, ret, NULL, &err) == 0) return 1;
+    *ret = NULL;
+    if (status_is(&err, 404)) return 0;
+    status_copy(reterr, &err);
+    return -1;
+}
+
 /* ---- writing ---- */
 
 static bool lost(const struct store_result *res) { return res->outcome == STORE_CONFLICT && res->conflict_op > 0; }

@@ -76,6 +76,8 @@ char *storage_key(struct arena *a, const struct strategy *st, const char *namesp
 
 /* Reads and decodes one object. 0, or -1 with a 404. *ret_revision is its mod revision. */
 int registry_get(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, void **ret, uint64_t *ret_revision, struct status *reterr);
+/* registry_get for whom an object that is missing is an answer too: 1 and the object, 0 when there is none, -1 when that is not known (etcd does not answer). */
+int registry_find(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, void **ret, struct status *reterr);
 /* The 500 of a value that is there and cannot be read (view->trouble). Returns -1. */
 int registry_unreadable(const struct store_view *view, struct status *reterr);
 /* registry_get for who is to write it again: *ret_stale says that it must be, though nothing has changed. Upstream: TransformFromStorage's stale. */

@@ -128,6 +128,9 @@ class Checker:
         if op.outcome == OK and op.kind == 'delete': return self.end_of_delete(op, known, deletions, deleted_by)
         if op.outcome == OK: return self.end_of_read(o, op, known, stale)
         if op.kind == 'stale' and op.outcome == ABSENT: return 0
+        if op.kind == 'create' and op.outcome == ABSENT:     # not the object: what it lies in, and that is never taken away
+            self.report('wrong answer', f'{op}')
+            return 0
         if op.outcome == ABSENT: return self.must_have_been(o, op, op.expect if op.kind == 'atleast' else known, lambda c: c is None or c.token is None, 'absent')
         if op.outcome == EXISTS: return self.must_have_been(o, op, known, lambda c: c is not None and c.token is not None, 'there')
         if op.outcome == CONFLICT: return self.must_have_been(o, op, known, lambda c: c is None or c.revision != op.expect, 'at another revision')

@@ -171,6 +171,10 @@ class Wrong(unittest.TestCase):
             h.complete = set()
         self.broken(change, 'not linearizable', seeds=30)
 
+    def test_a_create_that_finds_no_namespace(self):
+        def change(h): find(h, 'create', 'exists').outcome = 'absent'
+        self.broken(change, 'wrong answer')
+
     def test_a_guard_that_did_not_guard(self):
         def change(h): find(h, 'update').expect -= 1
         self.broken(change, 'guard ignored')

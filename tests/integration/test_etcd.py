@@ -65,6 +65,20 @@ def test_what_one_apiserver_wrote_the_other_reads_at_once():
     same(both[0], both[1])
 
 
+def test_a_revision_that_is_not_there_yet_is_not_answered_with_an_older_one():
+    etcd, a, b = cluster()
+    a.kubectl('create', 'configmap', 'old')
+    tls = ssl.create_default_context(cafile=f'{b.dir}/tls/server-ca.crt')
+    tls.load_cert_chain(f'{b.dir}/tls/admin.crt', f'{b.dir}/tls/admin.key')
+    for path in '/api/v1/namespaces/default/configmaps/old', '/api/v1/namespaces/default/configmaps':
+        c = http.client.HTTPSConnection('127.0.0.1', b.port, context=tls)  # kubectl would try it ten times
+        c.request('GET', f'{path}?resourceVersion=99999999')
+        r = c.getresponse()
+        said = r.read().decode()
+        c.close()
+        assert r.status == 504 and 'Too large resource version' in said, (r.status, said)
+
+
 def test_objects_lie_in_etcd_where_and_as_upstream_keeps_them():
     etcd, a, b = cluster()
     a.kubectl('create', 'configmap', 'stored', '--from-literal', 'k=v')
@@ -127,6 +141,7 @@ def test_while_etcd_is_away_reads_that_may_be_old_go_on_and_writes_say_why_not()
     assert 'before' in [i['metadata']['name'] for i in items]
     r = a.kubectl('create', 'configmap', 'meanwhile', check=False)
     assert r.returncode and r.stderr, 'a write succeeded without etcd'
+    assert 'not found' not in r.stderr, f'nobody can know that now: {r.stderr}'
     etcd.start()
     etcd.wait_healthy()
     deadline = time.time() + 30

@@ -11,7 +11,9 @@ static int get_node(struct admission_attributes *a, const struct corev1_Node **r
     void *found;
     *ret = NULL;
     if (str_empty(pod->spec.nodeName) || pod->metadata.generation == ((const struct object *)a->old)->metadata.generation) return 0;
-    if (registry_get(a->r, strategy_find("", "nodes"), NULL, pod->spec.nodeName, &found, NULL, NULL) != 0) return ADMISSION_FORBID(a, reterr, "node \"%s\" not found", pod->spec.nodeName);
+    int there = registry_find(a->r, strategy_find("", "nodes"), NULL, pod->spec.nodeName, &found, reterr);
+    if (there < 0) return -1;
+    if (!there) return ADMISSION_FORBID(a, reterr, "node \"%s\" not found", pod->spec.nodeName);
     *ret = found;
     return 0;
 }

@@ -31,7 +31,9 @@ static int set_priority(struct admission_attributes *a, struct corev1_Pod *pod, 
     const struct schedulingv1_PriorityClass *pc = NULL;
     void *found;
     if (!str_empty(pod->spec.priorityClassName)) {
-        if (registry_get(a->r, strategy_find("scheduling.k8s.io", "priorityclasses"), NULL, pod->spec.priorityClassName, &found, NULL, NULL) != 0)
+        int there = registry_find(a->r, strategy_find("scheduling.k8s.io", "priorityclasses"), NULL, pod->spec.priorityClassName, &found, reterr);
+        if (there < 0) return -1;
+        if (!there)
             return ADMISSION_FORBID(a, reterr, "no PriorityClass with name %s was found", pod->spec.priorityClassName);
         pc = found;
     } else {

@@ -28,7 +28,9 @@ static int get_class(struct admission_attributes *a, const struct corev1_Pod *po
     void *found;
     *ret = NULL;
     if (!name) return 0;
-    if (registry_get(a->r, strategy_find("node.k8s.io", "runtimeclasses"), NULL, name, &found, NULL, NULL) != 0) return ADMISSION_FORBID(a, reterr, "pod rejected: RuntimeClass \"%s\" not found", name);
+    int there = registry_find(a->r, strategy_find("node.k8s.io", "runtimeclasses"), NULL, name, &found, reterr);
+    if (there < 0) return -1;
+    if (!there) return ADMISSION_FORBID(a, reterr, "pod rejected: RuntimeClass \"%s\" not found", name);
     *ret = found;
     return 0;
 }

@@ -69,7 +69,9 @@ static int get_account(struct admission_attributes *a, const struct corev1_Pod *
         *ret = a->service_account;
         return 0;
     }
-    if (registry_get(a->r, strategy_find("", "serviceaccounts"), a->namespace, name, &found, NULL, NULL) != 0)
+    int there = registry_find(a->r, strategy_find("", "serviceaccounts"), a->namespace, name, &found, reterr);
+    if (there < 0) return -1;
+    if (!there)
         return ADMISSION_FORBID(a, reterr, "error looking up service account %s/%s: serviceaccount \"%s\" not found", a->namespace, name, name);
     *ret = a->service_account = found;
     return 0;
