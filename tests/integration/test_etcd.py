@@ -1,5 +1,5 @@
 """An apiserver whose truth is an etcd cluster: a real etcd on loopback, over mutual TLS; two apiservers on it are one; what others write into it is read."""
-import base64, json, signal, time
+import base64, http.client, json, signal, ssl, time
 from fixtures import Etcd
 from harness import Server, contains, same
 
