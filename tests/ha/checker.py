@@ -83,6 +83,21 @@ class Checker:
             for e in events:
                 if e.kind != 'GAP': self.order(e.name).learn(e.revision, None if e.kind == 'DELETED' else e.token, e.uid, e)
         for o in self.orders.values(): o.settle()
+        self.infer_deletions()
+
+    def infer_deletions(self):
+        """When all servers were lost at once, every watch lists anew, and a deletion meanwhile is told by nobody: only that the object is gone, or is another one. It
+        stands then, at half a revision, before the first list or creation that tells so. A watch that was there all the time is still found not to have told."""
+        lists = [(op.revision, {name: revision for name, revision, _, _ in op.items}) for op in self.h.ops if op.kind == 'list' and op.outcome == OK]
+        for o in self.orders.values():
+            for revision, following in zip(list(o.revisions), [*o.revisions[1:], None]):
+                c, after = o.changes[revision], o.changes.get(following)
+                if c.token is None or after and (after.token is None or after.uid == c.uid): continue
+                ends = [r for r, shown in lists if r > revision and o.name not in shown] + ([following] if after else [])
+                if not ends: continue
+                hidden = min(ends) - 0.5
+                if not any(r > hidden for r, shown in lists if shown.get(o.name) == revision): o.learn(hidden, None, c.uid, 'nobody saw when')
+            o.settle()
 
     def check_order(self, o):
         """Each change was asked for, once, and stands where its guard allows."""

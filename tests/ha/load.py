@@ -158,7 +158,9 @@ def into_history(history, name):
     events = history.watches.setdefault(name, [])
 
     def take(kind, what, revision, now, server):
-        if kind == 'GAP': events.append(Seen('GAP', '', revision, '', '', now, server))
+        if kind == 'GAP':
+            history.ops.append(Op('list', '', name, server, now, now, OK, revision=revision, items=tuple((i['metadata']['name'], *facts(i)) for i in what if ours(i))))
+            events.append(Seen('GAP', '', revision, '', '', now, server))
         elif ours(what): events.append(Seen(kind, what['metadata']['name'], revision, facts(what)[1], what['metadata']['uid'], now, server))
     return take
 

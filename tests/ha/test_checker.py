@@ -87,6 +87,17 @@ class Valid(unittest.TestCase):
         c = Checker(h)
         self.assertEqual((c.check(), c.gaps), ([], 1))
 
+    def test_a_deletion_that_fell_into_everyones_gap(self):
+        for seed in range(20):
+            h = Database(seed).h
+            at = next(i for i, e in enumerate(h.watches['a']) if e.kind == 'DELETED')
+            there = {}
+            for e in h.watches['a'][1:at + 1]: there[e.name] = None if e.kind == 'DELETED' else (e.name, e.revision, e.token, e.uid)
+            e = h.watches['a'][at]
+            for w in h.watches.values(): w[at] = Seen('GAP', '', e.revision, '', '', e.time, 's1')
+            h.ops.append(Op('list', '', 'w', 's1', e.time, e.time, 'ok', revision=e.revision, items=tuple(t for t in there.values() if t)))
+            self.assertEqual(kinds(h), set(), f'seed {seed}')
+
 
 class Wrong(unittest.TestCase):
     """Each breaks a correct history in one way, for many seeds: the break must be found every time."""
@@ -138,7 +149,7 @@ class Wrong(unittest.TestCase):
         def change(h):
             op = find(h, 'delete')
             for w in h.watches.values(): w[:] = [e for e in w if not (e.kind == 'DELETED' and e.uid == op.uid)]
-        self.broken(change, 'lost')
+        self.broken(change, 'lost', 'watch')
 
     def test_a_write_that_happens_twice(self):
         def change(h):
