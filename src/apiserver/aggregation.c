@@ -1,7 +1,6 @@
 /* See aggregation.h. The other server learns from X-Remote-* headers who asks, and believes them by our front proxy certificate.
  *
- * Limits: its groups are not in our discovery and OpenAPI documents, and an Available condition of False does not keep requests away: a Service that
- * cannot be had answers for itself. Tests: tests/integration/test_aggregation.py. */
+ * Limits: an Available condition of False does not keep requests away: a Service that cannot be had answers for itself. Discovery: aggregated_discovery.h. Tests: tests/integration/test_aggregation.py. */
 #include "apiserver/aggregation.h"
 #include <string.h>
 #include <strings.h>
@@ -12,7 +11,7 @@
 #include "base/str.h"
 #include "wire/upstream_proxy.h"
 
-enum { HTTPS_PORT = 443 };
+enum { HTTPS_PORT = 443, GET_TIMEOUT_MS = 2000, DOCUMENT_BYTES_MAX = 16 << 20 };
 struct headers { struct http_header *items; size_t len; };
 
 /* A key as it may stand in a header's name. */
@@ -52,12 +51,16 @@ static const struct apiregistrationv1_APIService *service_of_path(struct api_req
     return service->spec.service ? service : NULL;
 }
 
-static int pass_on(struct api_request *r, const struct apiregistrationv1_APIServiceSpec *spec, const struct service_target *to, struct status *reterr) {
+static struct upstream_tls *tls_to(struct api_request *r, const struct apiregistrationv1_APIServiceSpec *spec, const struct service_target *to, struct status *reterr) {
     const struct apiserver_options *o = apiserver_options(r->server);
     const struct bytes *ca = &spec->caBundle;
     const struct upstream_tls_options options = {.ca_pem = ca->len ? arena_strndup(r->arena, (const char *)ca->data, ca->len) : NULL, .server_name = to->server_name,
                                                  .insecure = spec->insecureSkipTLSVerify, .cert_file = o->proxy_client_cert_file, .key_file = o->proxy_client_key_file};
-    struct upstream_tls *tls = upstream_tls_new(&options, reterr);
+    return upstream_tls_new(&options, reterr);
+}
+
+static int pass_on(struct api_request *r, const struct apiregistrationv1_APIServiceSpec *spec, const struct service_target *to, struct status *reterr) {
+    struct upstream_tls *tls = tls_to(r, spec, to, reterr);
     if (!tls) return -1;
     const struct headers headers = identity(r);
     const struct proxy_target target = {.host = to->host, .port = to->port, .tls = tls, .host_header = to->server_name, .headers = headers.items, .headers_len = headers.len,
@@ -67,14 +70,38 @@ static int pass_on(struct api_request *r, const struct apiregistrationv1_APIServ
     return failed;
 }
 
-bool handle_aggregated(struct api_request *r) {
+static int resolve(struct api_request *r, const struct apiregistrationv1_APIService *service, struct service_target *ret, struct status *reterr) {
+    const struct apiregistrationv1_ServiceReference *ref = service->spec.service;
+    return service_resolve(r, ref->namespace, ref->name, ref->port.has ? ref->port.value : HTTPS_PORT, ret, reterr);
+}
+
+void aggregated_pass_on(struct api_request *r, const struct apiregistrationv1_APIService *service) {
     _cleanup_status_ struct status err = STATUS_INIT;
-    const struct apiregistrationv1_APIService *service = service_of_path(r);
     struct service_target to;
+    if (resolve(r, service, &to, &err) != 0) respond_text(r, 503, "text/plain; charset=utf-8", "service unavailable\n");
+    else if (pass_on(r, &service->spec, &to, &err) != 0) respond_text(r, 503, "text/plain; charset=utf-8", arena_printf(r->arena, "error trying to reach service: %s\n", status_message(&err)));
+}
+
+bool handle_aggregated(struct api_request *r) {
+    const struct apiregistrationv1_APIService *service = service_of_path(r);
     if (!service) return false;
     if (str_eq(r->verb, "watch")) flow_end(r); /* when it has begun only the other server knows */
-    const struct apiregistrationv1_ServiceReference *ref = service->spec.service;
-    if (service_resolve(r, ref->namespace, ref->name, ref->port.has ? ref->port.value : HTTPS_PORT, &to, &err) != 0) respond_text(r, 503, "text/plain; charset=utf-8", "service unavailable\n");
-    else if (pass_on(r, &service->spec, &to, &err) != 0) respond_text(r, 503, "text/plain; charset=utf-8", arena_printf(r->arena, "error trying to reach service: %s\n", status_message(&err)));
+    aggregated_pass_on(r, service);
     return true;
+}
+
+int aggregated_get(struct api_request *r, const struct apiregistrationv1_APIService *service, const char *target, const char *accept, struct buf *ret, const char **ret_type, struct status *reterr) {
+    struct service_target to;
+    if (resolve(r, service, &to, reterr) != 0) return -1;
+    const struct http_header headers[] = {{"Accept", accept}, {"Host", to.server_name}, {"User-Agent", "kube-apiserver"}, {"X-Remote-User", "system:kube-aggregator"}, {"X-Remote-Group", "system:masters"}};
+    const struct upstream_request request = {.method = "GET", .target = target, .headers = headers, .headers_len = ARRAY_LEN(headers)};
+    struct upstream_response response = {0};
+    struct upstream_tls *tls = tls_to(r, &service->spec, &to, reterr);
+    struct upstream *u = tls ? upstream_connect(to.host, to.port, tls, GET_TIMEOUT_MS, reterr) : NULL;
+    int failed = !u || upstream_request(u, &request, GET_TIMEOUT_MS, r->arena, &response, reterr) != 0 || upstream_read_all(u, ret, DOCUMENT_BYTES_MAX, GET_TIMEOUT_MS, reterr) != 0;
+    upstream_free(u);
+    upstream_tls_unref(tls);
+    if (failed) return -1;
+    *ret_type = http_headers_get(response.headers, response.headers_len, "Content-Type");
+    return response.code == 200 ? 0 : status_set(reterr, response.code, REASON_INTERNAL_ERROR, "%s answered with %d", to.server_name, response.code);
 }

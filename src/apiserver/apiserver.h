@@ -65,6 +65,7 @@ struct fiber_mutex *apiserver_node_ports_lock(struct apiserver *s); /* held by w
 struct openapi *apiserver_openapi(struct apiserver *s);
 struct authenticator *apiserver_authenticator(struct apiserver *s);
 struct custom_resources *apiserver_custom_resources(struct apiserver *s);
+struct aggregated_cache *apiserver_aggregated_cache(struct apiserver *s);
 struct authorizer *apiserver_authorizer(struct apiserver *s);
 struct flow_control *apiserver_flow_control(struct apiserver *s);
 struct admission *apiserver_admission(struct apiserver *s);

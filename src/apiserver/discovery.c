@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include "apiserver/aggregated_discovery.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/custom_resources.h"
 #include "apiserver/handlers.h"
@@ -84,8 +85,8 @@ static struct string_list copy_names(struct arena *a, const char *const *names) 
 
 static int compare_versions(const void *x, const void *y) { return kube_version_compare(*(const char *const *)x, *(const char *const *)y); }
 
-/* Of a built-in group, or of one of custom resources. */
-static struct string_list all_versions_of(struct api_request *r, const char *group) {
+/* Of a group built in, of custom resources, or of another server's. */
+static struct string_list all_versions_of(struct api_request *r, const struct aggregated_list *others, const char *group) {
     struct string_list list = versions_of(r->arena, group), custom = {0};
     struct custom_resource_list all = custom_resources_served(apiserver_custom_resources(r->server), r->arena);
     for (size_t i = 0; i < all.len; i++)
@@ -95,15 +96,33 @@ static struct string_list all_versions_of(struct api_request *r, const char *gro
         }
     if (custom.len) qsort(custom.items, custom.len, sizeof(char *), compare_versions);
     for (size_t i = 0; i < custom.len; i++) string_list_push(r->arena, &list, custom.items[i]);
+    for (size_t i = 0; i < others->len; i++)
+        if (strcmp(others->items[i].group, group) == 0 && !string_list_has(&list, others->items[i].version)) string_list_push(r->arena, &list, others->items[i].version);
     return list;
 }
 
-/* Groups that custom resources alone have, sorted. */
-static struct string_list custom_groups(struct api_request *r) {
-    struct string_list list = {0};
+struct more_group { const char *name; int32_t priority; };
+struct more_groups { struct more_group *items; size_t len; };
+
+static int compare_groups(const void *x, const void *y) {
+    const struct more_group *a = x, *b = y;
+    return a->priority != b->priority ? (a->priority > b->priority ? -1 : 1) : strcmp(a->name, b->name);
+}
+
+static void add_group(struct arena *a, struct more_groups *list, const char *name, int32_t priority) {
+    bool has = group_exists(name);
+    for (size_t i = 0; !has && i < list->len; i++) has = strcmp(list->items[i].name, name) == 0;
+    if (!has) *LIST_PUSH(a, list) = (struct more_group){name, priority};
+}
+
+/* Groups that are not built in: those of custom resources and of other servers, the most important first. */
+static struct more_groups more_groups(struct api_request *r, const struct aggregated_list *others) {
+    enum { CUSTOM_PRIORITY = 1000 }; /* as upstream registers them */
+    struct more_groups list = {0};
     struct custom_resource_list all = custom_resources_served(apiserver_custom_resources(r->server), r->arena);
-    for (size_t i = 0; i < all.len; i++)
-        if (!group_exists(all.items[i]->crd->spec.group) && !string_list_has(&list, all.items[i]->crd->spec.group)) string_list_push(r->arena, &list, all.items[i]->crd->spec.group);
+    for (size_t i = 0; i < all.len; i++) add_group(r->arena, &list, all.items[i]->crd->spec.group, CUSTOM_PRIORITY);
+    for (size_t i = 0; i < others->len; i++) add_group(r->arena, &list, others->items[i].group, others->items[i].service->spec.groupPriorityMinimum);
+    if (list.len) qsort(list.items, list.len, sizeof(*list.items), compare_groups);
     return list;
 }
 
@@ -141,9 +160,9 @@ static void respond_resources(struct api_request *r, const char *group, const ch
     respond_text(r, 200, "application/json", json.data);
 }
 
-static void fill_group(struct api_request *r, struct metav1_APIGroup *g, const char *group) {
+static void fill_group(struct api_request *r, const struct aggregated_list *others, struct metav1_APIGroup *g, const char *group) {
     struct arena *a = r->arena;
-    struct string_list versions = all_versions_of(r, group);
+    struct string_list versions = all_versions_of(r, others, group);
     g->name = group;
     for (size_t i = 0; i < versions.len; i++)
         *LIST_PUSH(a, &g->versions) = (struct metav1_GroupVersionForDiscovery){.groupVersion = group_version(a, group, versions.items[i]), .version = versions.items[i]};
@@ -217,13 +236,18 @@ static void discover_version(struct arena *a, struct apidiscoveryv2_APIVersionDi
     }
 }
 
-static void discover_group(struct api_request *r, struct apidiscoveryv2_APIGroupDiscoveryList *list, const char *group) {
+static void discover_group(struct api_request *r, const struct aggregated_list *others, struct apidiscoveryv2_APIGroupDiscoveryList *list, const char *group) {
     struct arena *a = r->arena;
     struct apidiscoveryv2_APIGroupDiscovery *g = LIST_PUSH(a, &list->items);
-    struct string_list versions = all_versions_of(r, group);
+    struct string_list versions = all_versions_of(r, others, group);
     g->metadata.name = *group ? group : NULL;
     for (size_t i = 0; i < versions.len; i++) {
         struct apidiscoveryv2_APIVersionDiscovery *v = LIST_PUSH(a, &g->versions);
+        const struct aggregated_version *other = aggregated_find(others, group, versions.items[i]);
+        if (other) {
+            aggregated_discover(r, other, v);
+            continue;
+        }
         discover_version(a, v, group, versions.items[i]);
         discover_custom(r, v, group, versions.items[i]);
     }
@@ -242,12 +266,13 @@ static void respond_aggregated(struct api_request *r, bool core, const char *ver
     _cleanup_buf_ struct buf json = BUF_INIT;
     char etag[SHA512_DIGEST_LENGTH * 2 + 3];
     struct { struct http_header *items; size_t len; } h = {0};
-    if (core) discover_group(r, &list, "");
+    struct aggregated_list others = core ? (struct aggregated_list){0} : aggregated_versions(r);
+    if (core) discover_group(r, &others, &list, "");
     else {
-        struct string_list custom = custom_groups(r);
+        struct more_groups more = more_groups(r, &others);
         for (size_t i = 0; i < ARRAY_LEN(group_order); i++)
-            if (group_exists(group_order[i])) discover_group(r, &list, group_order[i]);
-        for (size_t i = 0; i < custom.len; i++) discover_group(r, &list, custom.items[i]);
+            if (group_exists(group_order[i])) discover_group(r, &others, &list, group_order[i]);
+        for (size_t i = 0; i < more.len; i++) discover_group(r, &others, &list, more.items[i].name);
     }
     object_encode_json(&apidiscoveryv2_APIGroupDiscoveryList_desc, &list, &json);
     buf_append_char(&json, '\n');
@@ -294,10 +319,11 @@ static void respond_apis(struct api_request *r) {
         return;
     }
     struct metav1_APIGroupList out = {.kind = "APIGroupList", .apiVersion = "v1"};
-    struct string_list custom = custom_groups(r);
+    struct aggregated_list others = aggregated_versions(r);
+    struct more_groups more = more_groups(r, &others);
     for (size_t i = 0; i < ARRAY_LEN(group_order); i++)
-        if (group_exists(group_order[i])) fill_group(r, LIST_PUSH(r->arena, &out.groups), group_order[i]);
-    for (size_t i = 0; i < custom.len; i++) fill_group(r, LIST_PUSH(r->arena, &out.groups), custom.items[i]);
+        if (group_exists(group_order[i])) fill_group(r, &others, LIST_PUSH(r->arena, &out.groups), group_order[i]);
+    for (size_t i = 0; i < more.len; i++) fill_group(r, &others, LIST_PUSH(r->arena, &out.groups), more.items[i].name);
     respond_encoded(r, &metav1_APIGroupList_desc, &out, "application/json");
 }
 
@@ -320,7 +346,8 @@ static void fail(struct api_request *r, int code, const char *reason, const char
 
 static void group_document(struct api_request *r, const char *group) {
     struct metav1_APIGroup g = {.kind = "APIGroup", .apiVersion = "v1"};
-    fill_group(r, &g, group);
+    struct aggregated_list others = aggregated_versions(r);
+    fill_group(r, &others, &g, group);
     respond_encoded(r, &metav1_APIGroup_desc, &g, "application/json");
 }
 
@@ -339,9 +366,13 @@ static bool api_path(struct api_request *r) {
     bool core = n && strcmp(parts[0], "api") == 0, groups = n && strcmp(parts[0], "apis") == 0;
     if ((!core && !groups) || n > (core ? 2u : 3u)) return false;
     bool builtin = groups && n >= 2 && group_exists(parts[1]);
-    if (groups && n >= 2 && !builtin && !custom_resources_has_group(apiserver_custom_resources(r->server), parts[1])) return false;
-    if (groups && n == 3 && !builtin) {
-        struct string_list versions = all_versions_of(r, parts[1]);
+    struct aggregated_list others = {0};
+    if (groups && n >= 2 && !builtin && !custom_resources_has_group(apiserver_custom_resources(r->server), parts[1])) {
+        others = aggregated_versions(r);
+        if (!aggregated_find(&others, parts[1], NULL)) return false;
+    }
+    if (groups && n == 3 && !builtin) { /* other servers' versions have been passed on */
+        struct string_list versions = all_versions_of(r, &(struct aggregated_list){0}, parts[1]);
         if (!string_list_has(&versions, parts[2])) return false;
     }
     if (strcmp(r->method, "GET") != 0) {

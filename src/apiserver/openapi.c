@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <zlib.h>
+#include "apiserver/aggregated_discovery.h"
+#include "apiserver/aggregation.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/custom_resources.h"
 #include "apiserver/openapi_document.h"
@@ -225,7 +227,10 @@ static void respond_v3(struct api_request *r, const char *group, const char *ver
     openapi_document_begin(&d, r->arena, false);
     if (!put_group_version(r, &d, group, version)) {
         openapi_document_release(&d);
-        http_respond(r->http, 404, NULL, 0, NULL, 0);
+        struct aggregated_list others = aggregated_versions(r);
+        const struct aggregated_version *other = aggregated_find(&others, group, version);
+        if (other) aggregated_pass_on(r, other->service);
+        else http_respond(r->http, 404, NULL, 0, NULL, 0);
         return;
     }
     if (!str_empty(asked) && !str_eq(asked, hash)) {
@@ -249,6 +254,19 @@ static void put_index(struct api_request *r, struct buf *out, struct string_list
     string_list_push(r->arena, seen, path);
 }
 
+/* What other servers serve: their documents come from them. */
+static void put_others(struct api_request *r, struct buf *out, struct string_list *seen) {
+    struct aggregated_list others = aggregated_versions(r);
+    for (size_t i = 0; i < others.len; i++) {
+        const char *path = document_path(r->arena, others.items[i].group, others.items[i].version), *url = aggregated_openapi_url(r, &others.items[i]);
+        if (!url || string_list_has(seen, path)) continue;
+        buf_printf(out, "%s\"%s\":{\"serverRelativeURL\":", seen->len ? "," : "", path);
+        json_write_string(out, url);
+        buf_append_char(out, '}');
+        string_list_push(r->arena, seen, path);
+    }
+}
+
 static void respond_index(struct api_request *r) {
     struct buf out = BUF_INIT;
     struct string_list seen = {0};
@@ -259,6 +277,7 @@ static void respond_index(struct api_request *r) {
     for (size_t i = 0; i < all.len; i++)
         for (size_t j = 0; j < all.items[i]->versions.len; j++)
             if (all.items[i]->versions.items[j].served) put_index(r, &out, &seen, all.items[i]->crd->spec.group, all.items[i]->versions.items[j].name);
+    put_others(r, &out, &seen);
     buf_append_str(&out, "}}\n");
     respond_bytes(r, 200, "application/json", &(struct http_slice){out.data, out.len}, 1);
     buf_release(&out);

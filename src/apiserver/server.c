@@ -6,6 +6,7 @@
 #include <time.h>
 #include <sys/stat.h>
 #include "apiserver/admission.h"
+#include "apiserver/aggregated_discovery.h"
 #include "apiserver/aggregation.h"
 #include "apiserver/allocators.h"
 #include "apiserver/apiserver.h"
@@ -49,6 +50,7 @@ struct apiserver {
     struct authenticator *authenticator;
     struct openapi *openapi;
     struct custom_resources *custom;
+    struct aggregated_cache *aggregated;
     struct authorizer *authorizer;
     struct admission *admission;
     struct audit *audit; /* NULL: none */
@@ -75,6 +77,7 @@ bool apiserver_has_family(struct apiserver *s, const char *family) {
 struct upstream_tls *apiserver_kubelet_tls(struct apiserver *s) { return s->kubelet_tls; }
 struct upstream_tls *apiserver_insecure_tls(struct apiserver *s) { return s->insecure_tls; }
 struct custom_resources *apiserver_custom_resources(struct apiserver *s) { return s->custom; }
+struct aggregated_cache *apiserver_aggregated_cache(struct apiserver *s) { return s->aggregated; }
 struct openapi *apiserver_openapi(struct apiserver *s) { return s->openapi; }
 struct authenticator *apiserver_authenticator(struct apiserver *s) { return s->authenticator; }
 struct authorizer *apiserver_authorizer(struct apiserver *s) { return s->authorizer; }
@@ -262,6 +265,7 @@ static void destroy(struct apiserver *s) {
     flow_control_free(s->flow);
     custom_resources_free(s->custom);
     service_repair_free(s->service_repair);
+    aggregated_cache_free(s->aggregated);
     watch_hub_free(s->hub);
     admission_free(s->admission);
     authorizer_free(s->authorizer);
@@ -317,6 +321,7 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
         options->default_unreachable_toleration_s};
     s->authenticator = authenticator_new(options, reterr);
     s->openapi = openapi_new();
+    s->aggregated = aggregated_cache_new();
     /* As upstream: without an authority for them, kubelets' certificates are not verified. */
     struct upstream_tls_options kubelets = {.ca_file = options->kubelet_ca_file, .cert_file = options->kubelet_client_cert_file, .key_file = options->kubelet_client_key_file, .insecure = !options->kubelet_ca_file};
     s->kubelet_tls = upstream_tls_new(&kubelets, reterr);

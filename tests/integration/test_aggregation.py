@@ -1,9 +1,9 @@
 """Groups that another server serves: requests are passed on with who asks, and answers come back."""
-import base64, http.server, json, ssl, subprocess, tempfile, threading
+import base64, http.client, http.server, json, ssl, subprocess, tempfile, threading, time
 from harness import Server, contains, same
 
 
-def other_server(seen):
+def other_server(seen, documents=None):
     dir = tempfile.mkdtemp(prefix='ckube-aggregated-')
     subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', f'{dir}/key', '-out', f'{dir}/cert', '-days', '2', '-subj', '/CN=things',
                     '-addext', 'subjectAltName=DNS:things.default.svc'], check=True, capture_output=True)
@@ -11,9 +11,10 @@ def other_server(seen):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             seen.append((self.path, {k.lower(): self.headers.get_all(k) for k in self.headers}))
-            body = json.dumps({'kind': 'ThingList', 'items': ['one']}).encode()
-            self.send_response(203)
-            self.send_header('Content-Type', 'application/json')
+            document = documents(self.path, self.headers.get('Accept', '')) if documents else None
+            body = json.dumps(document[1] if document else {'kind': 'ThingList', 'items': ['one']}).encode()
+            self.send_response(200 if document else 203)
+            self.send_header('Content-Type', document[0] if document else 'application/json')
             self.send_header('Content-Length', str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -52,3 +53,68 @@ def test_requests_of_an_aggregated_group_are_passed_on():
     finally:
         server.shutdown()
         s.remove()
+
+
+def documents_of(aggregated):
+    """A server's own discovery, in the aggregated form or in the plain one alone, and its OpenAPI."""
+    resource = {'resource': 'things', 'responseKind': {'group': 'other.example.org', 'version': 'v1', 'kind': 'Thing'}, 'scope': 'Namespaced', 'singularResource': 'thing', 'verbs': ['get', 'list'], 'shortNames': ['tg'],
+                'subresources': [{'subresource': 'status', 'responseKind': {'group': 'other.example.org', 'version': 'v1', 'kind': 'Thing'}, 'verbs': ['get']}]}
+    plain = [{'name': 'things', 'singularName': 'thing', 'namespaced': True, 'kind': 'Thing', 'verbs': ['get', 'list'], 'shortNames': ['tg']}, {'name': 'things/status', 'singularName': '', 'namespaced': True, 'kind': 'Thing', 'verbs': ['get']}]
+
+    def documents(path, accept):
+        if path == '/apis' and aggregated and 'as=APIGroupDiscoveryList' in accept:
+            return 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList', {'kind': 'APIGroupDiscoveryList', 'apiVersion': 'apidiscovery.k8s.io/v2', 'items': [
+                {'metadata': {'name': 'other.example.org'}, 'versions': [{'version': 'v1', 'resources': [resource], 'freshness': 'Current'}]}]}
+        if path == '/apis/other.example.org/v1': return 'application/json', {'kind': 'APIResourceList', 'apiVersion': 'v1', 'groupVersion': 'other.example.org/v1', 'resources': plain}
+        if path == '/openapi/v3': return 'application/json', {'paths': {'apis/other.example.org/v1': {'serverRelativeURL': '/openapi/v3/apis/other.example.org/v1?hash=abc'}}}
+        if path.startswith('/openapi/v3/apis/other.example.org/v1'): return 'application/json', {'openapi': '3.0.0', 'info': {'title': 'theirs'}, 'paths': {}}
+        return None
+    return documents, resource
+
+
+def discovered(s, token):
+    """The group in the aggregated document, or None."""
+    c = http.client.HTTPSConnection('127.0.0.1', s.port, context=ssl._create_unverified_context(), timeout=60)
+    c.request('GET', '/apis', headers={'Authorization': f'Bearer {token}', 'Accept': 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList'})
+    return next((g for g in json.loads(c.getresponse().read())['items'] if g['metadata'].get('name') == 'other.example.org'), None)
+
+
+def eventually(what, condition):
+    deadline = time.time() + 60
+    while not condition():
+        if time.time() > deadline: raise AssertionError(f'not in time: {what}')
+        time.sleep(0.1)
+
+
+def test_the_groups_of_other_servers_are_discovered():
+    for aggregated in True, False:
+        s, seen = Server(), []
+        documents, resource = documents_of(aggregated)
+        server, ca = other_server(seen, documents)
+        port = server.server_address[1]
+        try:
+            s.kubectl('create', 'serviceaccount', 'reader')
+            token = s.kubectl('create', 'token', 'reader').stdout.strip()
+            service = {'group': 'other.example.org', 'version': 'v1', 'groupPriorityMinimum': 100, 'versionPriority': 100, 'caBundle': ca, 'service': {'namespace': 'default', 'name': 'things', 'port': port}}
+            s.kubectl('create', '-f', '-', stdin=json.dumps({'apiVersion': 'apiregistration.k8s.io/v1', 'kind': 'APIService', 'metadata': {'name': 'v1.other.example.org'}, 'spec': service}))
+            same(discovered(s, token)['versions'], [{'version': 'v1', 'freshness': 'Stale'}], 'nobody answers')
+            s.kubectl('create', '-f', '-', stdin=json.dumps({'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': 'things'}, 'spec': {'type': 'ExternalName', 'externalName': 'localhost', 'ports': [{'port': port}]}}))
+            eventually('it answers', lambda: discovered(s, token)['versions'][0]['freshness'] == 'Current')
+            same(discovered(s, token)['versions'][0]['resources'], [resource])
+            asked = next(h for p, h in seen if p == '/apis')
+            same((asked['x-remote-user'], asked['x-remote-group']), (['system:kube-aggregator'], ['system:masters']))
+            n = len(seen)
+            discovered(s, token)
+            same(len(seen), n, 'what it said is kept for a while')
+            raw = lambda path: json.loads(s.kubectl('get', '--raw', path).stdout)
+            version = {'groupVersion': 'other.example.org/v1', 'version': 'v1'}
+            same([g for g in raw('/apis')['groups'] if g['name'] == 'other.example.org'], [{'name': 'other.example.org', 'versions': [version], 'preferredVersion': version}])
+            same(raw('/apis/other.example.org')['preferredVersion'], version)
+            same(raw('/openapi/v3')['paths']['apis/other.example.org/v1']['serverRelativeURL'], '/openapi/v3/apis/other.example.org/v1?hash=abc')
+            same(raw('/openapi/v3/apis/other.example.org/v1?hash=abc')['info']['title'], 'theirs')
+            contains(s.kubectl('api-resources', '--api-group=other.example.org').stdout, 'other.example.org/v1   true         Thing')
+            s.kubectl('delete', 'apiservice', 'v1.other.example.org')
+            same(discovered(s, token), None)
+        finally:
+            server.shutdown()
+            s.remove()

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <string.h>
 #include "api/cel/cel.h"
+#include "api/cel/device.h"
 #include "base/str.h"
 #include "wire/json.h"
 
@@ -90,6 +91,24 @@ static void refusals(void **state UNUSED) {
     CHECK_TABLE(table);
 }
 
+/* Of DeviceClasses and ResourceClaims: what compiles about a device, and gives a bool or what is not known. */
+static void device_selectors(void **state UNUSED) {
+    static const char *const table[][2] = {
+        {"device.driver == 'gpu.example.org'", NULL}, {"device.attributes['gpu.example.org'].model == 'a100'", NULL}, {"device.attributes['gpu.example.org'].shared", NULL},
+        {"device.capacity['gpu.example.org'].memory.compareTo(quantity('10Gi')) >= 0", NULL}, {"device.allowMultipleAllocations", NULL},
+        {"cel.bind(gpu, device.attributes['gpu.example.org'], gpu.a && gpu.b.isGreaterThan(semver('1.2.3')))", NULL}, {"'gpu.example.org' in device.attributes && device.attributes.exists(d, d == 'x')", NULL},
+        {"device.driver ==", "compilation failed: ERROR: <input>:1:17: Syntax error:"}, {"device.nothing", "compilation failed: ERROR: <input>:1:7: undefined field 'nothing'"},
+        {"'text'", "must evaluate to bool or the unknown type, not string"}, {"device", "must evaluate to bool or the unknown type, not kubernetes.DRADevice"}, {"device.driver == 1", "compilation failed: ERROR"},
+        {"device.capacity['a'].b > 1", "compilation failed: ERROR"}, {"object.spec", "compilation failed: ERROR: <input>:1:1: undeclared reference to 'object'"}};
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct arena *a = arena_new();
+        struct field_errors errs = field_errors_in(a);
+        cel_check_device_selector(table[i][0], FIELD(NULL, "expression"), &errs);
+        if (errs.len != (table[i][1] != NULL) || (errs.len && !strstr(errs.items[0].detail, table[i][1]))) fail_msg("%s\n  wanted %s\n  got    %s", table[i][0], table[i][1], errs.len ? errs.items[0].detail : NULL);
+        arena_free(a);
+    }
+}
+
 /* Expressions cannot run for long, nor nest for ever. */
 static void limits(void **state UNUSED) {
     struct arena *a = arena_new();
@@ -153,6 +172,6 @@ static void authorizer(void **state UNUSED) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(operators), cmocka_unit_test(documents), cmocka_unit_test(libraries), cmocka_unit_test(refusals), cmocka_unit_test(limits), cmocka_unit_test(authorizer)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(operators), cmocka_unit_test(documents), cmocka_unit_test(libraries), cmocka_unit_test(refusals), cmocka_unit_test(device_selectors), cmocka_unit_test(limits), cmocka_unit_test(authorizer)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

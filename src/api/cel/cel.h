@@ -19,10 +19,13 @@ enum cel_kind {
 
 /* ---- types ---- */
 
+struct cel_variable;
 struct cel_type {
     enum cel_kind kind;
     const struct cel_type *elem, *key;  /* of lists, maps and optionals; NULL: dyn */
-    const struct structural *schema;    /* CEL_OBJECT: its fields */
+    const struct structural *schema;    /* CEL_OBJECT: its fields, or: */
+    const struct cel_variable *fields;  /* those of a message that is declared, ends with a NULL name */
+    const char *name;                   /* of such a message */
     bool resource;                      /* CEL_OBJECT: has apiVersion, kind and metadata besides */
 };
 extern const struct cel_type cel_dyn, cel_bool, cel_string;

@@ -87,6 +87,7 @@ const char *cel_type_text(struct arena *a, const struct cel_type *t) {
     if (t->kind == CEL_MAP) return arena_printf(a, "map(%s, %s)", cel_type_text(a, t->key ? t->key : &cel_dyn), cel_type_text(a, t->elem ? t->elem : &cel_dyn));
     if (t->kind == CEL_OPTIONAL) return arena_printf(a, "optional_type(%s)", cel_type_text(a, t->elem ? t->elem : &cel_dyn));
     if (t->kind == CEL_NULL) return "null";
+    if (t->name) return t->name;
     return cel_kind_name(&v);
 }
 
@@ -130,6 +131,8 @@ static const struct cel_type *ident(struct checker *c, const struct node *n, con
 
 static const struct cel_type *object_field(struct checker *c, const struct cel_type *t, const char *name) {
     const char *plain = cel_unescape_name(c->arena, name);
+    for (const struct cel_variable *v = t->fields; v && v->name; v++)
+        if (strcmp(v->name, plain) == 0) return v->type;
     const struct structural *p = structural_property(t->schema, plain);
     if (t->resource && (strcmp(plain, "apiVersion") == 0 || strcmp(plain, "kind") == 0)) return &cel_string;
     if (t->resource && strcmp(plain, "metadata") == 0) {

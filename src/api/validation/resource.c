@@ -1,6 +1,7 @@
 /* resource.k8s.io (dynamic resource allocation) but for the compiling of expressions. Upstream: pkg/apis/resource/validation. */
 #include <string.h>
 #include <yyjson.h>
+#include "api/cel/device.h"
 #include "api/quantity.h"
 #include "api/validation/groups.h"
 #include "wire/json.h"
@@ -86,6 +87,7 @@ static void selectors(const struct resourcev1_DeviceSelector_list *list, const s
         const struct field_path *cel = FIELD(FIELD_INDEX(all, i), "cel");
         if (!list->items[i].cel) field_required(errs, cel, "%s", "");
         else if (strlen(str_or(list->items[i].cel->expression, "")) > EXPRESSION_BYTES_MAX) field_too_long(errs, FIELD(cel, "expression"), EXPRESSION_BYTES_MAX);
+        else cel_check_device_selector(str_or(list->items[i].cel->expression, ""), FIELD(cel, "expression"), errs);
     }
 }
 
