@@ -79,7 +79,11 @@ static void libraries(void **state UNUSED) {
         {"url('https://a.example:8443/p?x=1&x=2').getQuery()", "{\"x\":[\"1\",\"2\"]}"}, {"isURL('no url')", "false"}, {"ip('10.0.0.1').family()", "4"}, {"ip('::1').isLoopback()", "true"}, {"isIP('300.1.1.1')", "false"},
         {"cidr('10.0.0.0/8').containsIP('10.1.2.3')", "true"}, {"cidr('10.0.0.0/8').containsCIDR('10.1.0.0/16')", "true"}, {"cidr('10.1.2.3/8').masked() == cidr('10.0.0.0/8')", "true"}, {"format.dns1123Label().validate('ok').hasValue()", "false"},
         {"format.named('dns1123Label').value().validate('Not Ok').hasValue()", "true"}, {"duration('1h30m') > duration('89m')", "true"}, {"timestamp('2021-01-02T00:00:00Z') + duration('24h') == timestamp('2021-01-03T00:00:00Z')", "true"},
-        {"int('12') + int(3.9)", "15"}, {"string(1.5)", "\"1.5\""}, {"double('x')", "error: type conversion error"}, {"bool('true')", "true"}};
+        {"int('12') + int(3.9)", "15"}, {"string(1.5)", "\"1.5\""}, {"double('x')", "error: type conversion error"}, {"bool('true')", "true"},
+        {"semver('1.2.3').major() + semver('1.2.3').minor() * 10 + semver('1.2.3').patch() * 100", "321"}, {"semver('1.10.0').isGreaterThan(semver('1.9.0'))", "true"}, {"semver('1.0.0-rc.1').isLessThan(semver('1.0.0'))", "true"},
+        {"semver('1.0.0-rc.2').compareTo(semver('1.0.0-rc.10'))", "-1"}, {"semver('1.0.0-1').compareTo(semver('1.0.0-a'))", "-1"}, {"semver('1.0.0-a.b').compareTo(semver('1.0.0-a'))", "1"}, {"semver('1.0.0+x').compareTo(semver('1.0.0+y'))", "0"},
+        {"isSemver('1.2') || isSemver('v1.2.3') || isSemver('1.02.3') || isSemver('1.2.3-01') || isSemver('1.2.3-') || isSemver('')", "false"}, {"isSemver('1.2.3-a-b.0+build.5')", "true"},
+        {"isSemver('v1.2', true) && semver('v01.2', true).compareTo(semver('1.2.0')) == 0", "true"}, {"isSemver('1-rc', true)", "false"}, {"semver('x')", "error: "}};
     CHECK_TABLE(table);
 }
 

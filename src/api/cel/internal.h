@@ -52,6 +52,7 @@ bool cel_call_strings(struct call *c, struct cel_value *ret);
 bool cel_call_lists(struct call *c, struct cel_value *ret);
 bool cel_call_kubernetes(struct call *c, struct cel_value *ret);
 bool cel_call_authorizer(struct call *c, struct cel_value *ret);
+bool cel_call_semver(struct call *c, struct cel_value *ret);
 /* For the checker: parameter types, the receiver's first, and the result; letters are explained at the table. NULL past the end. */
 struct cel_overload { const char *name; bool method; const char *params, *result; };
 extern const struct cel_overload cel_overloads[];

@@ -257,8 +257,10 @@ static bool is_canonical(struct call *c, struct cel_value *ret) {
 bool cel_call_kubernetes(struct call *c, struct cel_value *ret) {
     if (!c->len) return false;
     const struct cel_value *x = &c->args[0];
+    if (!c->method && cel_call_semver(c, ret)) return true;
     if (!c->method) return c->len == 1 && x->kind == CEL_STRING && make(c, ret);
     if (x->kind == CEL_QUANTITY) return quantity_methods(c, ret);
+    if (x->kind == CEL_SEMVER) return cel_call_semver(c, ret);
     if (x->kind == CEL_URL) return url_methods(c, ret);
     if (x->kind == CEL_IP) return ip_methods(c, ret);
     if (x->kind == CEL_CIDR) return cidr_methods(c, ret);

@@ -34,6 +34,8 @@ const struct cel_overload cel_overloads[] = {
     {"sub", true, "QQ", "Q"}, {"sub", true, "Qi", "Q"}, {"isGreaterThan", true, "QQ", "b"}, {"isLessThan", true, "QQ", "b"}, {"compareTo", true, "QQ", "i"},
     {"path", true, "Zs", "P"}, {"group", true, "Zs", "G"}, {"serviceAccount", true, "Zss", "Z"}, {"resource", true, "Gs", "R"}, {"subresource", true, "Rs", "R"}, {"namespace", true, "Rs", "R"}, {"name", true, "Rs", "R"},
     {"fieldSelector", true, "Rs", "R"}, {"labelSelector", true, "Rs", "R"}, {"check", true, "Ps", "N"}, {"check", true, "Rs", "N"}, {"allowed", true, "N", "b"}, {"reason", true, "N", "s"}, {"errored", true, "N", "b"}, {"error", true, "N", "s"},
+    {"semver", false, "s", "V"}, {"semver", false, "sb", "V"}, {"isSemver", false, "s", "b"}, {"isSemver", false, "sb", "b"}, {"major", true, "V", "i"}, {"minor", true, "V", "i"}, {"patch", true, "V", "i"},
+    {"isGreaterThan", true, "VV", "b"}, {"isLessThan", true, "VV", "b"}, {"compareTo", true, "VV", "i"},
     {"url", false, "s", "U"}, {"isURL", false, "s", "b"}, {"getScheme", true, "U", "s"}, {"getHost", true, "U", "s"}, {"getHostname", true, "U", "s"}, {"getPort", true, "U", "s"}, {"getEscapedPath", true, "U", "s"}, {"getQuery", true, "U", "M"},
     {"ip", false, "s", "I"}, {"isIP", false, "s", "b"}, {"isCanonical", true, "Ts", "b"}, {"family", true, "I", "i"}, {"isUnspecified", true, "I", "b"}, {"isLoopback", true, "I", "b"}, {"isLinkLocalMulticast", true, "I", "b"},
     {"isLinkLocalUnicast", true, "I", "b"}, {"isGlobalUnicast", true, "I", "b"}, {"cidr", false, "s", "C"}, {"isCIDR", false, "s", "b"}, {"containsIP", true, "CI", "b"}, {"containsIP", true, "Cs", "b"}, {"containsCIDR", true, "CC", "b"},
