@@ -66,7 +66,7 @@ class Member:
     def start(self, *flags, wait=True):
         """flags: further ones, for this start only."""
         self.log = open(f'{self.dir}.log', 'ab')
-        self.process = subprocess.Popen(self.network.inside(self.n, [str(TOP / self.binary), 'server', '--disable-agent', '--data-dir', self.dir, *self.flags, *flags]),
+        self.process = subprocess.Popen(self.network.inside(self.n, [str(TOP / self.binary), 'server', '--disable-agent', '--node-name', f'server-{self.n}', '--data-dir', self.dir, *self.flags, *flags]),
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         if wait: self.wait_ready()
 

@@ -1,7 +1,7 @@
 """A cluster of servers with one command each: `--cluster-init`, `--server` and `--token`; servers that are killed, leave, and come from the embedded database."""
 import json, os, re, shutil, signal, subprocess, time
 from clusters import Member, Network
-from harness import TOP, contains, same
+from harness import TOP, busy, contains, same
 
 shared = {}
 
@@ -69,6 +69,23 @@ def test_servers_join_and_agree():
     # the cluster's keys are everybody's: a token that one gives out is good at another
     token = a.kubectl('create', 'token', 'default').stdout.strip()
     contains(c.kubectl('--token', token, 'auth', 'whoami', '--kubeconfig', '/dev/null', '--server', c.url, '--insecure-skip-tls-verify').stdout, 'system:serviceaccount:default:default')
+
+
+def leading(servers):
+    """Which servers lead: the database, the controllers, the scheduler."""
+    leases = {l['metadata']['name']: l['spec'].get('holderIdentity', '') for l in servers[0].json('-n', 'kube-system', 'get', 'leases')['items']}
+    return [f'server-{leader(servers).n}', *(leases[name].split('_')[0] for name in ('kube-controller-manager', 'kube-scheduler'))]
+
+
+def test_the_three_leaders_are_on_three_servers():
+    servers = three()
+    begun = time.time()
+    until(lambda: len(set(leading(servers))) == 3, 'three leaders on three servers', 60)
+    assert time.time() - begun < 30 or busy(), time.time() - begun
+    there = leading(servers)
+    time.sleep(5)
+    same(leading(servers), there, 'leaders that stay where they are')
+
 
 
 def test_who_joins_needs_the_token_and_finds_its_cluster():
