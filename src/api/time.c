@@ -70,11 +70,34 @@ int micro_time_parse(const char *text, struct api_time *ret, struct status *rete
     return 0;
 }
 
+static char *two_digits(char *at, int n) {
+    *at++ = (char)('0' + n / 10);
+    *at++ = (char)('0' + n % 10);
+    return at;
+}
+
+/* Every object has several of them, so that printf would be seen in a profile. */
 static void date_time(const struct api_time *t, struct buf *out) {
     struct tm tm;
     time_t sec = (time_t)t->sec;
     gmtime_r(&sec, &tm);
-    buf_printf(out, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    int year = tm.tm_year + 1900;
+    char text[sizeof("00-00T00:00:00")], *at = text;
+    if (year >= 0 && year <= 9999) {
+        at = two_digits(two_digits(at, year / 100), year % 100);
+        buf_append(out, text, 4);
+    } else buf_printf(out, "%04d", year);
+    at = two_digits(text, tm.tm_mon + 1);
+    *at++ = '-';
+    at = two_digits(at, tm.tm_mday);
+    *at++ = 'T';
+    at = two_digits(at, tm.tm_hour);
+    *at++ = ':';
+    at = two_digits(at, tm.tm_min);
+    *at++ = ':';
+    two_digits(at, tm.tm_sec);
+    buf_append_char(out, '-');
+    buf_append(out, text, sizeof(text) - 1);
 }
 
 void time_format(const struct api_time *t, struct buf *out) {

@@ -1,6 +1,7 @@
 #include "base/env.h"
 #include <errno.h>
-#include <stdio.h>
+#include <pthread.h>
+#include <string.h>
 #include <sys/random.h>
 #include <time.h>
 #include "base/macros.h"
@@ -20,7 +21,11 @@ static void real_sleep(struct env *e UNUSED, int64_t ns) {
     while (nanosleep(&ts, &ts) != 0 && errno == EINTR) {}
 }
 
-static void real_random(struct env *e UNUSED, void *out, size_t len) {
+/* Names, UIDs and shuffles ask for a few bytes at a time, each of which would cost a system call: every thread keeps some in hand. What was handed
+ * out is wiped, so that nobody finds an earlier key here. */
+static _Thread_local struct { unsigned char bytes[512]; size_t left; } in_hand;
+
+static void from_kernel(void *out, size_t len) {
     char *p = out;
     while (len) {
         ssize_t n = getrandom(p, len, 0);
@@ -29,6 +34,31 @@ static void real_random(struct env *e UNUSED, void *out, size_t len) {
         p += n;
         len -= (size_t)n;
     }
+}
+
+/* A child must not go on with what its parent will hand out too. */
+static void forget_in_child(void) {
+    explicit_bzero(&in_hand, sizeof(in_hand));
+}
+
+static void mind_forks(void) {
+    CHECK(pthread_atfork(NULL, NULL, forget_in_child) == 0);
+}
+
+static void real_random(struct env *e UNUSED, void *out, size_t len) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (len > sizeof(in_hand.bytes) / 4) {
+        from_kernel(out, len);
+        return;
+    }
+    if (len > in_hand.left) {
+        pthread_once(&once, mind_forks);
+        from_kernel(in_hand.bytes, sizeof(in_hand.bytes));
+        in_hand.left = sizeof(in_hand.bytes);
+    }
+    in_hand.left -= len;
+    memcpy(out, in_hand.bytes + in_hand.left, len);
+    explicit_bzero(in_hand.bytes + in_hand.left, len);
 }
 
 static bool real_cond_wait(struct env *e UNUSED, pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t deadline) {
@@ -72,8 +102,12 @@ void env_uuid(struct env *e, char out[37]) {
     env_random(e, b, sizeof(b));
     b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
     b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-    snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9],
-             b[10], b[11], b[12], b[13], b[14], b[15]);
+    for (size_t i = 0; i < sizeof(b); i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) *out++ = '-';
+        *out++ = "0123456789abcdef"[b[i] >> 4];
+        *out++ = "0123456789abcdef"[b[i] & 15];
+    }
+    *out = 0;
 }
 
 void env_name_suffix(struct env *e, char *out, size_t len) {

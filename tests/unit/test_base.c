@@ -4,7 +4,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/env.h"
@@ -97,6 +102,30 @@ static void random_names_use_the_alphabet(void **state UNUSED) {
     assert_int_equal(strspn(name, "bcdfghjklmnpqrstvwxz2456789"), 5);
     env_uuid(env_real(), uuid);
     assert_int_equal(uuid[14], '4');
+    assert_int_equal(strspn(uuid, "0123456789abcdef-"), 36);
+    for (int i = 0; i < 36; i++) assert_int_equal(uuid[i] == '-', i == 8 || i == 13 || i == 18 || i == 23);
+}
+
+/* What a thread keeps in hand is used once, in every thread and in children. */
+static void no_random_number_is_given_twice(void **state UNUSED) {
+    enum { N = 1000 };
+    uint64_t *got = mmap(NULL, 2 * N * sizeof(*got), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(got, MAP_FAILED);
+    got[0] = env_random_u64(env_real());
+    pid_t child = fork();
+    for (int i = 0; i < N; i++) got[(child ? 0 : N) + i] = env_random_u64(env_real());
+    if (child == 0) _exit(0);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    struct map *seen = map_new();
+    for (int i = 0; i < 2 * N; i++) {
+        char key[24];
+        snprintf(key, sizeof(key), "%" PRIx64, got[i]);
+        if (map_get(seen, key)) fail_msg("%s came twice", key);
+        map_put(seen, key, got);
+    }
+    map_free(seen);
+    munmap(got, 2 * N * sizeof(*got));
 }
 
 int main(void) {
@@ -104,7 +133,7 @@ int main(void) {
         cmocka_unit_test(arena_memory_is_zeroed_and_aligned), cmocka_unit_test(a_list_grows_and_keeps_its_items),
         cmocka_unit_test(buffers_append_print_and_consume),   cmocka_unit_test(maps_find_what_was_put_and_not_deleted),
         cmocka_unit_test(numbers_are_whole_or_refused),       cmocka_unit_test(a_status_carries_upstreams_words),
-        cmocka_unit_test(random_names_use_the_alphabet),
+        cmocka_unit_test(random_names_use_the_alphabet),      cmocka_unit_test(no_random_number_is_given_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -226,6 +226,13 @@ static void times_and_ages(void **state UNUSED) {
     assert_int_equal(micro_time_parse("2024-01-01T00:00:00.1234567Z", &t, NULL), 0);
     micro_time_format(&t, &out);
     assert_string_equal(out.data, "2024-01-01T00:00:00.123456Z");
+    static const char *const kept[] = {"0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "2000-02-29T01:02:03Z", "9999-12-31T23:59:59Z"};
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+        buf_clear(&out);
+        assert_int_equal(time_parse(kept[i], &t, NULL), 0);
+        time_format(&t, &out);
+        assert_string_equal(out.data, kept[i]);
+    }
     assert_int_equal(time_parse("2023-02-29T00:00:00Z", &t, NULL), -1);
     assert_int_equal(time_parse("yesterday", &t, NULL), -1);
     static const struct { int64_t s; const char *want; } ages[] = {{0, "0s"}, {119, "119s"}, {120, "2m"}, {130, "2m10s"}, {600, "10m"}, {10800, "3h"}, {29000, "8h"}, {172800, "2d"}, {200000, "2d7h"}, {70000000, "2y80d"}};
