@@ -2,7 +2,7 @@
 #include "api/node_match.h"
 #include "base/str.h"
 
-static bool tolerates(const struct corev1_Toleration *t, const struct corev1_Taint *taint) {
+bool node_match_toleration(const struct corev1_Toleration *t, const struct corev1_Taint *taint) {
     if (!str_empty(t->effect) && !str_eq(t->effect, taint->effect)) return false;
     if (!str_empty(t->key) && !str_eq(t->key, taint->key)) return false;
     if (str_eq(t->operator, "Exists")) return true;
@@ -15,7 +15,7 @@ static bool tolerates(const struct corev1_Toleration *t, const struct corev1_Tai
 
 bool node_match_tolerates(const struct corev1_Toleration_list *tolerations, const struct corev1_Taint *taint) {
     LIST_FOREACH(t, tolerations)
-        if (tolerates(t, taint)) return true;
+        if (node_match_toleration(t, taint)) return true;
     return false;
 }
 
@@ -35,8 +35,7 @@ static bool requirement_matches(const struct corev1_NodeSelectorRequirement *r, 
     return str_eq(r->operator, "Gt") ? have > want : str_eq(r->operator, "Lt") && have < want;
 }
 
-/* All of a term must hold; an empty term matches nothing. */
-static bool term_matches(const struct corev1_NodeSelectorTerm *t, const struct corev1_Node *node) {
+bool node_match_term(const struct corev1_NodeSelectorTerm *t, const struct corev1_Node *node) {
     if (!t->matchExpressions.len && !t->matchFields.len) return false;
     LIST_FOREACH(r, &t->matchExpressions)
         if (!requirement_matches(r, string_map_has(&node->metadata.labels, r->key), string_map_get(&node->metadata.labels, r->key))) return false;
@@ -45,12 +44,15 @@ static bool term_matches(const struct corev1_NodeSelectorTerm *t, const struct c
     return true;
 }
 
+bool node_match_selector(const struct corev1_NodeSelector *s, const struct corev1_Node *node) {
+    LIST_FOREACH(t, &s->nodeSelectorTerms)
+        if (node_match_term(t, node)) return true;
+    return false;
+}
+
 bool node_match_affinity(const struct corev1_PodSpec *spec, const struct corev1_Node *node) {
     LIST_FOREACH(e, &spec->nodeSelector)
         if (!string_map_has(&node->metadata.labels, e->key) || !str_eq(string_map_get(&node->metadata.labels, e->key), e->value)) return false;
     const struct corev1_NodeAffinity *a = spec->affinity ? spec->affinity->nodeAffinity : NULL;
-    if (!a || !a->requiredDuringSchedulingIgnoredDuringExecution) return true;
-    LIST_FOREACH(t, &a->requiredDuringSchedulingIgnoredDuringExecution->nodeSelectorTerms)
-        if (term_matches(t, node)) return true;
-    return false;
+    return !a || !a->requiredDuringSchedulingIgnoredDuringExecution || node_match_selector(a->requiredDuringSchedulingIgnoredDuringExecution, node);
 }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include "api/node_match.h"
 #include "api/object.h"
 #include "api/selector.h"
 
@@ -148,12 +149,6 @@ void node_info_remove_pod(struct node_info *n, struct pod_info *p); /* it is the
 bool pod_requests(const struct corev1_Pod *pod, struct resources *ret);
 /* The same for scores: containers that do not say count as 100m and 200Mi. Upstream: non0Requests. */
 void pod_requests_nonzero(const struct corev1_Pod *pod, const struct resources *requests, int64_t *ret_cpu, int64_t *ret_memory);
-bool toleration_tolerates(const struct corev1_Toleration *t, const struct corev1_Taint *taint);
-bool tolerations_tolerate(const struct corev1_Toleration_list *list, const struct corev1_Taint *taint);
 /* The first NoSchedule or NoExecute taint that is not tolerated, or NULL. */
 const struct corev1_Taint *node_untolerated_taint(const struct corev1_Node *node, const struct corev1_Toleration_list *tolerations);
-/* nodeSelector and the required node affinity. Upstream: nodeaffinity.GetRequiredNodeAffinity(pod).Match(node) */
-bool node_affinity_required_matches(const struct corev1_PodSpec *spec, const struct corev1_Node *node);
-bool node_selector_matches(const struct corev1_NodeSelector *s, const struct corev1_Node *node); /* any of its terms */
-bool node_selector_term_matches(const struct corev1_NodeSelectorTerm *t, const struct corev1_Node *node);
 #endif

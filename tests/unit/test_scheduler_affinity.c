@@ -267,7 +267,7 @@ static bool has_keys(const struct corev1_Pod *p, const char *when, const struct 
 }
 
 static bool counts(const struct corev1_TopologySpreadConstraint *c, const struct corev1_Pod *p, const struct corev1_Node *n) {
-    if (!str_eq(c->nodeAffinityPolicy, "Ignore") && !node_affinity_required_matches(&p->spec, n)) return false;
+    if (!str_eq(c->nodeAffinityPolicy, "Ignore") && !node_match_affinity(&p->spec, n)) return false;
     return !str_eq(c->nodeTaintsPolicy, "Honor") || !node_untolerated_taint(n, &p->spec.tolerations);
 }
 

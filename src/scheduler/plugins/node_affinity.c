@@ -48,9 +48,9 @@ static enum code pre_filter(struct cycle *cycle, struct reasons *why) {
 
 static enum code filter(struct cycle *cycle, struct node_info *node, struct reasons *why) {
     const struct corev1_NodeSelector *added = added_required(cycle->use->args);
-    if (added && !node_selector_matches(added, node->node))
+    if (added && !node_match_selector(added, node->node))
         return reasons_add(why, CODE_UNSCHEDULABLE_AND_UNRESOLVABLE, "node(s) didn't match scheduler-enforced node affinity");
-    if (node_affinity_required_matches(&cycle->pod->pod->spec, node->node)) return CODE_SUCCESS;
+    if (node_match_affinity(&cycle->pod->pod->spec, node->node)) return CODE_SUCCESS;
     return reasons_add(why, CODE_UNSCHEDULABLE_AND_UNRESOLVABLE, "node(s) didn't match Pod's node affinity/selector");
 }
 
@@ -68,7 +68,7 @@ static enum code pre_score(struct cycle *cycle, struct node_info *const *nodes, 
 static int64_t preferred_score(const struct corev1_PreferredSchedulingTerm_list *terms, const struct corev1_Node *node) {
     int64_t sum = 0;
     LIST_FOREACH(p, terms)
-        if (p->weight && node_selector_term_matches(&p->preference, node)) sum += p->weight;
+        if (p->weight && node_match_term(&p->preference, node)) sum += p->weight;
     return sum;
 }
 
@@ -84,7 +84,7 @@ static void normalize(struct cycle *cycle, struct node_info *const *nodes, int64
 
 static bool takes(const void *args, const struct pod_info *pod, const struct corev1_Node *node) {
     const struct corev1_NodeSelector *added = added_required(args);
-    return (!added || node_selector_matches(added, node)) && node_affinity_required_matches(&pod->pod->spec, node);
+    return (!added || node_match_selector(added, node)) && node_match_affinity(&pod->pod->spec, node);
 }
 
 static bool hint(struct scheduler_cache *cache, const void *args, const struct cluster_event *e, struct pod_info *pod) {

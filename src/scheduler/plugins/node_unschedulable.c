@@ -4,7 +4,7 @@
 static const struct corev1_Taint cordon = {.key = "node.kubernetes.io/unschedulable", .effect = "NoSchedule"};
 
 static bool takes(const struct pod_info *pod, const struct corev1_Node *node) {
-    return !node->spec.unschedulable || tolerations_tolerate(&pod->pod->spec.tolerations, &cordon);
+    return !node->spec.unschedulable || node_match_tolerates(&pod->pod->spec.tolerations, &cordon);
 }
 
 static enum code filter(struct cycle *cycle, struct node_info *node, struct reasons *why) {
@@ -14,7 +14,7 @@ static enum code filter(struct cycle *cycle, struct node_info *node, struct reas
 
 static bool hint(struct scheduler_cache *cache, const void *args, const struct cluster_event *e, struct pod_info *pod) {
     (void)cache, (void)args;
-    if (e->resource == EVENT_TARGET_POD) return tolerations_tolerate(&pod->pod->spec.tolerations, &cordon);
+    if (e->resource == EVENT_TARGET_POD) return node_match_tolerates(&pod->pod->spec.tolerations, &cordon);
     return takes(pod, e->new_node) && (!e->old_node || !takes(pod, e->old_node));
 }
 

@@ -135,7 +135,7 @@ static bool has_all_keys(const struct live_list *list, const struct node_info *n
 }
 
 static bool eligible(const struct cycle *cycle, const struct live *l, const struct node_info *n) {
-    if (l->c->honor_affinity && !node_affinity_required_matches(&cycle->pod->pod->spec, n->node)) return false;
+    if (l->c->honor_affinity && !node_match_affinity(&cycle->pod->pod->spec, n->node)) return false;
     return !l->c->honor_taints || !n->hard_taints || !node_untolerated_taint(n->node, &cycle->pod->pod->spec.tolerations);
 }
 

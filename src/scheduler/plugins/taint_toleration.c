@@ -20,7 +20,7 @@ static enum code pre_score(struct cycle *cycle, struct node_info *const *nodes, 
 static int64_t score(struct cycle *cycle, struct node_info *node) {
     int64_t n = 0;
     LIST_FOREACH(t, &node->node->spec.taints)
-        if (str_eq(t->effect, "PreferNoSchedule") && !tolerations_tolerate(&cycle->pod->pod->spec.tolerations, t)) n++;
+        if (str_eq(t->effect, "PreferNoSchedule") && !node_match_tolerates(&cycle->pod->pod->spec.tolerations, t)) n++;
     return n;
 }
 

@@ -36,7 +36,7 @@ const char *volume_class(const struct corev1_PersistentVolume *pv) {
 }
 
 bool volume_node_matches(const struct corev1_PersistentVolume *pv, const struct corev1_Node *node) {
-    return !pv->spec.nodeAffinity || !pv->spec.nodeAffinity->required || node_selector_matches(pv->spec.nodeAffinity->required, node);
+    return !pv->spec.nodeAffinity || !pv->spec.nodeAffinity->required || node_match_selector(pv->spec.nodeAffinity->required, node);
 }
 
 enum code reasons_not_found(struct cycle *cycle, struct reasons *why, const char *what, const char *name) {
