@@ -52,6 +52,7 @@ struct apiserver;
 struct apiserver *apiserver_new(const struct apiserver_options *options, struct status *reterr);
 int apiserver_port(const struct apiserver *s);
 struct http_server *apiserver_http(struct apiserver *s); /* for local_transport.h */
+void apiserver_hurry(struct apiserver *s); /* it will be freed soon: see store_hurry */
 void apiserver_free(struct apiserver *s);
 struct store *apiserver_store(struct apiserver *s);
 void apiserver_set_etcd_servers(struct apiserver *s, const char *servers, bool prefer); /* see store_set_etcd_servers */

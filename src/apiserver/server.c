@@ -63,6 +63,7 @@ struct apiserver {
 
 struct store *apiserver_store(struct apiserver *s) { return s->store; }
 void apiserver_set_etcd_servers(struct apiserver *s, const char *servers, bool prefer) { store_set_etcd_servers(s->store, servers, prefer); }
+void apiserver_hurry(struct apiserver *s) { store_hurry(s->store); }
 struct env *apiserver_env(struct apiserver *s) { return s->options.env ? s->options.env : env_real(); }
 const struct apiserver_options *apiserver_options(struct apiserver *s) { return &s->options; }
 struct watch_hub *apiserver_watch_hub(struct apiserver *s) { return s->hub; }

@@ -27,6 +27,8 @@ struct cluster;
 int cluster_start(const struct cluster_config *config, struct cluster **ret, struct status *reterr);
 /* The apiserver serves: from now on it is told of members that come and go, and the others of it. */
 void cluster_serve(struct cluster *c, struct apiserver *s);
+/* The server is about to stop: the thread is asked to end, and no member that does not answer is waited for any more. NULL is fine. */
+void cluster_hurry(struct cluster *c);
 void cluster_stop_serving(struct cluster *c); /* before the apiserver is freed; NULL is fine */
 void cluster_free(struct cluster *c);         /* stops etcd; NULL is fine */
 
@@ -58,7 +60,8 @@ struct cluster {
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t cond;
-    bool serving, stopping;
+    bool serving;
+    atomic_bool stopping;          /* under the mutex too, for who waits */
     char *servers;                 /* the other members' client URLs: state.servers is this */
     char *overview;                /* see cluster_overview.h: as of the last round; NULL: not known yet, or no member answers */
 };

@@ -108,7 +108,10 @@ static const char *secret_of(struct cluster *c, struct status *reterr) {
     const char *text = c->config.token;
     if (c->config.token_file && !(text = cluster_file_read(c->arena, c->config.token_file, reterr))) return NULL;
     if (!text) return cluster_token_new_secret(c->arena);
-    return cluster_token_parse(c->arena, text, &t, reterr) == 0 ? t.secret : NULL;
+    if (cluster_token_parse(c->arena, text, &t, reterr) != 0) return NULL;
+    if (!cluster_secret_is_good(t.secret))
+        log_warning("the token's secret has only %zu characters: whoever guesses it gets the cluster's keys. Take %d or more at random, or none, and one is made", strlen(t.secret), CLUSTER_SECRET_GOOD);
+    return t.secret;
 }
 
 int cluster_begin(struct cluster *c, struct status *reterr) {

@@ -1,6 +1,7 @@
 /* Joining a cluster. See cluster.h.
  *
- *   1. the authority of the server that is named, whose hash must be the token's                     nothing is kept until the cluster's keys are there
+ *   1. the authority of the server that is named, whose hash must be the token's                     nothing is kept until the cluster's keys are there; is that
+ *                                                                                                    server not up yet, it is waited for
  *   2. the cluster's keys, for the token's secret                                                    -> DATA_DIR/tls, DATA_DIR/server/token
  *   3. a member is added to etcd as a learner: it gets everything and counts for nothing             phase "joining"
  *   4. our etcd runs as that member, and is promoted when it is in sync                              phase "member"
@@ -16,7 +17,7 @@
 #include "wire/http_client.h"
 #include "wire/json.h"
 
-enum { FETCH_MS = 15000, RETRY_MS = 500, ADD_MS = 180000, PROMOTE_MS = 600000, TELL_MS = 10000 };
+enum { FETCH_MS = 15000, CONNECT_MS = 3000, RETRY_MS = 500, ADD_MS = 180000, PROMOTE_MS = 600000, TELL_MS = 10000 };
 
 /* ---- the server that is named ---- */
 
@@ -40,14 +41,44 @@ static int give_token(void *ctx, struct buf *ret, struct status *reterr UNUSED) 
     return 0;
 }
 
-/* ca_pem NULL: whoever answers. secret NULL: none is sent. The body, in the arena; *ret_code its code. */
+/* Whether the server may only not be up yet: it cannot be reached, hangs up, or says so itself. Who speaks, but not as a server of a cluster does, will not later either. */
+static bool not_up_yet(const struct http_reply *r, const struct status *err) {
+    if (r) return r->code == 503;
+    return err->code >= 502 && !strstr(status_message(err), "tls: ") && !strstr(status_message(err), "malformed");
+}
+
+/* Calls until somebody answers. NULL when what came is no answer, or this process is to end. */
+static struct http_reply *call_when_up(struct http_client *c, const struct place *from, const char *target, struct status *reterr) {
+    for (int64_t told = INT64_MIN / 2;;) {
+        _cleanup_status_ struct status err = STATUS_INIT;
+        struct http_reply *r = NULL;
+        int rc = http_client_call(c, &(struct http_call){.target = target, .timeout_ms = FETCH_MS, .body_bytes_max = 1 << 20}, &r, &err);
+        if (!not_up_yet(rc == 0 ? r : NULL, &err)) {
+            if (rc == 0) return r;
+            status_copy(reterr, &err);
+            return NULL;
+        }
+        int64_t now = env_mono_ns(env_real()) / 1000000;
+        if (now - told > TELL_MS) {
+            told = now;
+            log_info("waiting for the server at %s:%d, to join its cluster: %s", from->host, from->port, rc ? status_message(&err) : "it is not ready");
+        }
+        http_reply_free(rc == 0 ? r : NULL);
+        if (!cluster_pause(RETRY_MS)) {
+            status_set(reterr, 500, REASON_INTERNAL_ERROR, "stopped while waiting for the server at %s:%d", from->host, from->port);
+            return NULL;
+        }
+    }
+}
+
+/* ca_pem NULL: whoever answers. secret NULL: none is sent. The body, in the arena; *ret_code its code. Waits for a server that is not up yet. */
 static char *fetch(struct arena *a, const struct place *from, const char *target, const char *ca_pem, const char *secret, int *ret_code, struct status *reterr) {
-    struct http_client_options o = {.host = from->host, .port = from->port, .tls = true, .insecure = !ca_pem, .ca_pem = ca_pem, .no_keep_alive = true, .connect_timeout_ms = FETCH_MS,
+    struct http_client_options o = {.host = from->host, .port = from->port, .tls = true, .insecure = !ca_pem, .ca_pem = ca_pem, .no_keep_alive = true, .connect_timeout_ms = CONNECT_MS,
         .bearer_token = secret ? give_token : NULL, .bearer_token_ctx = (void *)(uintptr_t)secret};
     struct http_client *c = http_client_new(&o, reterr);
-    struct http_reply *r = NULL;
+    struct http_reply *r = c ? call_when_up(c, from, target, reterr) : NULL;
     char *body = NULL;
-    if (c && http_client_call(c, &(struct http_call){.target = target, .timeout_ms = FETCH_MS, .body_bytes_max = 1 << 20}, &r, reterr) == 0) {
+    if (r) {
         *ret_code = r->code;
         body = arena_strndup(a, r->body, r->body_len);
     }

@@ -98,6 +98,7 @@ static void one_round(struct round *r) {
         free(r->admin_servers);
         r->admin_servers = strdup(e.servers);
         r->admin = etcd_admin_new(e.servers, e.ca_file, e.cert_file, e.key_file, NULL);
+        if (r->admin) etcd_admin_set_cancel(r->admin, &c->stopping);
     }
     etcd_process_trim_log(c->etcd);
     if (r->admin) take_overview(c, r->admin, a);
@@ -136,12 +137,17 @@ void cluster_serve(struct cluster *c, struct apiserver *s) {
     CHECK(pthread_create(&c->thread, NULL, run, c) == 0);
 }
 
-void cluster_stop_serving(struct cluster *c) {
-    if (!c || !c->serving) return;
+void cluster_hurry(struct cluster *c) {
+    if (!c) return;
     pthread_mutex_lock(&c->mutex);
     c->stopping = true;
     pthread_cond_broadcast(&c->cond);
     pthread_mutex_unlock(&c->mutex);
+}
+
+void cluster_stop_serving(struct cluster *c) {
+    if (!c || !c->serving) return;
+    cluster_hurry(c);
     pthread_join(c->thread, NULL);
     c->serving = false;
 }

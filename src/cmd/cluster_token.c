@@ -41,6 +41,8 @@ int cluster_token_parse(struct arena *a, const char *text, struct cluster_token 
     return 0;
 }
 
+bool cluster_secret_is_good(const char *secret) { return strlen(secret) >= CLUSTER_SECRET_GOOD; }
+
 char *cluster_token_text(struct arena *a, const struct cluster_token *t) { return arena_printf(a, "%s%s%s%s", begin, t->hash, middle, t->secret); }
 
 char *cluster_token_new_secret(struct arena *a) {

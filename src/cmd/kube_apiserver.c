@@ -32,6 +32,7 @@ int cmd_kube_apiserver(int argc, char **argv) {
     leader_flags_take(&leader, "kube-apiserver", false, &times);
     struct coordination *coordination = coordination_start(s, arena_printf(a, "%s_%s", host, uuid), &times);
     log_info("stopping on signal %d", command_wait_signal());
+    apiserver_hurry(s);
     coordination_stop(coordination);
     apiserver_free(s);
     coordination_free(coordination);

@@ -199,6 +199,8 @@ static int start_snapshots(struct server *s, struct status *reterr) {
 }
 
 static void stop(struct server *s) {
+    apiserver_hurry(s->apiserver);
+    cluster_hurry(s->cluster);
     for (size_t i = 0; i < ARRAY_LEN(s->candidates); i++) lease_candidate_stop(s->candidates[i]);
     coordination_stop(s->coordination);
     leader_election_stop(s->scheduler_election); /* first: others may wait for the Leases */
@@ -270,10 +272,12 @@ static int run(struct server *s) {
         s->apiserver = apiserver_command_start(&s->command, s->arena, &err);
     }
     if (!s->apiserver || !(s->identity = coordination_identity(s->arena, s->command.options.data_dir, node_name(s), &err))) {
+        bool asked_to_end = !s->apiserver && command_signal_pending();
         apiserver_free(s->apiserver);
-        log_error("%s", status_message(&err));
+        if (asked_to_end) log_info("%s", status_message(&err));
+        else log_error("%s", status_message(&err));
         cluster_free(s->cluster);
-        return 1;
+        return asked_to_end ? 0 : 1;
     }
     if (s->cluster) cluster_serve(s->cluster, s->apiserver);
     s->coordination = coordination_start(s->apiserver, s->identity, &s->election);

@@ -59,6 +59,10 @@ void store_set_etcd_servers(struct store *s, const char *servers, bool prefer) {
     if (s->etcd) etcd_set_servers(s->etcd, servers, prefer);
 }
 
+void store_hurry(struct store *s) {
+    if (s->etcd) etcd_hurry(s->etcd);
+}
+
 int store_check_health(struct store *s, int timeout_ms, struct status *reterr) { return s->etcd ? etcd_wait_current(s->etcd, timeout_ms, reterr) : 0; }
 
 size_t store_servers(const struct store *s) { return s->etcd ? s->etcd->endpoints_len : 1; }

@@ -76,6 +76,8 @@ void store_wait_revision(struct store *s, uint64_t revision);
 /* The etcd members as they are now, the first being preferred: `prefer` says that it serves, so that a connection to another one goes back to it. Nothing for the embedded
  * store, nor if the text names no server. Any thread. */
 void store_set_etcd_servers(struct store *s, const char *servers, bool prefer);
+/* The process is about to end: a cluster that does not answer is waited for one second more in all, then whatever needs it fails at once. Any thread; nothing for the embedded store. */
+void store_hurry(struct store *s);
 /* Whether the truth answers: always for the embedded store. */
 int store_check_health(struct store *s, int timeout_ms, struct status *reterr);
 /* The servers that hold the truth: etcd's as they were named in the options; one, ourselves, for the embedded store. */

@@ -103,6 +103,23 @@ def test_who_joins_needs_the_token_and_finds_its_cluster():
     same(len(members(a)), 3)
 
 
+def test_who_joins_waits_for_a_server_that_is_not_up_yet():
+    a, b, c = three()
+    stranger = Member(shared['network'], 4)
+    shared['more'].append(stranger)
+    same(b.stop(), 0)
+    waiting = f'waiting for the server at {b.network.address(b.n)}:6443'
+    stranger.start('--server', b.url, '--token', b.token(), wait=False)
+    until(lambda: waiting in stranger.log_text(), 'it to wait')
+    same(stranger.stop(), 0, 'the exit code of one that is stopped while it waits')
+    stranger.start('--server', b.url, '--token', b.token()[:-1] + '~', wait=False)
+    until(lambda: stranger.log_text().count(waiting) > 1, 'it to wait again')
+    same(stranger.process.poll(), None)
+    b.start()
+    same(stranger.wait_end(60), 1, 'the exit code of one whose token is wrong')
+    contains(stranger.log_text(), 'refuses the token')
+
+
 def test_servers_are_killed_and_come_back():
     servers = a, b, c = three()
     victim = leader(servers)
@@ -123,6 +140,14 @@ def test_servers_are_killed_and_come_back():
     for s in servers: s.wait_ready()
     write(c, 'all-restarted')
     for s in servers: reads(s, 'two-killed')
+    for s in others: s.stop(signal.SIGKILL)
+    begun = time.time()
+    same(victim.stop(), 0, 'the exit code of a server that is stopped without a majority')
+    seconds = time.time() - begun
+    print(f'    a server without a majority stops after {seconds:.1f} s', flush=True)
+    if seconds > 4 and not busy(): raise AssertionError(f'it took {seconds:.1f} s: {victim.log_text()}')
+    for s in servers: s.start(wait=False)
+    for s in servers: s.wait_ready()
 
 
 def test_a_killed_member_is_started_again():

@@ -66,6 +66,9 @@ static void test_tokens(void **state UNUSED) {
     t = (struct cluster_token){.secret = cluster_token_new_secret(arena)};
     assert_int_equal(strlen(t.secret), 32);
     assert_string_not_equal(t.secret, cluster_token_new_secret(arena));
+    assert_true(cluster_secret_is_good(t.secret));
+    assert_true(cluster_secret_is_good("0123456789abcdef"));
+    assert_false(cluster_secret_is_good("0123456789abcde"));
     assert_true(cluster_secrets_equal("abc", "abc"));
     assert_false(cluster_secrets_equal("abc", "abd"));
     assert_false(cluster_secrets_equal("abc", "abcd"));

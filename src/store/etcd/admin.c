@@ -15,6 +15,7 @@ struct etcd_admin {
     struct upstream_tls *tls;
     struct server { char *url; struct grpc_client *grpc; } servers[SERVERS_MAX];
     size_t len;
+    const atomic_bool *cancel; /* NULL: none */
 };
 
 /* "https://10.0.0.1:2379", "http://[::1]:2379": NULL if it is none. */
@@ -64,6 +65,8 @@ void etcd_admin_free(struct etcd_admin *a) {
     free(a);
 }
 
+void etcd_admin_set_cancel(struct etcd_admin *a, const atomic_bool *cancel) { a->cancel = cancel; }
+
 /* ---- calls ---- */
 
 struct message { void *data; size_t len; };
@@ -75,9 +78,13 @@ static struct message pack(const ProtobufCMessage *m) {
     return out;
 }
 
-static void *call_one(struct grpc_client *g, const char *method, const struct message *req, const ProtobufCMessageDescriptor *type, int timeout_ms, struct status *reterr) {
+static void *call_one(struct etcd_admin *a, struct grpc_client *g, const char *method, const struct message *req, const ProtobufCMessageDescriptor *type, int timeout_ms, struct status *reterr) {
     _cleanup_buf_ struct buf answer = BUF_INIT;
-    if (grpc_call(g, method, req->data, req->len, timeout_ms, NULL, &answer, reterr) != 0) return NULL;
+    if (a->cancel && atomic_load(a->cancel)) {
+        status_set(reterr, 499, NULL, "context canceled");
+        return NULL;
+    }
+    if (grpc_call(g, method, req->data, req->len, timeout_ms, a->cancel, &answer, reterr) != 0) return NULL;
     void *m = protobuf_c_message_unpack(type, NULL, answer.len, (const uint8_t *)buf_cstr(&answer));
     if (!m) status_set(reterr, 500, REASON_INTERNAL_ERROR, "malformed answer from etcd");
     return m;
@@ -95,7 +102,7 @@ static void *call(struct etcd_admin *a, const char *method, const ProtobufCMessa
     struct message req = pack(request);
     void *answer = NULL;
     for (size_t i = 0; i < a->len && !answer; i++) {
-        answer = call_one(a->servers[i].grpc, method, &req, type, timeout_ms, &err);
+        answer = call_one(a, a->servers[i].grpc, method, &req, type, timeout_ms, &err);
         if (!answer && !elsewhere(&err)) break;
     }
     if (!answer) status_set(reterr, err.code, err.reason, "%s", grpc_status_desc(&err));
@@ -148,8 +155,8 @@ int etcd_admin_members_now(struct etcd_admin *a, struct arena *arena, struct etc
     Etcdserverpb__MemberListResponse *r = NULL;
     for (size_t i = 0; i < a->len && !r; i++) {
         struct grpc_client *g = a->servers[i].grpc;
-        void *read = call_one(g, "/etcdserverpb.KV/Range", &first, type_RangeResponse, CALL_MS, reterr);
-        if (read) r = call_one(g, "/etcdserverpb.Cluster/MemberList", &second, type_MemberListResponse, CALL_MS, reterr);
+        void *read = call_one(a, g, "/etcdserverpb.KV/Range", &first, type_RangeResponse, CALL_MS, reterr);
+        if (read) r = call_one(a, g, "/etcdserverpb.Cluster/MemberList", &second, type_MemberListResponse, CALL_MS, reterr);
         release(read);
     }
     if (r) take_members(arena, r->members, r->n_members, ret);
@@ -189,7 +196,7 @@ static void *call_at(struct etcd_admin *a, const char *url, const char *method, 
     for (size_t i = 0; i < a->len; i++)
         if (str_eq(a->servers[i].url, url)) known = a->servers[i].grpc;
     if (!known && !(own = client_of(a, url, strlen(url)))) status_bad_request(reterr, "\"%s\" is no address of an etcd member", url);
-    void *answer = known || own ? call_one(known ? known : own, method, &req, type, CALL_MS, reterr) : NULL;
+    void *answer = known || own ? call_one(a, known ? known : own, method, &req, type, CALL_MS, reterr) : NULL;
     grpc_client_free(own);
     free(req.data);
     return answer;

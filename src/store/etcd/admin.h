@@ -4,6 +4,7 @@
  * Upstream: what etcdctl does (member, endpoint status, move-leader, snapshot save). Tests: tests/integration/test_ha.py. */
 #ifndef CKUBE_STORE_ETCD_ADMIN_H
 #define CKUBE_STORE_ETCD_ADMIN_H
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/arena.h"
@@ -13,6 +14,9 @@ struct etcd_admin;
 /* servers: "https://10.0.0.1:2379,http://...,..."; the files as PEM, for https. NULL with a status. */
 struct etcd_admin *etcd_admin_new(const char *servers, const char *ca_file, const char *cert_file, const char *key_file, struct status *reterr);
 void etcd_admin_free(struct etcd_admin *a); /* no call may be under way; NULL is fine */
+
+/* Once *cancel is true, calls end with 499, also those under way (but a snapshot). It must outlive the calls. */
+void etcd_admin_set_cancel(struct etcd_admin *a, const atomic_bool *cancel);
 
 struct etcd_member { uint64_t id; const char *name, *peer_url, *client_url; bool learner; }; /* name "": it has not been started yet; of several URLs the first */
 struct etcd_members { struct etcd_member *items; size_t len; };

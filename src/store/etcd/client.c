@@ -14,7 +14,8 @@
 #include "store/etcd/etcd.h"
 #include "wire/grpc_channel.h"
 
-enum { CONNECT_MS = 1000, CONNECT_MS_MAX = 4000, PING_MS = 6000 /* oftener than each 5 s, etcd hangs up */, SILENT_MS = 12000, NEW_MS = 500, RETRY_MS_MAX = 1000, LOST_MS = 1000 /* what survived a change of leaders is answered sooner */ };
+enum { CONNECT_MS = 1000, CONNECT_MS_MAX = 4000, PING_MS = 6000 /* oftener than each 5 s, etcd hangs up */, SILENT_MS = 12000, NEW_MS = 500, RETRY_MS_MAX = 1000, LOST_MS = 1000 /* what survived a change of leaders is answered sooner */,
+       HURRY_MS = 1000 /* how long the cluster may take for an answer when we are about to end */ };
 
 struct etcd_call {
     struct etcd *etcd;
@@ -23,7 +24,7 @@ struct etcd_call {
     const char *method;
     struct buf request, answer;
     const ProtobufCMessageDescriptor *type;
-    int64_t deadline_ms, sent_ms;
+    int64_t begun_ms, deadline_ms, sent_ms;
     bool idempotent, answered;
     void (*done)(void *arg, const struct etcd_answer *a);
     void *arg;
@@ -131,13 +132,15 @@ void etcd_call(struct etcd *e, const char *method, const ProtobufCMessage *reque
                void (*done)(void *arg, const struct etcd_answer *a), void *arg) {
     struct etcd_call *c = calloc(1, sizeof(*c));
     CHECK(c);
-    *c = (struct etcd_call){.etcd = e, .method = method, .type = type, .idempotent = idempotent, .deadline_ms = etcd_now_ms() + timeout_ms, .done = done, .arg = arg};
+    int64_t now = etcd_now_ms();
+    *c = (struct etcd_call){.etcd = e, .method = method, .type = type, .idempotent = idempotent, .begun_ms = now, .deadline_ms = now + timeout_ms, .done = done, .arg = arg};
     size_t len = protobuf_c_message_get_packed_size(request);
     buf_reserve(&c->request, len);
     c->request.len = protobuf_c_message_pack(request, (uint8_t *)c->request.data);
     c->next = e->calls;
     e->calls = c;
     if (e->stopping) finish(c, GRPC_CANCELED, "the store is closing", false);
+    else if (e->given_up) finish(c, GRPC_UNAVAILABLE, "etcdserver: request timed out", false);
     else send_call(c);
 }
 
@@ -229,13 +232,19 @@ static bool is_lost(const struct etcd_call *c, int64_t now) {
     return c->stream && !c->idempotent && c->sent_ms <= changed && now - changed > LOST_MS;
 }
 
+/* Who is about to end asks the cluster a few last things. When it does not answer the first of them in time it is not asked again: all that wait are told at once. */
+static void give_up(struct etcd *e, int64_t now) {
+    for (struct etcd_call *c = e->calls; c && e->hurried_ms; c = c->next) e->given_up |= now - MAX(c->begun_ms, e->hurried_ms) > HURRY_MS;
+}
+
 /* Calls that wait are sent, those that wait too long end. A member that has not answered one for long is left. */
 static void watch_calls(struct etcd *e, int64_t now) {
     bool slow = false;
+    give_up(e, now);
     for (struct etcd_call *c = e->calls, *next; c; c = next) {
         next = c->next;
         if (c->stream && now - c->sent_ms > ETCD_ATTEMPT_MS) slow = true;
-        if (now >= c->deadline_ms || is_lost(c, now)) {
+        if (e->given_up || now >= c->deadline_ms || is_lost(c, now)) {
             bool sent = c->stream && !c->idempotent;
             finish(c, GRPC_UNAVAILABLE, str_has_prefix(e->last_error, "connection error") && !c->stream ? e->last_error : "etcdserver: request timed out", sent);
             next = e->calls; /* its owner may have begun or ended others: from the front again */

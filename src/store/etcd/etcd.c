@@ -116,6 +116,13 @@ void etcd_set_servers(struct etcd *e, const char *servers, bool prefer) {
 
 /* ---- the end ---- */
 
+static void hurry(void *arg) {
+    struct etcd *e = arg;
+    if (!e->hurried_ms) e->hurried_ms = etcd_now_ms();
+}
+
+void etcd_hurry(struct etcd *e) { loop_post(e->loop, hurry, e); }
+
 static void stop(void *arg) {
     struct etcd *e = arg;
     etcd_client_stop(e);

@@ -37,6 +37,7 @@ int etcd_new(struct store *s, const struct store_etcd_options *options, struct s
 void etcd_stop(struct etcd *e);       /* ends the connection and every write; the writer thread may still apply. NULL is fine */
 void etcd_free(struct etcd *e);       /* after etcd_stop and when the writer thread has ended; NULL is fine */
 void etcd_set_servers(struct etcd *e, const char *servers, bool prefer);                              /* any thread; see store_set_etcd_servers */
+void etcd_hurry(struct etcd *e);                                                                      /* any thread; see store_hurry */
 void etcd_write(struct etcd *e, const struct store_op *ops, size_t ops_len, void (*done)(void *, struct store_result *), void *arg); /* any thread */
 int etcd_wait_current(struct etcd *e, int timeout_ms, struct status *reterr);                         /* any thread or fiber */
 bool etcd_wait_revision(struct etcd *e, uint64_t revision, int timeout_ms);                           /* the same; false: not reached in time */
@@ -65,6 +66,8 @@ struct etcd {
     size_t endpoint;
     struct grpc_channel *channel;
     bool open, stopping, suspected;
+    bool given_up;                   /* after etcd_hurry: the cluster does not answer, nobody waits for it any more */
+    int64_t hurried_ms;              /* since when etcd_hurry; 0: not yet */
     int64_t opened_ms, connect_at_ms, pinged_ms;
     uint64_t raft_term;              /* the highest that an answer has told ... */
     int64_t leader_changed_ms;       /* ... and when it last rose; 0: never */
