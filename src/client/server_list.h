@@ -3,7 +3,7 @@
  * A reflector follows the EndpointSlice default/kubernetes through the component's own transport, tells that what it says, and keeps it in a file beside the kubeconfig,
  * KUBECONFIG.servers, for the next start, when the server that the kubeconfig names may be away. Who may not read it (403) goes on with what it has.
  * A thread asks the server in use each PROBE_MS whether it lives, so that one that stands still is noticed, and left, though nobody else is asking.
- * Tests: tests/integration/test_failover.py. */
+ * Tests: tests/integration/test_failover.py, test_agents.py. */
 #ifndef CKUBE_CLIENT_SERVER_LIST_H
 #define CKUBE_CLIENT_SERVER_LIST_H
 #include "base/env.h"
