@@ -10,7 +10,7 @@ def openssl(*args):
 
 
 def make_ca(d, name):
-    openssl('req', '-x509', *NEW_KEY, '-keyout', f'{d}/{name}.key', '-out', f'{d}/{name}.crt', '-subj', f'/CN={name}', '-days', '2')
+    openssl('req', '-x509', *NEW_KEY, '-keyout', f'{d}/{name}.key', '-out', f'{d}/{name}.crt', '-subj', f'/CN={name}', '-days', '2', '-addext', 'keyUsage=critical,digitalSignature,keyCertSign')
 
 
 def make_cert(d, name, ca, subject, ca_dir=None, days='2', usage='clientAuth', alt_names=''):
