@@ -1,27 +1,30 @@
 /* What objects use of a ResourceQuota: see quota.h. */
 #include "api/quota.h"
+#include <inttypes.h>
 #include "api/quantity.h"
 #include "api/validation/pod_parts.h"
 #include "base/macros.h"
 #include "base/str.h"
 
+#define DEVICES_SUFFIX ".deviceclass.resource.k8s.io/devices"
+
 /* ---- sums ---- */
 
-static void add_amount(struct arena *a, struct string_map *sum, const char *name, const char *value) {
+void quota_add_amount(struct arena *a, struct string_map *sum, const char *name, const char *value) {
     struct quantity total = quantity_of(string_map_get(sum, name)), more = quantity_of(value);
     if (string_map_has(sum, name)) quantity_add(&total, &more);
     else total = more;
     string_map_set(a, sum, name, quantity_format(a, &total));
 }
 
-static void add_all(struct arena *a, struct string_map *sum, const struct string_map *more) { LIST_FOREACH(e, more) add_amount(a, sum, e->key, e->value); }
+static void add_all(struct arena *a, struct string_map *sum, const struct string_map *more) { LIST_FOREACH(e, more) quota_add_amount(a, sum, e->key, e->value); }
 
 static void max_all(struct arena *a, struct string_map *into, const struct string_map *other) {
     LIST_FOREACH(e, other)
         if (!string_map_has(into, e->key) || quantity_text_cmp(e->value, string_map_get(into, e->key)) > 0) string_map_set(a, into, e->key, e->value);
 }
 
-struct string_map quota_pod_resources(struct arena *a, const struct corev1_PodSpec *spec, bool limits) {
+struct string_map quota_pod_resources(struct arena *a, const struct corev1_PodSpec *spec, bool limits, bool overhead) {
     struct string_map sum = {0}, sidecars = {0}, peak = {0};
     LIST_FOREACH(c, &spec->containers) add_all(a, &sum, limits ? &c->resources.limits : &c->resources.requests);
     LIST_FOREACH(c, &spec->initContainers) {
@@ -37,8 +40,9 @@ struct string_map quota_pod_resources(struct arena *a, const struct corev1_PodSp
     if (spec->resources)
         LIST_FOREACH(e, limits ? &spec->resources->limits : &spec->resources->requests)
             if (str_eq(e->key, "cpu") || str_eq(e->key, "memory") || resource_is_huge_page(e->key)) string_map_set(a, &sum, e->key, e->value);
-    LIST_FOREACH(e, &spec->overhead)
-        if (!limits || quantity_of(string_map_get(&sum, e->key)).nanos > 0) add_amount(a, &sum, e->key, e->value);
+    if (overhead)
+        LIST_FOREACH(e, &spec->overhead)
+            if (!limits || quantity_of(string_map_get(&sum, e->key)).nanos > 0) quota_add_amount(a, &sum, e->key, e->value);
     return sum;
 }
 
@@ -52,21 +56,25 @@ static bool has_short_name(const struct quota_kind *k) {
     return str_empty(k->group) && str_in(k->resource, named);
 }
 
-static void pod_usage(struct arena *a, const struct corev1_Pod *p, struct string_map *ret) {
+void quota_compute_usage(struct arena *a, const struct string_map *requests, const struct string_map *limits, struct string_map *ret) {
     static const char *const names[] = {"cpu", "memory", "ephemeral-storage"};
-    if (str_eq(p->status.phase, "Failed") || str_eq(p->status.phase, "Succeeded")) return;
-    struct string_map requests = quota_pod_resources(a, &p->spec, false), limits = quota_pod_resources(a, &p->spec, true);
-    string_map_set(a, ret, "pods", "1");
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        const char *request = string_map_get(&requests, names[i]), *limit = string_map_get(&limits, names[i]);
+        const char *request = string_map_get(requests, names[i]), *limit = string_map_get(limits, names[i]);
         if (request) string_map_set(a, ret, names[i], request);
         if (request) string_map_set(a, ret, arena_printf(a, "requests.%s", names[i]), request);
         if (limit) string_map_set(a, ret, arena_printf(a, "limits.%s", names[i]), limit);
     }
-    LIST_FOREACH(e, &requests) {
+    LIST_FOREACH(e, requests) {
         if (resource_is_huge_page(e->key)) string_map_set(a, ret, e->key, e->value);
         if (resource_is_huge_page(e->key) || resource_is_extended(e->key)) string_map_set(a, ret, arena_printf(a, "requests.%s", e->key), e->value);
     }
+}
+
+static void pod_usage(struct arena *a, const struct corev1_Pod *p, struct string_map *ret) {
+    if (str_eq(p->status.phase, "Failed") || str_eq(p->status.phase, "Succeeded")) return;
+    struct string_map requests = quota_pod_resources(a, &p->spec, false, true), limits = quota_pod_resources(a, &p->spec, true, true);
+    string_map_set(a, ret, "pods", "1");
+    quota_compute_usage(a, &requests, &limits, ret);
 }
 
 static void service_usage(struct arena *a, const struct corev1_Service *s, struct string_map *ret) {
@@ -87,6 +95,25 @@ static void claim_usage(struct arena *a, const struct corev1_PersistentVolumeCla
     if (!str_empty(class)) string_map_set(a, ret, arena_printf(a, "%s.storageclass.storage.k8s.io/requests.storage", class), size);
 }
 
+/* "All" counts as the most that an allocation can hold: resourceapi.AllocationResultsMaxSize. */
+static int64_t devices_of(const char *mode, int64_t count) { return str_eq(mode, "ExactCount") ? count : str_eq(mode, "All") ? 32 : 0; }
+
+static const char *devices_name(struct arena *a, const char *class) { return arena_printf(a, "%s" DEVICES_SUFFIX, str_or(class, "")); }
+
+/* Of alternatives the worst for each class counts. */
+static void resource_claim_usage(struct arena *a, const struct resourcev1_ResourceClaim *c, struct string_map *ret) {
+    LIST_FOREACH(r, &c->spec.devices.requests) {
+        struct string_map worst = {0};
+        LIST_FOREACH(s, &r->firstAvailable) {
+            const char *name = devices_name(a, s->deviceClassName), *n = arena_printf(a, "%" PRId64, devices_of(s->allocationMode, s->count));
+            if (!string_map_has(&worst, name) || quantity_text_cmp(n, string_map_get(&worst, name)) > 0) string_map_set(a, &worst, name, n);
+        }
+        add_all(a, ret, &worst);
+        if (!r->firstAvailable.len && r->exactly)
+            quota_add_amount(a, ret, devices_name(a, r->exactly->deviceClassName), arena_printf(a, "%" PRId64, devices_of(r->exactly->allocationMode, r->exactly->count)));
+    }
+}
+
 struct string_map quota_usage_of(struct arena *a, const struct quota_kind *k, const void *obj) {
     struct string_map ret = {0};
     string_map_set(a, &ret, count_name(a, k), "1");
@@ -94,6 +121,7 @@ struct string_map quota_usage_of(struct arena *a, const struct quota_kind *k, co
     if (k->type == &corev1_Pod_desc) pod_usage(a, obj, &ret);
     else if (k->type == &corev1_Service_desc) service_usage(a, obj, &ret);
     else if (k->type == &corev1_PersistentVolumeClaim_desc) claim_usage(a, obj, &ret);
+    else if (k->type == &resourcev1_ResourceClaim_desc) resource_claim_usage(a, obj, &ret);
     return ret;
 }
 
@@ -102,6 +130,7 @@ bool quota_concerns(struct arena *a, const struct quota_kind *k, const char *nam
     if (str_eq(name, count_name(a, k)) || (has_short_name(k) && str_eq(name, k->resource))) return true;
     if (k->type == &corev1_Pod_desc)
         return str_in(name, pod) || resource_is_huge_page(name) || str_has_prefix(name, "requests.hugepages-") || (!resource_is_native(name) && str_has_prefix(name, "requests."));
+    if (k->type == &resourcev1_ResourceClaim_desc) return str_has_suffix(name, DEVICES_SUFFIX);
     if (k->type == &corev1_Service_desc) return str_eq(name, "services.nodeports") || str_eq(name, "services.loadbalancers");
     if (k->type == &corev1_PersistentVolumeClaim_desc)
         return str_eq(name, "requests.storage") || str_has_suffix(name, ".storageclass.storage.k8s.io/requests.storage") || str_has_suffix(name, ".storageclass.storage.k8s.io/persistentvolumeclaims");
@@ -148,13 +177,14 @@ static bool value_matches(const char *value, const char *op, const struct string
     return str_eq(op, "In") ? in : str_eq(op, "NotIn") && !in;
 }
 
+bool quota_pod_terminating(const struct corev1_Pod *p) { return p->spec.activeDeadlineSeconds.has && p->spec.activeDeadlineSeconds.value >= 0; }
+
 static bool scope_matches(const struct quota_kind *k, const void *obj, const char *scope, const char *op, const struct string_list *values) {
     if (k->type == &corev1_PersistentVolumeClaim_desc && str_eq(scope, "VolumeAttributesClass")) return value_matches(((const struct corev1_PersistentVolumeClaim *)obj)->spec.volumeAttributesClassName, op, values);
     if (k->type != &corev1_Pod_desc) return false;
     const struct corev1_Pod *p = obj;
-    bool terminating = p->spec.activeDeadlineSeconds.has && p->spec.activeDeadlineSeconds.value >= 0;
-    if (str_eq(scope, "Terminating")) return terminating;
-    if (str_eq(scope, "NotTerminating")) return !terminating;
+    if (str_eq(scope, "Terminating")) return quota_pod_terminating(p);
+    if (str_eq(scope, "NotTerminating")) return !quota_pod_terminating(p);
     if (str_eq(scope, "BestEffort")) return best_effort(&p->spec);
     if (str_eq(scope, "NotBestEffort")) return !best_effort(&p->spec);
     if (str_eq(scope, "PriorityClass")) return value_matches(p->spec.priorityClassName, op, values);

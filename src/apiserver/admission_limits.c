@@ -1,6 +1,7 @@
 /* LimitRanger: see admission_quota.h. */
 #include <string.h>
 #include "api/quantity.h"
+#include "api/quota.h"
 #include "apiserver/admission_quota.h"
 #include "apiserver/apiserver.h"
 #include "base/str.h"
@@ -130,7 +131,7 @@ static void pod_bounds(struct messages *m, const struct corev1_LimitRangeItem *l
         LIST_FOREACH(c, &s->containers) bounds(m, l, &c->resources.requests, &c->resources.limits);
         LIST_FOREACH(c, &s->initContainers) bounds(m, l, &c->resources.requests, &c->resources.limits);
     } else if (str_eq(l->type, "Pod")) {
-        struct string_map requests = pod_total_resources(m->arena, s, false, false), limits = pod_total_resources(m->arena, s, true, false);
+        struct string_map requests = quota_pod_resources(m->arena, s, false, false), limits = quota_pod_resources(m->arena, s, true, false);
         bounds(m, l, &requests, &limits);
     }
 }

@@ -1,182 +1,30 @@
 #include "apiserver/admission_quota.h"
 #include <string.h>
 #include "api/quantity.h"
-#include "api/validation/pod_parts.h"
+#include "api/quota.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/fence.h"
 #include "base/str.h"
 
 enum { QUOTA_TRIES = 1000 };
 
-/* ---- sums ---- */
-
-static void add_amount(struct arena *a, struct string_map *sum, const char *name, const char *value) {
-    struct quantity total = quantity_of(string_map_get(sum, name)), more = quantity_of(value);
-    if (string_map_has(sum, name)) quantity_add(&total, &more);
-    else total = more;
-    string_map_set(a, sum, name, quantity_format(a, &total));
-}
-
-static void add_all(struct arena *a, struct string_map *sum, const struct string_map *more) { LIST_FOREACH(e, more) add_amount(a, sum, e->key, e->value); }
-
-static void max_all(struct arena *a, struct string_map *into, const struct string_map *other) {
-    LIST_FOREACH(e, other)
-        if (!string_map_has(into, e->key) || quantity_text_cmp(e->value, string_map_get(into, e->key)) > 0) string_map_set(a, into, e->key, e->value);
-}
-
-struct string_map pod_total_resources(struct arena *a, const struct corev1_PodSpec *s, bool limits, bool overhead) {
-    struct string_map sum = {0}, sidecars = {0}, peak = {0};
-    LIST_FOREACH(c, &s->containers) add_all(a, &sum, limits ? &c->resources.limits : &c->resources.requests);
-    LIST_FOREACH(c, &s->initContainers) {
-        const struct string_map *own = limits ? &c->resources.limits : &c->resources.requests;
-        struct string_map now = string_map_copy(a, &sidecars);
-        add_all(a, &now, own);
-        if (str_eq(c->restartPolicy, "Always")) {
-            add_all(a, &sum, own);
-            sidecars = string_map_copy(a, &now);
-        }
-        max_all(a, &peak, &now);
-    }
-    max_all(a, &sum, &peak);
-    if (s->resources)
-        LIST_FOREACH(e, limits ? &s->resources->limits : &s->resources->requests)
-            if (str_eq(e->key, "cpu") || str_eq(e->key, "memory") || resource_is_huge_page(e->key)) string_map_set(a, &sum, e->key, e->value);
-    if (overhead)
-        LIST_FOREACH(e, &s->overhead)
-            if (!limits || quantity_of(string_map_get(&sum, e->key)).nanos > 0) add_amount(a, &sum, e->key, e->value);
-    return sum;
-}
-
-/* ---- what an object uses: upstream's evaluators ---- */
-
-static const char *count_name(struct arena *a, const struct strategy *st) { return arena_printf(a, str_empty(st->group) ? "count/%s%s" : "count/%s.%s", st->resource, st->group); }
-
-/* Resources that are counted under a short name too. */
-static const char *short_name(const struct strategy *st) {
-    static const char *const named[] = {"services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims", NULL};
-    return str_empty(st->group) && str_in(st->resource, named) ? st->resource : NULL;
-}
-
-static void compute_usage(struct arena *a, const struct string_map *requests, const struct string_map *limits, struct string_map *ret) {
-    static const char *const names[] = {"cpu", "memory", "ephemeral-storage"};
-    string_map_set(a, ret, "pods", "1");
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        const char *request = string_map_get(requests, names[i]), *limit = string_map_get(limits, names[i]);
-        if (request) string_map_set(a, ret, names[i], request);
-        if (request) string_map_set(a, ret, arena_printf(a, "requests.%s", names[i]), request);
-        if (limit) string_map_set(a, ret, arena_printf(a, "limits.%s", names[i]), limit);
-    }
-    LIST_FOREACH(e, requests) {
-        if (resource_is_huge_page(e->key)) string_map_set(a, ret, e->key, e->value);
-        if (resource_is_huge_page(e->key) || resource_is_extended(e->key)) string_map_set(a, ret, arena_printf(a, "requests.%s", e->key), e->value);
-    }
-}
-
-static void service_usage(struct arena *a, const struct corev1_Service *s, struct string_map *ret) {
-    size_t ports = 0;
-    bool balancer = str_eq(s->spec.type, "LoadBalancer"), all = str_eq(s->spec.type, "NodePort") || (balancer && (!s->spec.allocateLoadBalancerNodePorts.has || s->spec.allocateLoadBalancerNodePorts.value));
-    LIST_FOREACH(p, &s->spec.ports) ports += all || (balancer && p->nodePort);
-    string_map_set(a, ret, "services.nodeports", arena_printf(a, "%zu", ports));
-    string_map_set(a, ret, "services.loadbalancers", balancer ? "1" : "0");
-}
-
-static const char *claim_class(const struct corev1_PersistentVolumeClaim *c) {
-    const char *beta = string_map_get(&c->metadata.annotations, "volume.beta.kubernetes.io/storage-class");
-    return beta ? beta : c->spec.storageClassName;
-}
-
-static void claim_usage(struct arena *a, const struct corev1_PersistentVolumeClaim *c, struct string_map *ret) {
-    const char *class = claim_class(c), *size = string_map_get(&c->spec.resources.requests, "storage"), *allocated = string_map_get(&c->status.allocatedResources, "storage");
-    if (allocated && quantity_text_cmp(allocated, size) > 0) size = allocated;
-    if (!str_empty(class)) string_map_set(a, ret, arena_printf(a, "%s.storageclass.storage.k8s.io/persistentvolumeclaims", class), "1");
-    if (!size) return;
-    string_map_set(a, ret, "requests.storage", size);
-    if (!str_empty(class)) string_map_set(a, ret, arena_printf(a, "%s.storageclass.storage.k8s.io/requests.storage", class), size);
-}
+static struct quota_kind kind_of(const struct strategy *st) { return (struct quota_kind){st->group, st->resource, st->type}; }
 
 static struct string_map usage_of(struct arena *a, const struct strategy *st, const void *obj) {
-    struct string_map ret = {0};
-    string_map_set(a, &ret, count_name(a, st), "1");
-    if (short_name(st)) string_map_set(a, &ret, short_name(st), "1");
-    if (st->type == &corev1_Pod_desc) {
-        const struct corev1_Pod *p = obj;
-        struct string_map requests = pod_total_resources(a, &p->spec, false, true), limits = pod_total_resources(a, &p->spec, true, true);
-        if (!str_eq(p->status.phase, "Failed") && !str_eq(p->status.phase, "Succeeded")) compute_usage(a, &requests, &limits, &ret);
-    } else if (st->type == &corev1_Service_desc) service_usage(a, obj, &ret);
-    else if (st->type == &corev1_PersistentVolumeClaim_desc) claim_usage(a, obj, &ret);
-    return ret;
+    struct quota_kind k = kind_of(st);
+    return quota_usage_of(a, &k, obj);
 }
 
-/* Whether a quota's resource is one that objects of this kind use. */
 static bool concerns(struct arena *a, const struct strategy *st, const char *name) {
-    static const char *const pod[] = {"cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory", "requests.ephemeral-storage", "limits.cpu", "limits.memory", "limits.ephemeral-storage", "pods", NULL};
-    if (str_eq(name, count_name(a, st)) || (short_name(st) && str_eq(name, short_name(st)))) return true;
-    if (st->type == &corev1_Pod_desc)
-        return str_in(name, pod) || resource_is_huge_page(name) || str_has_prefix(name, "requests.hugepages-") || (!resource_is_native(name) && str_has_prefix(name, "requests."));
-    if (st->type == &corev1_Service_desc) return str_eq(name, "services.nodeports") || str_eq(name, "services.loadbalancers");
-    if (st->type == &corev1_PersistentVolumeClaim_desc)
-        return str_eq(name, "requests.storage") || str_has_suffix(name, ".storageclass.storage.k8s.io/requests.storage") || str_has_suffix(name, ".storageclass.storage.k8s.io/persistentvolumeclaims");
-    return false;
-}
-
-/* ---- scopes ---- */
-
-static bool best_effort(const struct corev1_PodSpec *s) {
-    static const char *const names[] = {"cpu", "memory"};
-    for (size_t i = 0; i < 2; i++) {
-        if (s->resources && (quantity_of(string_map_get(&s->resources->requests, names[i])).nanos > 0 || quantity_of(string_map_get(&s->resources->limits, names[i])).nanos > 0)) return false;
-        LIST_FOREACH(c, &s->containers)
-            if (quantity_of(string_map_get(&c->resources.requests, names[i])).nanos > 0 || quantity_of(string_map_get(&c->resources.limits, names[i])).nanos > 0) return false;
-        LIST_FOREACH(c, &s->initContainers)
-            if (quantity_of(string_map_get(&c->resources.requests, names[i])).nanos > 0 || quantity_of(string_map_get(&c->resources.limits, names[i])).nanos > 0) return false;
-    }
-    return true;
-}
-
-static bool terminating(const struct corev1_Pod *p) { return p->spec.activeDeadlineSeconds.has && p->spec.activeDeadlineSeconds.value >= 0; }
-
-static bool other_namespaces(const struct corev1_PodAffinityTerm_list *required, const struct corev1_WeightedPodAffinityTerm_list *preferred) {
-    LIST_FOREACH(t, required)
-        if (t->namespaces.len || t->namespaceSelector) return true;
-    LIST_FOREACH(t, preferred)
-        if (t->podAffinityTerm.namespaces.len || t->podAffinityTerm.namespaceSelector) return true;
-    return false;
-}
-
-static bool cross_namespace(const struct corev1_Affinity *f) {
-    if (!f) return false;
-    return (f->podAffinity && other_namespaces(&f->podAffinity->requiredDuringSchedulingIgnoredDuringExecution, &f->podAffinity->preferredDuringSchedulingIgnoredDuringExecution)) ||
-           (f->podAntiAffinity && other_namespaces(&f->podAntiAffinity->requiredDuringSchedulingIgnoredDuringExecution, &f->podAntiAffinity->preferredDuringSchedulingIgnoredDuringExecution));
-}
-
-/* A requirement on a value that may be absent. */
-static bool value_matches(const char *value, const char *op, const struct string_list *values) {
-    bool present = !str_empty(value);
-    if (str_eq(op, "Exists")) return present;
-    if (str_eq(op, "DoesNotExist")) return !present;
-    bool in = present && string_list_has(values, value);
-    return str_eq(op, "In") ? in : str_eq(op, "NotIn") && !in;
-}
-
-static bool scope_matches(const struct strategy *st, const void *obj, const char *scope, const char *op, const struct string_list *values) {
-    if (st->type == &corev1_PersistentVolumeClaim_desc && str_eq(scope, "VolumeAttributesClass")) return value_matches(((const struct corev1_PersistentVolumeClaim *)obj)->spec.volumeAttributesClassName, op, values);
-    if (st->type != &corev1_Pod_desc) return false;
-    const struct corev1_Pod *p = obj;
-    if (str_eq(scope, "Terminating")) return terminating(p);
-    if (str_eq(scope, "NotTerminating")) return !terminating(p);
-    if (str_eq(scope, "BestEffort")) return best_effort(&p->spec);
-    if (str_eq(scope, "NotBestEffort")) return !best_effort(&p->spec);
-    if (str_eq(scope, "PriorityClass")) return value_matches(p->spec.priorityClassName, op, values);
-    return str_eq(scope, "CrossNamespacePodAffinity") && cross_namespace(p->spec.affinity);
+    struct quota_kind k = kind_of(st);
+    return quota_concerns(a, &k, name);
 }
 
 static bool quota_matches(struct arena *a, const struct corev1_ResourceQuota *q, const struct strategy *st, const void *obj) {
-    bool any = false;
-    LIST_FOREACH(e, &q->status.hard) any |= concerns(a, st, e->key);
-    for (size_t i = 0; any && i < q->spec.scopes.len; i++) any = scope_matches(st, obj, q->spec.scopes.items[i], "Exists", NULL);
-    if (any && q->spec.scopeSelector)
-        LIST_FOREACH(e, &q->spec.scopeSelector->matchExpressions) any = any && scope_matches(st, obj, e->scopeName, e->operator, &e->values);
-    return any;
+    struct quota_kind k = kind_of(st);
+    LIST_FOREACH(e, &q->status.hard)
+        if (quota_concerns(a, &k, e->key)) return quota_scopes_match(&q->spec, &k, obj);
+    return false;
 }
 
 /* ---- one quota ---- */
@@ -186,7 +34,7 @@ static int refuse(const struct strategy *st, const void *obj, const char *why, s
 static void missing_in(struct arena *a, const struct corev1_Container_list *list, const char *resource, struct string_map *names) {
     LIST_FOREACH(c, list) {
         struct string_map have = {0};
-        compute_usage(a, &c->resources.requests, &c->resources.limits, &have);
+        quota_compute_usage(a, &c->resources.requests, &c->resources.limits, &have);
         if (!string_map_has(&have, resource)) string_map_set(a, names, str_or(c->name, ""), "");
     }
 }
@@ -233,7 +81,7 @@ static int charge(struct arena *a, struct corev1_ResourceQuota *q, const struct 
         const char *hard = string_map_get(&q->status.hard, e->key);
         if (!hard) continue;
         string_map_set(a, &asked, e->key, e->value);
-        add_amount(a, &used, e->key, e->value);
+        quota_add_amount(a, &used, e->key, e->value);
         if (quantity_text_cmp(string_map_get(&used, e->key), hard) > 0) string_map_set(a, &exceeded, e->key, "");
     }
     if (exceeded.len)
@@ -351,10 +199,10 @@ static bool handles(const struct strategy *st, enum admission_operation op, cons
     if (op == ADMIT_DELETE || st->type == &corev1_Event_desc || st->type == &eventsv1_Event_desc) return false;
     if (st->type == &corev1_Pod_desc) {
         if (o->subresource) return str_eq(o->subresource, "resize") && op == ADMIT_UPDATE;
-        return op == ADMIT_CREATE || terminating(obj) != terminating(old);
+        return op == ADMIT_CREATE || quota_pod_terminating(obj) != quota_pod_terminating(old);
     }
     if (o->subresource) return false;
-    return op == ADMIT_CREATE || st->type == &corev1_Service_desc || st->type == &corev1_PersistentVolumeClaim_desc;
+    return op == ADMIT_CREATE || st->type == &corev1_Service_desc || st->type == &corev1_PersistentVolumeClaim_desc || st->type == &resourcev1_ResourceClaim_desc;
 }
 
 int quota_admit(struct admission_attributes *at, void *state UNUSED, struct status *reterr) {

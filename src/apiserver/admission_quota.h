@@ -9,7 +9,4 @@ int quota_admit(struct admission_attributes *a, void *state, struct status *rete
 /* Defaults of LimitRanges for new Pods, and their bounds for Pods and claims. */
 int limit_range_mutate(struct admission_attributes *a, void *state, struct status *reterr);
 int limit_range_validate(struct admission_attributes *a, void *state, struct status *reterr);
-
-/* What a Pod asks for in all: containers, or the largest init container, and overhead; `limits` sums limits. Upstream: resourcehelper.PodRequests, PodLimits. */
-struct string_map pod_total_resources(struct arena *a, const struct corev1_PodSpec *s, bool limits, bool overhead);
 #endif

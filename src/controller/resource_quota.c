@@ -44,7 +44,7 @@ static void on_delete(void *data, struct cached *old) { enqueue_concerned(data, 
 /* An update matters if the object now uses something else. */
 static void on_update(void *data, struct cached *old, struct cached *now) {
     struct watched *w = data;
-    if (w->kind.type != &corev1_Pod_desc && w->kind.type != &corev1_Service_desc && w->kind.type != &corev1_PersistentVolumeClaim_desc) return;
+    if (w->kind.type == &metav1_PartialObjectMetadata_desc || w->kind.type == &corev1_ConfigMap_desc) return; /* counts as one, whatever it says */
     _cleanup_arena_ struct arena *a = arena_new();
     struct string_map was = quota_usage_of(a, &w->kind, old->obj), is = quota_usage_of(a, &w->kind, now->obj);
     if (!string_map_equal(&was, &is)) enqueue_concerned(w, now->obj->metadata.namespace);
@@ -191,14 +191,18 @@ static void free_self(void *self) {
 }
 
 static void *new(struct controller *c, struct status *reterr UNUSED) {
-    static const struct type_desc *const always[] = {&corev1_Pod_desc, &corev1_Service_desc, &corev1_PersistentVolumeClaim_desc, &corev1_ConfigMap_desc};
+    static const struct type_desc *const always[] = {&corev1_Pod_desc, &corev1_Service_desc, &corev1_PersistentVolumeClaim_desc, &corev1_ConfigMap_desc,
+                                                      &resourcev1_ResourceClaim_desc};
     static const struct type_desc *const by_metadata[] = {&corev1_ReplicationController_desc, &corev1_ResourceQuota_desc, &corev1_Secret_desc};
     struct resource_quota_controller *rc = calloc(1, sizeof(*rc));
     CHECK(rc);
     rc->c = c;
     pthread_mutex_init(&rc->mutex, NULL);
     rc->quotas = informers_get(c->context->informers, &corev1_ResourceQuota_desc);
-    for (size_t i = 0; i < ARRAY_LEN(always); i++) watch(rc, &(struct quota_kind){"", api_resource_of_type(always[i])->resource, always[i]}, informers_get(c->context->informers, always[i]), false);
+    for (size_t i = 0; i < ARRAY_LEN(always); i++) {
+        const struct resource_desc *r = api_resource_of_type(always[i]);
+        watch(rc, &(struct quota_kind){r->group, r->resource, always[i]}, informers_get(c->context->informers, always[i]), false);
+    }
     for (size_t i = 0; i < ARRAY_LEN(by_metadata); i++) {
         const struct resource_desc *r = api_resource_of_type(by_metadata[i]);
         watch(rc, &(struct quota_kind){"", r->resource, &metav1_PartialObjectMetadata_desc}, informers_get_metadata(c->context->informers, r), false);

@@ -82,8 +82,22 @@ def test_a_quota_is_never_exceeded_by_many_at_once():
     same(s().json('get', 'quota', 'q', '-n', ns)['status']['used'], {'count/configmaps': '10', 'services.nodeports': '3'})
 
 
+def test_a_quota_counts_the_devices_that_claims_ask_for():
+    ns, gpus = fresh('devices'), 'gpu.deviceclass.resource.k8s.io/devices'
+    s().kubectl('create', 'quota', 'q', '-n', ns, f'--hard={gpus}=3')
+    quota = s().json('get', 'quota', 'q', '-n', ns)
+    quota['status'] = {'hard': quota['spec']['hard'], 'used': {gpus: '0'}}
+    s().kubectl('replace', '--subresource=status', '-f', '-', stdin=json.dumps(quota))
+    claim = lambda name, count: json.dumps({'apiVersion': 'resource.k8s.io/v1', 'kind': 'ResourceClaim', 'metadata': {'name': name, 'namespace': ns}, 'spec': {'devices': {'requests': [
+        {'name': 'r', 'exactly': {'deviceClassName': 'gpu', 'count': count}}]}}})
+    s().kubectl('create', '-f', '-', stdin=claim('one', 2))
+    refused = s().kubectl('create', '-f', '-', stdin=claim('two', 2), check=False).stderr
+    contains(refused, f'resourceclaims.resource.k8s.io "two" is forbidden: exceeded quota: q, requested: {gpus}=2, used: {gpus}=2, limited: {gpus}=3')
+    s().kubectl('create', '-f', '-', stdin=claim('three', 1))
+
+
 def test_events_are_one_thing_under_two_names_and_expire():
-    server = Server(flags=['--event-ttl', '2s'])
+    server = Server(flags=['--event-ttl', '4s'])
     try:
         event = {'apiVersion': 'events.k8s.io/v1', 'kind': 'Event', 'metadata': {'name': 'e', 'namespace': 'default'}, 'eventTime': '2024-01-01T00:00:00.000001Z', 'reportingController': 'a.example/b',
                  'reportingInstance': 'i', 'action': 'A', 'reason': 'R', 'type': 'Normal', 'note': 'hello', 'regarding': {'kind': 'Pod', 'name': 'p', 'namespace': 'default'}}

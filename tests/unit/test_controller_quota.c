@@ -37,10 +37,27 @@ static void scopes_choose_what_counts(void **state UNUSED) {
     cluster_stop(k);
 }
 
+/* Of alternatives the worst for each class counts, of "All" the most that an allocation can hold. */
+static void devices_count_by_their_class(void **state UNUSED) {
+    struct cluster *k = cluster_start("resourcequota-controller");
+    cluster_create(k, "{'apiVersion':'resource.k8s.io/v1','kind':'ResourceClaim','metadata':{'name':'c','namespace':'default'},'spec':{'devices':{'requests':["
+        "{'name':'two','exactly':{'deviceClassName':'gpu','count':2}},{'name':'all','exactly':{'deviceClassName':'net','allocationMode':'All'}},"
+        "{'name':'either','firstAvailable':[{'name':'a','deviceClassName':'gpu','count':3},{'name':'b','deviceClassName':'gpu','count':1},{'name':'d','deviceClassName':'net','count':4}]}]}}}");
+    cluster_create(k, "{'apiVersion':'v1','kind':'ResourceQuota','metadata':{'name':'q','namespace':'default'},'spec':{'hard':{'gpu.deviceclass.resource.k8s.io/devices':'9',"
+        "'net.deviceclass.resource.k8s.io/devices':'99','fpga.deviceclass.resource.k8s.io/devices':'1','count/resourceclaims.resource.k8s.io':'4'}}}");
+    cluster_expect(k, QUOTA, "status.used", "{\"count/resourceclaims.resource.k8s.io\":\"1\",\"fpga.deviceclass.resource.k8s.io/devices\":\"0\",\"gpu.deviceclass.resource.k8s.io/devices\":\"5\","
+        "\"net.deviceclass.resource.k8s.io/devices\":\"36\"}");
+    cluster_delete(k, "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/c", NULL);
+    cluster_expect(k, QUOTA, "status.used", "{\"count/resourceclaims.resource.k8s.io\":\"0\",\"fpga.deviceclass.resource.k8s.io/devices\":\"0\",\"gpu.deviceclass.resource.k8s.io/devices\":\"0\","
+        "\"net.deviceclass.resource.k8s.io/devices\":\"0\"}");
+    cluster_stop(k);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(usage_is_counted_and_given_back),
         cmocka_unit_test(scopes_choose_what_counts),
+        cmocka_unit_test(devices_count_by_their_class),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

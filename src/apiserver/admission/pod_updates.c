@@ -1,6 +1,7 @@
 /* Updates of Pods that their node must be able to follow: PodResizeValidator, NodeDeclaredFeatureValidator. Upstream: plugin/pkg/admission/{podresize,nodedeclaredfeatures}. */
 #include <inttypes.h>
 #include "api/quantity.h"
+#include "api/quota.h"
 #include "apiserver/admission/plugins.h"
 #include "apiserver/admission_quota.h"
 #include "base/str.h"
@@ -35,7 +36,7 @@ int pod_resize_validate(struct admission_attributes *a, void *state UNUSED, stru
     const char *os = string_map_get(&node->metadata.labels, "kubernetes.io/os"), *text = "";
     if (string_map_has(&node->metadata.labels, "kubernetes.io/os") && !str_eq(os, "linux"))
         return refuse(a, "UnsupportedPlatform", arena_printf(arena, "pod resize is only supported on linux nodes, node \"%s\" is \"%s\"", node->metadata.name, str_or(os, "")), reterr);
-    struct string_map requests = pod_total_resources(arena, &((const struct corev1_Pod *)a->obj)->spec, false, true);
+    struct string_map requests = quota_pod_resources(arena, &((const struct corev1_Pod *)a->obj)->spec, false, true);
     struct quantity cpu = quantity_of(string_map_get(&requests, "cpu")), memory = quantity_of(string_map_get(&requests, "memory")), cpu_there = quantity_of(string_map_get(&node->status.allocatable, "cpu")),
                     memory_there = quantity_of(string_map_get(&node->status.allocatable, "memory"));
     if (quantity_cmp(&cpu, &cpu_there) > 0) text = arena_printf(arena, "cpu, requested: %" PRId64 ", allocatable: %" PRId64, quantity_milli_value(&cpu), quantity_milli_value(&cpu_there));
