@@ -1,11 +1,10 @@
 #include "apiserver/authentication.h"
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include "base/str.h"
+#include "wire/x509_facts.h"
 
 struct token { char *token, *name, *uid, *groups; };
 struct authenticator {
@@ -71,38 +70,15 @@ struct service_account_tokens *authenticator_service_accounts(struct authenticat
 
 /* ---- certificates ---- */
 
-static char *name_entry(struct arena *a, X509_NAME *name, int at) {
-    unsigned char *utf8 = NULL;
-    int len = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
-    char *copy = len > 0 ? arena_strndup(a, (char *)utf8, (size_t)len) : NULL;
-    OPENSSL_free(utf8);
-    return copy;
-}
-
 /* The last common name and every organization, as Go reads a subject; and which certificate it was. */
 static bool by_certificate(struct api_request *r) {
-    X509 *cert = r->http->peer_cert;
-    unsigned char sum[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
-    int at = -1;
-    if (!cert) return false;
-    X509_NAME *subject = X509_get_subject_name(cert);
-    for (int i = -1; (i = X509_NAME_get_index_by_NID(subject, NID_commonName, i)) >= 0;) at = i;
-    if (at < 0) return false;
-    struct user_info u = {.name = name_entry(r->arena, subject, at)};
-    for (int i = -1; (i = X509_NAME_get_index_by_NID(subject, NID_organizationName, i)) >= 0;) string_list_push(r->arena, &u.groups, str_or(name_entry(r->arena, subject, i), ""));
-    if (str_empty(u.name)) return false;
-    if (X509_digest(cert, EVP_sha256(), sum, &len) == 1) {
-        char *hex = arena_alloc(r->arena, 11 + 2 * len + 1);
-        memcpy(hex, "X509SHA256=", 11);
-        for (unsigned i = 0; i < len; i++) {
-            hex[11 + 2 * i] = "0123456789abcdef"[sum[i] >> 4];
-            hex[12 + 2 * i] = "0123456789abcdef"[sum[i] & 15];
-        }
-        struct string_list_map_entry *e = LIST_PUSH(r->arena, &u.extra);
-        e->key = "authentication.kubernetes.io/credential-id";
-        string_list_push(r->arena, &e->value, hex);
-    }
+    struct x509_facts f;
+    if (!r->http->peer_cert || x509_subject_of(r->arena, r->http->peer_cert, &f) != 0 || str_empty(f.common_name)) return false;
+    struct user_info u = {.name = f.common_name};
+    for (size_t i = 0; f.organizations[i]; i++) string_list_push(r->arena, &u.groups, f.organizations[i]);
+    struct string_list_map_entry *e = LIST_PUSH(r->arena, &u.extra);
+    e->key = "authentication.kubernetes.io/credential-id";
+    string_list_push(r->arena, &e->value, arena_printf(r->arena, "X509SHA256=%s", f.fingerprint));
     r->user = u;
     return true;
 }

@@ -282,6 +282,26 @@ void fiber_sleep_ms(uint64_t ms) {
 
 struct fiber_mutex_waiter { struct fiber *fiber; struct fiber_mutex_waiter *next; };
 
+/* ---- calls that block ---- */
+
+struct blocking { void (*fn)(void *arg); void *arg; struct fiber *fiber; };
+
+static void *blocking_thread(void *arg) {
+    struct blocking *b = arg;
+    b->fn(b->arg);
+    fiber_wake(b->fiber); /* the last touch: it is on the fiber's stack */
+    return NULL;
+}
+
+bool fiber_run_blocking(void (*fn)(void *arg), void *arg) {
+    struct blocking b = {fn, arg, fiber_current()};
+    pthread_t t;
+    if (pthread_create(&t, NULL, blocking_thread, &b) != 0) return false;
+    pthread_detach(t);
+    fiber_suspend();
+    return true;
+}
+
 void fiber_mutex_init(struct fiber_mutex *m) {
     *m = (struct fiber_mutex){0};
     pthread_mutex_init(&m->guard, NULL);

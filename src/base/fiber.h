@@ -18,6 +18,9 @@ void fiber_wake(struct fiber *f);       /* from any thread; the fiber runs later
 void fiber_sleep_ms(uint64_t ms);       /* a fiber_wake meanwhile is kept for the next fiber_suspend */
 void fiber_pool_drain(void);            /* frees this thread's spare stacks */
 
+/* Runs fn(arg) on a thread of its own while this fiber is suspended: for calls that block. False: no thread could be started, fn has not run. */
+bool fiber_run_blocking(void (*fn)(void *arg), void *arg);
+
 /* A lock that fibers of any loops may hold while they are suspended; who waits for it is suspended too, and gets it in the order of asking. */
 struct fiber_mutex_waiter;
 struct fiber_mutex {

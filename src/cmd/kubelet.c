@@ -6,6 +6,7 @@
 
 int cmd_kubelet(int argc, char **argv) {
     const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *endpoint = NULL, *servers = NULL;
+    bool token_webhook = true;
     int verbosity = 0;
     struct kubelet_options o = {0};
     const struct flag flags[] = {
@@ -27,6 +28,9 @@ int cmd_kubelet(int argc, char **argv) {
         {.name = "tls-cert-file", .text = &o.tls_cert_file, .help = "serving certificate (default: our own)"},
         {.name = "tls-private-key-file", .text = &o.tls_key_file, .help = "its key"},
         {.name = "client-ca-file", .text = &o.client_ca_file, .help = "authority of those who may ask"},
+        {.name = "anonymous-auth", .on = &o.anonymous_auth, .help = "who shows no credentials is system:anonymous (default false)"},
+        {.name = "authentication-token-webhook", .on = &token_webhook, .help = "callers' tokens are reviewed by the API server (default true)"},
+        {.name = "authorization-mode", .text = &o.authorization_mode, .help = "Webhook: the API server is asked whether callers may (default); AlwaysAllow"},
         {.name = "cgroup-root", .text = &o.cgroup_root, .help = "cgroup to make kubepods in"},
         {.name = "max-pods", .number = &o.max_pods, .help = "most Pods at once (default: 110)"},
         {.name = "pod-cidr", .text = &o.pod_cidr, .help = "Pod network of this node, instead of the Node's podCIDR"},
@@ -39,6 +43,7 @@ int cmd_kubelet(int argc, char **argv) {
     log_set_verbosity(verbosity);
     _cleanup_status_ struct status err = STATUS_INIT;
     command_block_signals();
+    o.no_token_webhook = !token_webhook;
     o.no_node_ipam = o.pod_cidr != NULL;
     struct node_options no = {.data_dir = data_dir, .runtime_endpoint = endpoint, .kubeconfig = kubeconfig, .servers = servers, .kubelet = o};
     struct node *node = node_start(&no, &err);

@@ -72,6 +72,8 @@ struct status_manager;
 struct prober;
 struct events;
 struct http_server;
+struct kubelet_auth;
+struct file_watch;
 
 struct kubelet {
     struct arena *arena; /* options and other strings */
@@ -86,6 +88,8 @@ struct kubelet {
     struct prober *prober;
     struct event_recorder *events;
     struct http_server *server;
+    struct kubelet_auth *auth;
+    struct file_watch *serving_files;
     int64_t memory_capacity, cpu_milli;
     int64_t started_ns;
 

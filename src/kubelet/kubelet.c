@@ -192,7 +192,7 @@ static void options_fill(struct kubelet *k, const struct kubelet_options *o) {
     if (k->o.port == 0) k->o.port = 10250;
     if (k->o.max_pods == 0) k->o.max_pods = MAX_PODS;
     const char **copied[] = {&k->o.runtime_endpoint, &k->o.cni_conf_dir, &k->o.cgroup_root, &k->o.cluster_dns, &k->o.static_pod_dir, &k->o.node_labels, &k->o.register_taints,
-        &k->o.tls_cert_file, &k->o.tls_key_file, &k->o.client_ca_file, &k->o.pod_cidr};
+        &k->o.tls_cert_file, &k->o.tls_key_file, &k->o.client_ca_file, &k->o.pod_cidr, &k->o.authorization_mode};
     for (size_t i = 0; i < ARRAY_LEN(copied); i++) *copied[i] = arena_strdup(a, *copied[i]);
 }
 
@@ -247,7 +247,7 @@ void kubelet_stop(struct kubelet *k) {
     pthread_mutex_unlock(&k->mutex);
     api_watches_stop(k);
     if (k->cri) cri_cancel(k->cri); /* the end of a container may take its whole grace period; the next start sees to it */
-    if (k->server) kubelet_server_stop(k);
+    kubelet_server_stop(k);
     for (int i = 0; i < k->threads_len; i++) pthread_join(k->threads[i], NULL);
     if (k->workers) pod_workers_free(k->workers);
     if (k->prober) prober_free(k->prober);

@@ -29,6 +29,9 @@ struct kubelet_options {
     const char *bind_address;       /* NULL: 0.0.0.0 */
     int port;                       /* 0: 10250; -1: no server */
     const char *tls_cert_file, *tls_key_file, *client_ca_file; /* of the server; cert NULL: plain HTTP (tests) */
+    /* Who may ask the server, by upstream's flags; see auth.h. Safe unless it is said otherwise: upstream's defaults of a KubeletConfiguration. */
+    bool anonymous_auth, no_token_webhook;
+    const char *authorization_mode; /* NULL: Webhook; or AlwaysAllow */
     int max_pods;                   /* 0: 110 */
     bool no_node_ipam;              /* take the Pod CIDR from pod_cidr and not from the Node */
     const char *pod_cidr;

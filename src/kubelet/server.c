@@ -1,14 +1,16 @@
-/* The kubelet's HTTPS server: health, Pods, logs, streams, stats. Only the API server and cluster admins may ask: a client certificate that our client CA
- * signed, for the group system:masters or by an apiserver's name. Handlers run in fibers on the server's loops. Upstream: server/server.go. */
+/* The kubelet's HTTPS server: health, Pods, logs, streams, stats. Who may ask for what: auth.h. Handlers run in fibers on the server's loops; new connections get the certificate that
+ * its files hold by then. Upstream: server/server.go. */
 #include <fcntl.h>
-#include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "kubelet/internal.h"
 #include "base/fiber.h"
+#include "base/file.h"
+#include "base/log.h"
 #include "base/str.h"
+#include "kubelet/auth.h"
 #include "kubelet/logs.h"
 #include "kubelet/streaming.h"
 #include "wire/http_server.h"
@@ -19,27 +21,6 @@ static void respond_text(struct http_request *req, int code, const char *text) {
     struct http_header h[] = {{"Content-Type", "text/plain; charset=utf-8"}, {"X-Content-Type-Options", "nosniff"}};
     struct http_slice body = {text, strlen(text)};
     http_respond(req, code, h, 2, &body, 1);
-}
-
-static bool name_is(X509_NAME *name, int nid, const char *const *set) {
-    for (int i = -1; (i = X509_NAME_get_index_by_NID(name, nid, i)) >= 0;) {
-        char text[256] = "";
-        const ASN1_STRING *s = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, i));
-        int len = ASN1_STRING_length(s);
-        if (len <= 0 || len >= (int)sizeof(text)) continue;
-        memcpy(text, ASN1_STRING_get0_data(s), (size_t)len);
-        if (str_in(text, set)) return true;
-    }
-    return false;
-}
-
-static bool may_use(const struct kubelet *k, const struct http_request *req) {
-    static const char *const groups[] = {"system:masters", NULL};
-    static const char *const users[] = {"kube-apiserver-kubelet-client", "kube-apiserver", "system:kube-apiserver", "system:apiserver", NULL};
-    if (!k->o.tls_cert_file) return true; /* plain HTTP, in tests on loopback */
-    if (!req->peer_cert || req->peer_cert_invalid) return false;
-    X509_NAME *name = X509_get_subject_name(req->peer_cert);
-    return name_is(name, NID_organizationName, groups) || name_is(name, NID_commonName, users);
 }
 
 /* ---- /pods ---- */
@@ -236,10 +217,7 @@ static const char *part(struct arena *a, const char *path, int i) {
 
 static void handle(struct http_request *req, void *ctx) {
     struct kubelet *k = ctx;
-    if (!may_use(k, req)) {
-        respond_text(req, req->peer_cert ? 403 : 401, req->peer_cert ? "Forbidden" : "Unauthorized");
-        return;
-    }
+    if (k->auth && !kubelet_auth_allows(k->auth, req)) return;
     struct kubelet_streaming streaming = {stream_url, stream_run, k};
     if (kubelet_streaming_handle(&streaming, req)) return;
     const char *first = part(req->arena, req->path, 0);
@@ -251,14 +229,39 @@ static void handle(struct http_request *req, void *ctx) {
     else respond_text(req, 404, "404 page not found\n");
 }
 
+static void serving_files_changed(void *arg) {
+    struct kubelet *k = arg;
+    _cleanup_status_ struct status err = STATUS_INIT;
+    if (http_server_reload_tls(k->server, k->o.tls_cert_file, k->o.tls_key_file, k->o.client_ca_file, &err) != 0) log_error("reloading the kubelet's certificates: %s", status_message(&err));
+    else log_info("the kubelet serves new connections with the certificates that have changed");
+}
+
+static void watch_files(struct kubelet *k) {
+    const char *const files[] = {k->o.tls_cert_file, k->o.tls_key_file, k->o.client_ca_file};
+    k->serving_files = file_watch_new();
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) file_watch_add(k->serving_files, files[i], serving_files_changed, k);
+    file_watch_start(k->serving_files);
+}
+
 int kubelet_server_start(struct kubelet *k, struct status *reterr) {
     struct http_server_options o = {.bind_address = k->o.bind_address, .port = k->o.port, .loops = 1, .cert_file = k->o.tls_cert_file, .key_file = k->o.tls_key_file,
         .client_ca_file = k->o.client_ca_file, .body_bytes_max = 1 << 20, .handler = handle, .ctx = k};
-    k->server = http_server_new(&o, reterr);
-    return k->server ? 0 : -1;
+    const char *mode = str_or(k->o.authorization_mode, "Webhook");
+    bool always = str_eq(mode, "AlwaysAllow");
+    if (!always && !str_eq(mode, "Webhook")) return status_bad_request(reterr, "unknown authorization mode %s", mode);
+    if (k->o.tls_cert_file) /* without: plain HTTP, in tests on loopback */
+        k->auth = kubelet_auth_new(&(struct kubelet_auth_options){.client = k->o.client, .node_name = k->o.node_name, .anonymous = k->o.anonymous_auth, .no_token_webhook = k->o.no_token_webhook,
+            .always_allow = always, .env = k->env});
+    if (!(k->server = http_server_new(&o, reterr))) return -1;
+    if (k->o.tls_cert_file) watch_files(k);
+    return 0;
 }
 
 void kubelet_server_stop(struct kubelet *k) {
+    file_watch_free(k->serving_files);
+    kubelet_auth_drain(k->auth);
     http_server_free(k->server, 500);
+    kubelet_auth_free(k->auth);
     k->server = NULL;
+    k->auth = NULL;
 }

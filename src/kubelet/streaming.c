@@ -1,6 +1,5 @@
 /* exec, attach, portForward and run of the kubelet's API. See streaming.h. */
 #include "kubelet/streaming.h"
-#include <pthread.h>
 #include <string.h>
 #include "base/fiber.h"
 #include "base/str.h"
@@ -72,7 +71,6 @@ int kubelet_streaming_parse(struct http_request *req, struct kubelet_stream *ret
 struct job {
     const struct kubelet_streaming *k;
     const struct kubelet_stream *stream;
-    struct fiber *fiber;
     struct arena *arena;
     const char *url;
     struct buf output;
@@ -80,23 +78,14 @@ struct job {
     int failed;
 };
 
-static void *job_thread(void *arg) {
+static void job_do(void *arg) {
     struct job *j = arg;
     if (j->stream->kind == KUBELET_STREAM_RUN) j->failed = j->k->run(j->k->ctx, j->stream, &j->output, &j->err);
     else j->failed = j->k->url(j->k->ctx, j->stream, j->arena, &j->url, &j->err);
-    fiber_wake(j->fiber); /* the last touch: the job is on the fiber's stack */
-    return NULL;
 }
 
 static void job_run(struct job *j) {
-    pthread_t t;
-    j->fiber = fiber_current();
-    if (pthread_create(&t, NULL, job_thread, j) != 0) {
-        j->failed = status_internal(&j->err, "cannot start a thread");
-        return;
-    }
-    pthread_detach(t);
-    fiber_suspend();
+    if (!fiber_run_blocking(job_do, j)) j->failed = status_internal(&j->err, "cannot start a thread");
 }
 
 /* ---- answering ---- */

@@ -1,5 +1,6 @@
 """Pods on a real containerd: an apiserver, a kubelet with a runtime of its own, and what kubectl sees. Needs root, containerd, runc and the CNI plugins."""
 import json, os, pathlib, shutil, signal, subprocess, time
+from fixtures import make_ca, make_cert
 from harness import TOP, Server, Skip, contains, free_port, same
 
 IMAGE = 'registry.ckube.local/busybox:1'
@@ -198,3 +199,39 @@ def test_the_node_says_that_its_runtime_is_down_and_recovers():
         return n.condition() == 'False'
     n.wait(kill_runtime, 'the node to be NotReady')
     n.wait(lambda: n.condition() == 'True', 'the node to be Ready again')
+
+
+def test_callers_are_asked_who_they_are_and_whether_they_may():
+    n = the_node()
+    d, tls = n.dir, f'{n.dir}/tls'
+    make_ca(d, 'strangers')
+    for name, ca, where, subject in ('stranger', 'strangers', d, '/O=system:masters/CN=admin'), ('other-node', 'client-ca', tls, '/O=system:nodes/CN=system:node:other'), \
+            ('admin', 'client-ca', tls, '/O=system:masters/CN=admin'), ('expired', 'client-ca', tls, '/O=system:masters/CN=admin'):
+        make_cert(d, name, ca, subject, where, days='0' if name == 'expired' else '2')
+    make_cert(d, 'server', 'client-ca', '/O=system:masters/CN=admin', tls, usage='serverAuth')
+    rules = {'apiVersion': 'rbac.authorization.k8s.io/v1', 'kind': 'ClusterRole', 'metadata': {'name': 'node-metrics'},
+             'rules': [{'apiGroups': [''], 'resources': ['nodes/metrics', 'nodes/pods'], 'verbs': ['get']}]}
+    n.server.kubectl('create', '-f', '-', stdin=json.dumps(rules))
+    for account in 'nobody', 'watcher': n.server.kubectl('create', 'serviceaccount', account)
+    n.server.kubectl('create', 'clusterrolebinding', 'node-metrics', '--clusterrole=node-metrics', '--serviceaccount=default:watcher')
+    token = {account: n.server.kubectl('create', 'token', account).stdout.strip() for account in ('nobody', 'watcher')}
+
+    def ask(path, *args, method='GET'):
+        r = subprocess.run(['curl', '-sk', '-X', method, '--max-time', '20', '-w', '\n%{http_code}', *args, f'https://127.0.0.1:{n.port}{path}'], capture_output=True, text=True)
+        body, code = r.stdout.rsplit('\n', 1)
+        return int(code), body
+
+    def cert(name): return '--cert', f'{d}/{name}.crt', '--key', f'{d}/{name}.key'
+
+    def bearer(t): return '-H', f'Authorization: Bearer {t}'
+    for args in (), cert('stranger'), cert('expired'), cert('server'), bearer('nonsense'), bearer(token['watcher'][:-4] + 'AAAA'):
+        for path in '/pods', '/healthz', '/exec/default/a/b', '/nothing': same(ask(path, *args), (401, 'Unauthorized'), f'{args} {path}')
+    same(ask('/pods', *bearer(token['nobody'])), (403, 'Forbidden (user=system:serviceaccount:default:nobody, verb=get, resource=nodes, subresource(s)=[pods proxy])\n'))
+    same(ask('/exec/default/a/b?command=id&output=1', *cert('other-node'), method='POST'), (403, 'Forbidden (user=system:node:other, verb=create, resource=nodes, subresource(s)=[proxy])\n'))
+    same(ask('/metrics', *bearer(token['watcher']))[0], 200)
+    same(ask('/pods', *bearer(token['watcher']))[0], 200)
+    same(ask('/stats/summary', *bearer(token['watcher'])), (403, 'Forbidden (user=system:serviceaccount:default:watcher, verb=get, resource=nodes, subresource(s)=[stats])\n'))
+    same(ask('/runningpods/', *cert('admin'))[0], 200)
+    same(ask('/nothing', *cert('admin'))[0], 404)
+    # A certificate that is no good does not spoil a token that is; upstream's authenticators are tried one after the other.
+    same(ask('/metrics', *cert('stranger'), *bearer(token['watcher']))[0], 200)
