@@ -3,6 +3,7 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "cmd/apiserver_command.h"
+#include "cmd/certificates.h"
 #include "cmd/commands.h"
 #include "cmd/coordination.h"
 #include "cmd/leader_flags.h"
@@ -31,8 +32,10 @@ int cmd_kube_apiserver(int argc, char **argv) {
     struct leader_election_config times = {0};
     leader_flags_take(&leader, "kube-apiserver", false, &times);
     struct coordination *coordination = coordination_start(s, arena_printf(a, "%s_%s", host, uuid), &times);
+    struct certificates_renewer *renewer = certificates_renewer_start(c.options.data_dir, env_real());
     log_info("stopping on signal %d", command_wait_signal());
     apiserver_hurry(s);
+    certificates_renewer_stop(renewer);
     coordination_stop(coordination);
     apiserver_free(s);
     coordination_free(coordination);

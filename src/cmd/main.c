@@ -6,8 +6,10 @@
 
 static const struct { const char *name; int (*run)(int, char **); const char *help; } commands[] = {
     {"server", cmd_server, "a whole cluster in one process: apiserver, controllers, scheduler, and this machine as a node"},
+    {"agent", cmd_agent, "a further node of a cluster: kubelet, kube-proxy and a container runtime, with the token that a server gives out"},
     {"status", cmd_status, "a cluster at a glance: etcd's members, apiservers, who leads, nodes"},
     {"cluster", cmd_cluster, "a cluster's servers: members, token, leave, remove"},
+    {"certificate", cmd_certificate, "a data folder's certificates: list, check, rotate"},
     {"datastore", cmd_datastore, "snapshots of the database: save, restore, check, compact, list"},
     {"kubelet", cmd_kubelet, "the node agent, with a container runtime of its own unless one is given"},
     {"kube-apiserver", cmd_kube_apiserver, "the apiserver, on its embedded store or on etcd"},

@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "client/lease_candidate.h"
 #include "cmd/apiserver_command.h"
+#include "cmd/certificates.h"
 #include "cmd/cluster.h"
 #include "cmd/commands.h"
 #include "cmd/coordination.h"
@@ -68,6 +69,7 @@ struct server {
     struct scheduler_server *scheduler;
     struct leader_election *scheduler_election;
     struct snapshots *snapshots;
+    struct certificates_renewer *renewer;
     /* the node */
     struct client *proxy_client, *node_client;
     struct node *node;
@@ -205,6 +207,7 @@ static void stop(struct server *s) {
     coordination_stop(s->coordination);
     leader_election_stop(s->scheduler_election); /* first: others may wait for the Leases */
     leader_election_stop(s->controllers_election);
+    certificates_renewer_stop(s->renewer);
     snapshots_stop(s->snapshots);
     proxy_server_stop(s->proxy);
     node_stop(s->node);
@@ -280,6 +283,7 @@ static int run(struct server *s) {
         return asked_to_end ? 0 : 1;
     }
     if (s->cluster) cluster_serve(s->cluster, s->apiserver);
+    s->renewer = certificates_renewer_start(s->command.options.data_dir, env_real());
     s->coordination = coordination_start(s->apiserver, s->identity, &s->election);
     start_controllers(s);
     start_scheduler(s);

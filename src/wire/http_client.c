@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "wire/http_client_conn.h"
 #include "wire/http_client_redirect.h"
+#include "wire/tls_files.h"
 
 enum {
     HEADER_BYTES_MAX = 1 << 20,
@@ -23,7 +24,8 @@ struct http_client {
     struct http_client_options o; /* strings in the arena */
     struct arena *arena;
     SSL_CTX *tls;
-    pthread_mutex_t mutex;        /* over the pool */
+    struct tls_files files;       /* that it was made of */
+    pthread_mutex_t mutex;        /* over the pool and these */
     struct client_conn *idle;     /* the latest first */
     size_t idle_len;
 };
@@ -46,6 +48,9 @@ struct reply {
 
 /* ---- the client and its pool ---- */
 
+static void tls_drop(SSL_CTX **tls) { SSL_CTX_free(*tls); }
+#define _cleanup_tls_ __attribute__((cleanup(tls_drop)))
+
 struct http_client *http_client_new(const struct http_client_options *options, struct status *reterr) {
     struct http_client *c = calloc(1, sizeof(*c));
     CHECK(c);
@@ -64,6 +69,7 @@ struct http_client *http_client_new(const struct http_client_options *options, s
     if (!c->o.user_agent) c->o.user_agent = "ckube/" CKUBE_VERSION;
     if (c->o.connect_timeout_ms <= 0) c->o.connect_timeout_ms = CONNECT_TIMEOUT_MS;
     pthread_mutex_init(&c->mutex, NULL);
+    tls_files_init(&c->files, c->o.ca_file, c->o.cert_file, c->o.key_file);
     if (c->o.tls && !(c->tls = client_tls_context(&c->o, reterr))) {
         http_client_free(c);
         return NULL;
@@ -91,6 +97,29 @@ void http_client_free(struct http_client *c) {
     pthread_mutex_destroy(&c->mutex);
     arena_free(c->arena);
     free(c);
+}
+
+/* The credentials of the moment, counted. When their files have changed, connections that were made with the old ones are not used again. */
+static SSL_CTX *tls_take(struct http_client *c) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    uint64_t now;
+    bool fresh = false;
+    if (!c->tls) return NULL;
+    pthread_mutex_lock(&c->mutex);
+    if (tls_files_changed(&c->files, &now)) {
+        SSL_CTX *next = client_tls_context(&c->o, &err);
+        fresh = next != NULL;
+        if (fresh) {
+            SSL_CTX_free(c->tls);
+            c->tls = next;
+            c->files.seen = now;
+        }
+    }
+    SSL_CTX *tls = c->tls;
+    SSL_CTX_up_ref(tls);
+    pthread_mutex_unlock(&c->mutex);
+    if (fresh) http_client_close_idle(c);
+    return tls;
 }
 
 /* A kept connection that still lives, or NULL; closes those that have died or waited too long. */
@@ -127,6 +156,7 @@ static void pool_give(struct http_client *c, struct client_conn *conn) {
 }
 
 static struct client_conn *connection_get(struct http_client *c, bool fresh, struct http_cancel *cancel, int64_t deadline_ns, struct status *reterr) {
+    _cleanup_tls_ SSL_CTX *tls = tls_take(c);
     struct client_conn *conn = fresh || c->o.no_keep_alive ? NULL : pool_take(c);
     if (conn) {
         if (client_conn_attach(conn, cancel, reterr) == 0) return conn;
@@ -135,7 +165,7 @@ static struct client_conn *connection_get(struct http_client *c, bool fresh, str
     }
     int64_t connect_deadline_ns = env_mono_ns(env_real()) + (int64_t)c->o.connect_timeout_ms * 1000000;
     if (deadline_ns >= 0 && deadline_ns < connect_deadline_ns) connect_deadline_ns = deadline_ns;
-    return client_conn_open(&c->o, c->tls, cancel, connect_deadline_ns, reterr);
+    return client_conn_open(&c->o, tls, cancel, connect_deadline_ns, reterr);
 }
 
 /* ---- parsing ---- */

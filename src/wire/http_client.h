@@ -38,7 +38,7 @@ struct http_client_options {
     int (*bearer_token)(void *ctx, struct buf *ret, struct status *reterr);
     void *bearer_token_ctx;
 };
-/* Reads certificates at once; NULL with a status if one is bad. All strings are copied. */
+/* Reads certificates at once; NULL with a status if one is bad. All strings are copied. Files that change are read again, for new connections. */
 struct http_client *http_client_new(const struct http_client_options *options, struct status *reterr);
 void http_client_free(struct http_client *c);       /* no call may be under way and every reply must have been freed; NULL is fine */
 void http_client_close_idle(struct http_client *c); /* e.g. after the server's address or our credentials have changed */

@@ -11,7 +11,7 @@
 #include "base/status.h"
 #include "wire/http_types.h"
 
-/* How to speak TLS to servers of one kind; immutable, counted, made once and shared by any thread. */
+/* How to speak TLS to servers of one kind; counted, made once and shared by any thread. Files that change are read again for new connections. */
 struct upstream_tls;
 struct upstream_tls_options {
     const char *ca_pem, *ca_file;      /* trusted roots: PEM text, or a file; neither: the system's */

@@ -2,14 +2,18 @@
 #include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include "wire/tls_files.h"
 
 struct upstream_tls {
     atomic_int refs;
+    pthread_mutex_t mutex;   /* over the next two */
     SSL_CTX *ctx;
-    char *server_name;
-    bool insecure;
+    struct tls_files files;  /* that it was made of */
+    struct arena *arena;
+    struct upstream_tls_options o;
 };
 
 static int tls_error(struct status *reterr, const char *what) {
@@ -61,22 +65,29 @@ static int add_identity(SSL_CTX *ctx, const struct upstream_tls_options *o, stru
     return 0;
 }
 
-struct upstream_tls *upstream_tls_new(const struct upstream_tls_options *options, struct status *reterr) {
+static SSL_CTX *context_new(const struct upstream_tls_options *o, struct status *reterr) {
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
     CHECK(ctx);
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
-    if ((!options->insecure && add_roots(ctx, options, reterr) != 0) || add_identity(ctx, options, reterr) != 0) {
-        SSL_CTX_free(ctx);
-        return NULL;
-    }
+    if ((o->insecure || add_roots(ctx, o, reterr) == 0) && add_identity(ctx, o, reterr) == 0) return ctx;
+    SSL_CTX_free(ctx);
+    return NULL;
+}
+
+struct upstream_tls *upstream_tls_new(const struct upstream_tls_options *options, struct status *reterr) {
     struct upstream_tls *t = calloc(1, sizeof(*t));
     CHECK(t);
+    t->arena = arena_new();
+    t->o = *options;
+    const char **strings[] = {&t->o.ca_pem, &t->o.ca_file, &t->o.cert_pem, &t->o.key_pem, &t->o.cert_file, &t->o.key_file, &t->o.server_name};
+    for (size_t i = 0; i < ARRAY_LEN(strings); i++) *strings[i] = arena_strdup(t->arena, *strings[i]);
     atomic_init(&t->refs, 1);
-    t->ctx = ctx;
-    t->insecure = options->insecure;
-    t->server_name = options->server_name ? strdup(options->server_name) : NULL;
-    return t;
+    pthread_mutex_init(&t->mutex, NULL);
+    tls_files_init(&t->files, t->o.ca_file, t->o.cert_file, t->o.key_file);
+    if ((t->ctx = context_new(&t->o, reterr))) return t;
+    upstream_tls_unref(t);
+    return NULL;
 }
 
 struct upstream_tls *upstream_tls_ref(struct upstream_tls *t) {
@@ -87,20 +98,37 @@ struct upstream_tls *upstream_tls_ref(struct upstream_tls *t) {
 void upstream_tls_unref(struct upstream_tls *t) {
     if (!t || atomic_fetch_sub(&t->refs, 1) != 1) return;
     SSL_CTX_free(t->ctx);
-    free(t->server_name);
+    pthread_mutex_destroy(&t->mutex);
+    arena_free(t->arena);
     free(t);
 }
 
+/* With the credentials that the files hold by now. */
+static SSL *session_new(struct upstream_tls *t) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    uint64_t now;
+    pthread_mutex_lock(&t->mutex);
+    SSL_CTX *next = tls_files_changed(&t->files, &now) ? context_new(&t->o, &err) : NULL;
+    if (next) {
+        SSL_CTX_free(t->ctx); /* sessions that use it hold it */
+        t->ctx = next;
+        t->files.seen = now;
+    }
+    SSL *ssl = SSL_new(t->ctx);
+    pthread_mutex_unlock(&t->mutex);
+    return ssl;
+}
+
 SSL *upstream_tls_session(struct upstream_tls *t, const char *host) {
-    const char *name = t->server_name ? t->server_name : host;
+    const char *name = t->o.server_name ? t->o.server_name : host;
     unsigned char address[16];
     bool is_address = inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
-    SSL *ssl = SSL_new(t->ctx);
+    SSL *ssl = session_new(t);
     CHECK(ssl);
     SSL_set_connect_state(ssl);
     SSL_set_alpn_protos(ssl, (const unsigned char *)"\x08http/1.1", 9);
     if (!is_address) SSL_set_tlsext_host_name(ssl, name);
-    if (t->insecure) return ssl;
+    if (t->o.insecure) return ssl;
     SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
     if (is_address) X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name);
     else SSL_set1_host(ssl, name);

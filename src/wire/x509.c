@@ -10,8 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/buf.h"
+#include "wire/x509_facts.h"
 
-enum { CA_DAYS = 3650, RENEW_DAYS = 30 };
+enum { CA_DAYS = 3650, LEAF_DAYS = 365, RENEW_DAYS = 30, DAY_S = 86400 };
 
 static int fail(struct status *reterr, const char *what, const char *file) { return status_set(reterr, 500, REASON_INTERNAL_ERROR, "%s %s failed", what, file); }
 
@@ -19,6 +20,11 @@ static int fail(struct status *reterr, const char *what, const char *file) { ret
 static FILE *open_new(const char *file, char *tmp, size_t size) {
     snprintf(tmp, size, "%s.tmp", file);
     int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    struct stat old;
+    if (fd >= 0 && stat(file, &old) == 0 && (old.st_uid != geteuid() || old.st_gid != getegid()) && fchown(fd, old.st_uid, old.st_gid) != 0) { /* whoever reads it must be able to go on */
+        close(fd);
+        return NULL;
+    }
     return fd < 0 ? NULL : fdopen(fd, "w");
 }
 
@@ -113,43 +119,68 @@ static bool names_covered(X509 *c, const struct x509_request *req) {
     return true;
 }
 
+int64_t x509_renewal_s(int64_t not_before_s, int64_t not_after_s) { return not_after_s - MIN((int64_t)RENEW_DAYS * DAY_S, (not_after_s - not_before_s) / 3); }
+
 /* Whether the leaf on disk will do. */
 static bool still_good(const char *cert_file, const char *key_file, X509 *ca, const struct x509_request *req) {
     X509 *c = read_cert(cert_file);
     EVP_PKEY *ca_key = X509_get0_pubkey(ca);
-    time_t soon = time(NULL) + RENEW_DAYS * 86400;
-    bool good = c && access(key_file, R_OK) == 0 && X509_cmp_time(X509_get0_notAfter(c), &soon) > 0 && X509_verify(c, ca_key) == 1 && names_covered(c, req);
+    bool good = c && access(key_file, R_OK) == 0 && time(NULL) < x509_renewal_s(x509_time_s(X509_get0_notBefore(c)), x509_time_s(X509_get0_notAfter(c))) && X509_verify(c, ca_key) == 1 && names_covered(c, req);
     X509_free(c);
     return good;
 }
 
-int x509_make_leaf(const char *cert_file, const char *key_file, const char *ca_cert_file, const char *ca_key_file, const struct x509_request *req, struct status *reterr) {
+static int make_leaf(const char *cert_file, const char *key_file, X509 *ca, EVP_PKEY *ca_key, const struct x509_request *req, struct status *reterr) {
+    _cleanup_buf_ struct buf names = BUF_INIT;
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    if (!key) return fail(reterr, "making a key for", cert_file);
+    X509 *c = begin_cert(key, req->common_name, req->organizations, req->days ? req->days : LEAF_DAYS);
+    X509_set_issuer_name(c, X509_get_subject_name(ca));
+    add_extension(c, ca, NID_basic_constraints, "critical,CA:FALSE");
+    add_extension(c, ca, NID_key_usage, "critical,digitalSignature,keyEncipherment");
+    add_extension(c, ca, NID_ext_key_usage, req->server && req->client ? "serverAuth,clientAuth" : req->server ? "serverAuth" : "clientAuth");
+    add_extension(c, ca, NID_authority_key_identifier, "keyid");
+    alt_names(req, &names);
+    if (names.len) add_extension(c, ca, NID_subject_alt_name, buf_cstr(&names));
+    int r = X509_sign(c, ca_key, EVP_sha256()) ? 0 : fail(reterr, "signing", cert_file);
+    if (r == 0) r = write_key(key, key_file, reterr);
+    if (r == 0) r = write_cert(c, cert_file, reterr);
+    X509_free(c);
+    EVP_PKEY_free(key);
+    return r;
+}
+
+/* anew: also if the one that is there will do. */
+static int leaf_from(const char *cert_file, const char *key_file, const char *ca_cert_file, const char *ca_key_file, const struct x509_request *req, bool anew, struct status *reterr) {
     X509 *ca = read_cert(ca_cert_file);
-    EVP_PKEY *ca_key = read_key(ca_key_file), *key = NULL;
-    X509 *c = NULL;
+    EVP_PKEY *ca_key = read_key(ca_key_file);
     int r = 0;
     if (!ca || !ca_key) r = fail(reterr, "reading", ca_cert_file);
-    else if (!still_good(cert_file, key_file, ca, req)) {
-        struct buf names = BUF_INIT;
-        key = EVP_EC_gen("P-256");
-        c = begin_cert(key, req->common_name, req->organizations, req->days ? req->days : 365);
-        X509_set_issuer_name(c, X509_get_subject_name(ca));
-        add_extension(c, ca, NID_basic_constraints, "critical,CA:FALSE");
-        add_extension(c, ca, NID_key_usage, "critical,digitalSignature,keyEncipherment");
-        add_extension(c, ca, NID_ext_key_usage, req->server && req->client ? "serverAuth,clientAuth" : req->server ? "serverAuth" : "clientAuth");
-        add_extension(c, ca, NID_authority_key_identifier, "keyid");
-        alt_names(req, &names);
-        if (names.len) add_extension(c, ca, NID_subject_alt_name, names.data);
-        buf_release(&names);
-        r = X509_sign(c, ca_key, EVP_sha256()) ? 0 : fail(reterr, "signing", cert_file);
-        if (r == 0) r = write_key(key, key_file, reterr);
-        if (r == 0) r = write_cert(c, cert_file, reterr);
-    }
-    X509_free(c);
+    else if (anew || !still_good(cert_file, key_file, ca, req)) r = make_leaf(cert_file, key_file, ca, ca_key, req, reterr);
     X509_free(ca);
-    EVP_PKEY_free(key);
     EVP_PKEY_free(ca_key);
     return r;
+}
+
+int x509_make_leaf(const char *cert_file, const char *key_file, const char *ca_cert_file, const char *ca_key_file, const struct x509_request *req, struct status *reterr) {
+    return leaf_from(cert_file, key_file, ca_cert_file, ca_key_file, req, false, reterr);
+}
+
+int x509_renew_leaf(const char *cert_file, const char *key_file, const char *ca_cert_file, const char *ca_key_file, struct status *reterr) {
+    _cleanup_arena_ struct arena *a = arena_new();
+    struct x509_facts f;
+    if (x509_facts_read(a, cert_file, &f, reterr) != 0) return -1;
+    struct x509_request req = {.common_name = f.common_name, .organizations = f.organizations, .dns_names = f.dns_names, .ips = f.ips, .server = f.server, .client = f.client};
+    return leaf_from(cert_file, key_file, ca_cert_file, ca_key_file, &req, true, reterr);
+}
+
+bool x509_key_fits(const char *cert_file, const char *key_file) {
+    X509 *c = read_cert(cert_file);
+    EVP_PKEY *key = read_key(key_file);
+    bool fits = c && key && X509_check_private_key(c, key) == 1;
+    X509_free(c);
+    EVP_PKEY_free(key);
+    return fits;
 }
 
 int x509_make_key(const char *key_file, struct status *reterr) {

@@ -6,6 +6,7 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include "base/str.h"
+#include "wire/x509_facts.h"
 
 static int fail(struct status *reterr, const char *what) { return status_internal(reterr, "%s failed", what); }
 
@@ -16,23 +17,19 @@ static X509_REQ *read_request(const void *pem, size_t len) {
     return req;
 }
 
-static const char *entry_text(struct arena *a, const X509_NAME_ENTRY *e) {
-    unsigned char *text = NULL;
-    int n = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(e));
-    const char *copy = n < 0 ? "" : arena_strndup(a, (const char *)text, (size_t)n);
-    OPENSSL_free(text);
-    return copy;
-}
-
-static void read_subject(struct arena *a, const X509_NAME *name, struct x509_csr *ret) {
+static int read_subject(struct arena *a, const X509_NAME *name, struct x509_csr *ret) {
     int n = X509_NAME_entry_count(name);
     ret->organizations = arena_calloc(a, (size_t)n + 1, sizeof(*ret->organizations));
     for (int i = 0; i < n; i++) {
         const X509_NAME_ENTRY *e = X509_NAME_get_entry(name, i);
         int nid = OBJ_obj2nid(X509_NAME_ENTRY_get_object(e));
-        if (nid == NID_commonName) ret->common_name = entry_text(a, e);
-        if (nid == NID_organizationName) ret->organizations[ret->organizations_len++] = entry_text(a, e);
+        if (nid != NID_commonName && nid != NID_organizationName) continue;
+        const char *text = x509_string_text(a, X509_NAME_ENTRY_get_data(e));
+        if (!text) return -1;
+        if (nid == NID_commonName) ret->common_name = text;
+        else ret->organizations[ret->organizations_len++] = text;
     }
+    return 0;
 }
 
 static GENERAL_NAMES *alt_names(X509_REQ *req) {
@@ -42,22 +39,76 @@ static GENERAL_NAMES *alt_names(X509_REQ *req) {
     return names;
 }
 
+/* Names as text, and how many there are of each kind. -1: one of them is none. */
+static int read_names(struct arena *a, X509_REQ *req, struct x509_csr *ret) {
+    GENERAL_NAMES *names = alt_names(req);
+    int n = MAX(sk_GENERAL_NAME_num(names), 0), rc = 0;
+    ret->dns_name_list = arena_calloc(a, (size_t)n + 1, sizeof(*ret->dns_name_list));
+    ret->ip_list = arena_calloc(a, (size_t)n + 1, sizeof(*ret->ip_list));
+    for (int i = 0; i < n && rc == 0; i++) {
+        const GENERAL_NAME *g = sk_GENERAL_NAME_value(names, i);
+        ret->emails += g->type == GEN_EMAIL;
+        ret->uris += g->type == GEN_URI;
+        if (g->type == GEN_DNS && !(ret->dns_name_list[ret->dns_names++] = x509_string_text(a, g->d.dNSName))) rc = -1;
+        if (g->type == GEN_IPADD && !(ret->ip_list[ret->ips++] = x509_address_text(a, g->d.iPAddress))) rc = -1;
+    }
+    GENERAL_NAMES_free(names);
+    return rc;
+}
+
 int x509_csr_parse(struct arena *a, const void *pem, size_t len, struct x509_csr *ret, struct status *reterr) {
     X509_REQ *req = read_request(pem, len);
     if (!req) return status_bad_request(reterr, "PEM block type must be CERTIFICATE REQUEST");
     *ret = (struct x509_csr){.common_name = ""};
-    read_subject(a, X509_REQ_get_subject_name(req), ret);
-    GENERAL_NAMES *names = alt_names(req);
-    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
-        int type = sk_GENERAL_NAME_value(names, i)->type;
-        ret->dns_names += type == GEN_DNS;
-        ret->emails += type == GEN_EMAIL;
-        ret->ips += type == GEN_IPADD;
-        ret->uris += type == GEN_URI;
-    }
-    GENERAL_NAMES_free(names);
+    int rc = read_subject(a, X509_REQ_get_subject_name(req), ret);
+    if (rc == 0) rc = read_names(a, req, ret);
     X509_REQ_free(req);
-    return 0;
+    return rc == 0 ? 0 : status_bad_request(reterr, "the request names something that is no text or no address");
+}
+
+/* ---- making ---- */
+
+static bool add_name(STACK_OF(GENERAL_NAME) *to, int type, const char *text) {
+    GENERAL_NAME *g = a2i_GENERAL_NAME(NULL, NULL, NULL, type, text, 0);
+    return g && sk_GENERAL_NAME_push(to, g) > 0;
+}
+
+static bool add_alt_names(X509_REQ *req, const char *const *dns_names, const char *const *ips) {
+    STACK_OF(GENERAL_NAME) *names = sk_GENERAL_NAME_new_null();
+    STACK_OF(X509_EXTENSION) *all = NULL;
+    bool ok = names != NULL;
+    for (; ok && dns_names && *dns_names; dns_names++) ok = add_name(names, GEN_DNS, *dns_names);
+    for (; ok && ips && *ips; ips++) ok = add_name(names, GEN_IPADD, *ips);
+    if (ok && sk_GENERAL_NAME_num(names) > 0) ok = X509V3_add1_i2d(&all, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT) == 1 && X509_REQ_add_extensions(req, all) == 1;
+    sk_X509_EXTENSION_pop_free(all, X509_EXTENSION_free);
+    sk_GENERAL_NAME_pop_free(names, GENERAL_NAME_free);
+    return ok;
+}
+
+static bool write_bio(BIO *bio, struct buf *ret) {
+    char *data = NULL;
+    long n = BIO_get_mem_data(bio, &data);
+    if (n <= 0) return false;
+    buf_append(ret, data, (size_t)n);
+    return true;
+}
+
+int x509_csr_make(const char *common_name, const char *const *organizations, const char *const *dns_names, const char *const *ips, struct buf *ret_request, struct buf *ret_key, struct status *reterr) {
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    X509_REQ *req = X509_REQ_new();
+    BIO *pem = BIO_new(BIO_s_mem()), *key_pem = BIO_new(BIO_s_secmem());
+    CHECK(req && pem && key_pem);
+    X509_NAME *name = X509_REQ_get_subject_name(req);
+    bool ok = key && X509_REQ_set_version(req, X509_REQ_VERSION_1) == 1 && X509_REQ_set_pubkey(req, key) == 1;
+    for (; ok && organizations && *organizations; organizations++) ok = X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8, (const unsigned char *)*organizations, -1, -1, 0) == 1;
+    ok = ok && X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)common_name, -1, -1, 0) == 1 && add_alt_names(req, dns_names, ips);
+    ok = ok && X509_REQ_sign(req, key, EVP_sha256()) > 0 && PEM_write_bio_X509_REQ(pem, req) == 1 && PEM_write_bio_PrivateKey(key_pem, key, NULL, NULL, 0, NULL, NULL) == 1;
+    ok = ok && write_bio(pem, ret_request) && write_bio(key_pem, ret_key);
+    BIO_free(pem);
+    BIO_free(key_pem);
+    X509_REQ_free(req);
+    EVP_PKEY_free(key);
+    return ok ? 0 : fail(reterr, "making a certificate request");
 }
 
 /* ---- signing ---- */
@@ -152,8 +203,7 @@ int x509_csr_sign(const void *pem, size_t len, const char *ca_cert_file, const c
 int64_t x509_not_after(const void *pem, size_t len) {
     BIO *bio = BIO_new_mem_buf(pem, (int)len);
     X509 *c = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-    struct tm tm;
-    int64_t at = c && ASN1_TIME_to_tm(X509_get0_notAfter(c), &tm) == 1 ? (int64_t)timegm(&tm) : -1;
+    int64_t at = c ? x509_time_s(X509_get0_notAfter(c)) : -1;
     X509_free(c);
     BIO_free(bio);
     return at;

@@ -7,8 +7,7 @@
 #include <string.h>
 #include "base/str.h"
 
-/* NULL: it has no text without a NUL byte in it. */
-static const char *text_of(struct arena *a, const ASN1_STRING *s) {
+const char *x509_string_text(struct arena *a, const ASN1_STRING *s) {
     unsigned char *utf8 = NULL;
     int len = ASN1_STRING_to_UTF8(&utf8, s);
     const char *copy = len >= 0 && !memchr(utf8, 0, (size_t)len) ? arena_strndup(a, (char *)utf8, (size_t)len) : NULL;
@@ -24,7 +23,7 @@ static int read_subject(struct arena *a, const X509_NAME *name, struct x509_fact
         const X509_NAME_ENTRY *e = X509_NAME_get_entry(name, i);
         int nid = OBJ_obj2nid(X509_NAME_ENTRY_get_object(e));
         if (nid != NID_commonName && nid != NID_organizationName) continue;
-        const char *text = text_of(a, X509_NAME_ENTRY_get_data(e));
+        const char *text = x509_string_text(a, X509_NAME_ENTRY_get_data(e));
         if (!text) return -1;
         if (nid == NID_commonName) ret->common_name = text;
         else ret->organizations[organizations++] = text;
@@ -43,7 +42,7 @@ static const char *name_text(struct arena *a, const X509_NAME *name) {
     return text;
 }
 
-static const char *address_text(struct arena *a, const ASN1_OCTET_STRING *ip) {
+const char *x509_address_text(struct arena *a, const ASN1_OCTET_STRING *ip) {
     char text[INET6_ADDRSTRLEN];
     int len = ASN1_STRING_length(ip);
     if (len != 4 && len != 16) return NULL;
@@ -58,8 +57,8 @@ static int read_names(struct arena *a, X509 *cert, struct x509_facts *ret) {
     ret->ips = arena_calloc(a, (size_t)n + 1, sizeof(*ret->ips));
     for (int i = 0; i < n && rc == 0; i++) {
         const GENERAL_NAME *g = sk_GENERAL_NAME_value(names, i);
-        if (g->type == GEN_DNS && !(ret->dns_names[dns++] = text_of(a, g->d.dNSName))) rc = -1;
-        if (g->type == GEN_IPADD && !(ret->ips[ips++] = address_text(a, g->d.iPAddress))) rc = -1;
+        if (g->type == GEN_DNS && !(ret->dns_names[dns++] = x509_string_text(a, g->d.dNSName))) rc = -1;
+        if (g->type == GEN_IPADD && !(ret->ips[ips++] = x509_address_text(a, g->d.iPAddress))) rc = -1;
     }
     GENERAL_NAMES_free(names);
     return rc;

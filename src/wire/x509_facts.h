@@ -27,4 +27,6 @@ int x509_facts_read(struct arena *a, const char *file, struct x509_facts *ret, s
 bool x509_issued_by(const char *cert_file, const char *ca_cert_file);
 /* A time of certificates in seconds since 1970; -1: it is none. */
 int64_t x509_time_s(const ASN1_TIME *t);
+const char *x509_string_text(struct arena *a, const ASN1_STRING *s);        /* NULL: it is no text, or there is a NUL byte in it */
+const char *x509_address_text(struct arena *a, const ASN1_OCTET_STRING *ip); /* NULL: it is no address */
 #endif
