@@ -106,7 +106,7 @@ def mentioned(policy):
 
 
 def questions(policy, served, namespace):
-    """All there is to ask about one namespace."""
+    """All there is to ask about one namespace: first the matrix, then what only roles know of, and paths."""
     out = []
     for (group, resource), namespaced in served.items():
         for verb in VERBS: out.append({'verb': verb, 'group': group, 'resource': resource, 'name': 'x' if verb not in ('list', 'watch', 'create', 'deletecollection') else '', 'namespace': namespace if namespaced else ''})
@@ -120,12 +120,14 @@ def questions(policy, served, namespace):
 
 
 def review(user, groups, q):
-    spec = {'user': user, 'groups': groups}
-    if 'path' in q: spec['nonResourceAttributes'] = {'path': q['path'], 'verb': q['verb']}
-    else:
-        resource, _, sub = q['resource'].partition('/')
-        spec['resourceAttributes'] = {k: v for k, v in {'verb': q['verb'], 'group': q['group'], 'resource': resource, 'subresource': sub, 'name': q.get('name'), 'namespace': q.get('namespace')}.items() if v}
-    return post('/apis/authorization.k8s.io/v1/subjectaccessreviews', {'apiVersion': 'authorization.k8s.io/v1', 'kind': 'SubjectAccessReview', 'spec': spec}, [('Authorization', 'Bearer matrix-token')])
+    """A SubjectAccessReview as bytes; there are so many that what is the same is made once."""
+    if 'body' not in q:
+        resource, _, sub = q.get('resource', '').partition('/')
+        attributes = {k: v for k, v in {'verb': q['verb'], 'group': q.get('group'), 'resource': resource, 'subresource': sub, 'name': q.get('name'), 'namespace': q.get('namespace')}.items() if v}
+        spec = {'nonResourceAttributes': {'path': q['path'], 'verb': q['verb']}} if 'path' in q else {'resourceAttributes': attributes}
+        q['body'] = ',' + json.dumps(spec)[1:] + '}'
+    body = '{"apiVersion":"authorization.k8s.io/v1","kind":"SubjectAccessReview","spec":{"user":' + json.dumps(user) + ',"groups":' + json.dumps(groups) + q['body']
+    return (f'POST /apis/authorization.k8s.io/v1/subjectaccessreviews HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer matrix-token\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}').encode()
 
 
 # ---- the server ----
@@ -172,7 +174,7 @@ def compare(s, asked):
         same(code, 201, body)
         want, got = expected(granted, q), b'"allowed":true' in body
         allowed += got
-        if want != got: wrong.append(f'{user} {groups} {q}: {"allowed" if got else "not allowed"}')
+        if want != got: wrong.append(f'{user} {groups} { {k: v for k, v in q.items() if k != "body"} }: {"allowed" if got else "not allowed"}')
     if wrong: raise AssertionError(f'{len(wrong)} of {len(asked)} answers are wrong:\n' + '\n'.join(wrong[:40]))
     return allowed
 
@@ -180,12 +182,14 @@ def compare(s, asked):
 def test_every_default_role_may_do_what_upstream_says_and_nothing_else():
     c = cluster()
     policy, served = c['policy'], c['served']
-    asked = []
+    asked, of_namespace, dice = [], {}, random.Random(4)
     who = [(f'matrix:{r}', 'matrix') for r in policy.cluster_roles] + [(f'matrix:{ns}:{r}', ns) for ns, r in policy.roles]
     who += [(f'local:{r}', ns) for r in ('cluster-admin', 'admin', 'edit', 'view', 'system:node') for ns in ('matrix', 'default')]
     for user, namespace in who:
         granted = policy.granted(user, [])
-        asked += [(user, [], granted, q) for q in questions(policy, served, namespace)]
+        if namespace not in of_namespace: of_namespace[namespace] = questions(policy, served, namespace)
+        cells = len(served) * len(VERBS)
+        asked += [(user, [], granted, q) for i, q in enumerate(of_namespace[namespace]) if i < cells or dice.random() < 0.3 or expected(granted, q)]
     allowed = compare(c['server'], asked)
     assert len(asked) > 50000 and 5000 < allowed < len(asked) / 2, (len(asked), allowed)
 
@@ -201,7 +205,7 @@ def test_whom_default_bindings_name():
         elif kind == 'User': user, groups = name, [EVERYBODY]
         else: user, groups = f'system:serviceaccount:{namespace}:{name}', ['system:serviceaccounts', f'system:serviceaccounts:{namespace}', EVERYBODY]
         granted = policy.granted(user, groups)
-        mine = [q for q in everything if kind != 'ServiceAccount' or expected(granted, q) or dice.random() < 0.15]
+        mine = [q for q in everything if kind != 'ServiceAccount' or expected(granted, q) or dice.random() < 0.05]
         asked += [(user, groups, granted, q) for q in mine]
     for user, groups in (('somebody', []), ('somebody', [EVERYBODY]), ('system:anonymous', ['system:unauthenticated']), ('system:node:n', ['system:nodes', EVERYBODY]), ('system:kube-scheduler ', [EVERYBODY]),
                          ('system:serviceaccount:default:deployment-controller', ['system:serviceaccounts', EVERYBODY]), ('System:Masters', ['SYSTEM:MASTERS', 'system:masters '])):
