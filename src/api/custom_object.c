@@ -118,16 +118,33 @@ static const struct custom_type *version_of(const struct custom_type *t, const c
     return t;
 }
 
-static int fit(struct arena *a, const struct custom_type *t, yyjson_mut_doc *doc, struct string_list *unknown, struct status *reterr) {
+static int fit_schema(struct arena *a, const struct structural *schema, bool preserve_unknown, yyjson_mut_doc *doc, struct string_list *unknown, struct status *reterr) {
     yyjson_mut_val *root = yyjson_mut_doc_get_root(doc);
-    if (!t->preserve_unknown) {
-        structural_prune(a, t->schema, root, true, unknown);
-        structural_prune_nulls(t->schema, root);
+    if (!preserve_unknown) {
+        structural_prune(a, schema, root, true, unknown);
+        structural_prune_nulls(schema, root);
     }
     struct string_list more = {0};
-    int failed = structural_coerce(a, doc, t->schema, root, false, unknown ? &more : NULL, reterr);
+    int failed = structural_coerce(a, doc, schema, root, false, unknown ? &more : NULL, reterr);
     for (size_t i = 0; i < more.len; i++) string_list_push(a, unknown, more.items[i]);
     return failed;
+}
+
+static int fit(struct arena *a, const struct custom_type *t, yyjson_mut_doc *doc, struct string_list *unknown, struct status *reterr) {
+    return fit_schema(a, t->schema, t->preserve_unknown, doc, unknown, reterr);
+}
+
+/* Of a version that the kind does not have nothing is known: all its fields are unknown. It is refused for its version later, with these warnings. */
+static bool is_of_no_version(const struct custom_type *t, const struct custom_object *obj) {
+    size_t group = strlen(t->desc.group);
+    return !str_eq(version_of(t, obj->apiVersion)->api_version, obj->apiVersion) && str_eq(obj->kind, t->desc.kind) && str_has_prefix(str_or(obj->apiVersion, ""), t->desc.group) && obj->apiVersion[group] == '/';
+}
+
+static void take_body(struct arena *a, struct custom_object *obj, yyjson_mut_val *root) {
+    yyjson_mut_obj_remove_key(root, "kind");
+    yyjson_mut_obj_remove_key(root, "apiVersion");
+    yyjson_mut_obj_remove_key(root, "metadata");
+    custom_object_set_body(a, obj, root);
 }
 
 void custom_object_set_body(struct arena *a, struct custom_object *obj, yyjson_mut_val *body) {
@@ -152,17 +169,23 @@ int custom_object_decode(struct arena *a, const struct custom_type *t, struct cu
         take_meta(a, obj, yyjson_obj_get(value, "metadata"), strict, reterr) != 0)
         return -1;
     const struct custom_type *as = version_of(t, obj->apiVersion); /* as it was stored: its own schema first, then the one asked for */
-    if (fit(a, as, doc, strict ? &unknown : NULL, reterr) != 0) return -1;
-    structural_default(doc, as->schema, root);
-    if (as != t) {
-        if (fit(a, t, doc, NULL, reterr) != 0) return -1;
-        structural_default(doc, t->schema, root);
-    }
+    const struct structural *schema = strict && is_of_no_version(t, obj) ? NULL : as->schema;
+    if (fit_schema(a, schema, t->preserve_unknown, doc, strict ? &unknown : NULL, reterr) != 0) return -1;
+    structural_default(doc, schema, root);
+    if (t->converts) obj->type = as;
+    else if (as != t && fit(a, t, doc, NULL, reterr) != 0) return -1;
     for (size_t i = 0; i < unknown.len; i++) string_list_push(a, strict, arena_printf(a, "unknown field \"%s\"", unknown.items[i]));
-    yyjson_mut_obj_remove_key(root, "kind");
-    yyjson_mut_obj_remove_key(root, "apiVersion");
-    yyjson_mut_obj_remove_key(root, "metadata");
-    custom_object_set_body(a, obj, root);
+    take_body(a, obj, root);
+    return 0;
+}
+
+int custom_object_become(struct arena *a, struct custom_object *obj, const struct custom_type *t, yyjson_val *value, struct status *reterr) {
+    yyjson_mut_doc *doc = json_mut_new(a, value);
+    if (fit(a, t, doc, NULL, reterr) != 0) return -1;
+    obj->type = t;
+    obj->kind = t->desc.kind;
+    obj->apiVersion = t->api_version;
+    take_body(a, obj, yyjson_mut_doc_get_root(doc));
     return 0;
 }
 
@@ -172,7 +195,7 @@ int custom_object_round_trip(struct arena *a, struct custom_object *obj, struct 
     for (size_t i = 0; i < 2; i++) {
         yyjson_mut_doc *doc = json_mut_new(a, custom_object_body(a, obj));
         if (fit(a, steps[i], doc, NULL, reterr) != 0) return -1;
-        structural_default(doc, steps[i]->schema, yyjson_mut_doc_get_root(doc));
+        if (i == 0) structural_default(doc, steps[i]->schema, yyjson_mut_doc_get_root(doc)); /* as what is read from the store is: by the stored version's defaults */
         custom_object_set_body(a, obj, yyjson_mut_doc_get_root(doc));
     }
     return 0;

@@ -27,6 +27,7 @@ struct custom_type {
     const struct custom_type *storage; /* the version that is stored */
     const struct custom_type *const *versions; /* all of the kind, NULL-terminated */
     bool preserve_unknown;          /* spec.preserveUnknownFields */
+    bool converts;                  /* a webhook converts: what is read of another version stays in that version (obj->type) until it has been asked */
     bool has_status, has_scale;
     const struct apiextensionsv1_CustomResourceSubresourceScale *scale;
     struct { struct custom_column *items; size_t len; } columns;
@@ -48,6 +49,8 @@ yyjson_val *custom_object_body(struct arena *a, const struct custom_object *obj)
 void custom_object_set_body(struct arena *a, struct custom_object *obj, yyjson_mut_val *body);
 /* The value at a path of names ("spec.size"), or NULL. */
 yyjson_val *json_at(yyjson_val *root, const char *path);
+/* The object becomes what converting it made of its body (kind, apiVersion and metadata in `value` are passed over): of type t, made to fit its schema, without defaults. */
+int custom_object_become(struct arena *a, struct custom_object *obj, const struct custom_type *t, yyjson_val *value, struct status *reterr);
 /* As it is after it went to the store and came back: through the stored version's schema. */
 int custom_object_round_trip(struct arena *a, struct custom_object *obj, struct status *reterr);
 

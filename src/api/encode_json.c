@@ -218,7 +218,7 @@ static void put_struct(struct encoder *e, const struct type_desc *type, const vo
     bool first = true, go = e->go && strncmp(type->name, "meta.v1.", 8) != 0; /* meta's types have JSON tags in upstream's internal structs too */
     if (type->flags & TYPE_DOCUMENT) {
         const struct custom_object *custom = obj;
-        custom_object_encode(custom, e->rv_offset ? custom->type->storage->api_version : custom->type->api_version, e->out, e->rv_offset);
+        custom_object_encode(custom, e->rv_offset && !custom->type->converts ? custom->type->storage->api_version : custom->type->api_version, e->out, e->rv_offset);
         return;
     }
     buf_append_char(e->out, '{');

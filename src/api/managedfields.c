@@ -308,6 +308,7 @@ static bool custom_version_schema(const struct field_manager *m, const char *api
 
 static bool custom_convert(const struct field_manager *m, const struct value *v, const char *from, const char *to, struct value *ret) {
     if (!custom_version(m, from) || !custom_version(m, to) || v->kind != VALUE_MAP) return false;
+    if (m->convert_custom) return m->convert_custom(m->convert_arg, v, from, to, ret);
     struct value_member *members = arena_memdup(m->arena, v->members, v->len * sizeof(*members));
     for (size_t i = 0; i < v->len; i++)
         if (strcmp(members[i].name, "apiVersion") == 0) members[i].value = value_string(to);

@@ -34,6 +34,9 @@ struct field_manager {
     bool (*version_schema)(const struct field_manager *m, const char *api_version, struct schema_ref *ret);
     bool (*convert)(const struct field_manager *m, const struct value *v, const char *from, const char *to, struct value *ret);
     const void *arg;                         /* for these */
+    /* How versions of a custom resource are converted into each other; NULL: they differ in apiVersion alone. With its argument. */
+    bool (*convert_custom)(void *arg, const struct value *v, const char *from, const char *to, struct value *ret);
+    void *convert_arg;
     const char *manager;                     /* "": unknown */
     const char *subresource;
     const struct reset_fields *reset;        /* NULL: none */

@@ -3,6 +3,7 @@
 #include "api/patch.h"
 #include "apiserver/admission/plugins.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/custom_conversion.h"
 #include "apiserver/custom_resources.h"
 #include "apiserver/dynamic_admission.h"
 #include "base/str.h"
@@ -50,7 +51,7 @@ static const struct strategy *strategy_of_kind(struct api_request *r, const char
 }
 
 struct params { struct cel_value *items; size_t len; };
-struct gathering { struct api_request *r; const struct strategy *st; struct selector selector; struct params *to; };
+struct gathering { struct api_request *r; const struct strategy *st; struct object **items; size_t len; };
 
 static void add_param(struct api_request *r, const struct strategy *st, struct object *obj, struct params *to) {
     struct buf out = BUF_INIT;
@@ -64,8 +65,23 @@ static void add_param(struct api_request *r, const struct strategy *st, struct o
 static bool take_param(void *arg, const struct store_view *v) {
     struct gathering *g = arg;
     struct object *obj = registry_decode(g->r->arena, g->st, v);
-    if (obj && selector_matches(&g->selector, &obj->metadata.labels)) add_param(g->r, g->st, obj, g->to);
+    if (obj) *LIST_PUSH(g->r->arena, g) = obj;
     return true;
+}
+
+/* NULL, or why there are none. */
+static const char *collect_selected(struct api_request *r, const struct strategy *st, const char *namespace, const struct metav1_LabelSelector *labels, struct params *to) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    struct gathering g = {.r = r, .st = st};
+    struct selector selector;
+    struct store_txn *t;
+    if (label_selector_from(r->arena, labels, &selector, NULL) != 0 || store_read_begin(apiserver_store(r->server), &t, NULL) != 0) return "cannot parse label selector in paramRef";
+    store_range(t, storage_key(r->arena, st, namespace, NULL), NULL, take_param, &g);
+    store_read_end(t);
+    if (custom_convert(r, st, g.items, g.len, &err) != 0) return arena_strdup(r->arena, status_message(&err));
+    for (size_t i = 0; i < g.len; i++)
+        if (selector_matches(&selector, &g.items[i]->metadata.labels)) add_param(r, st, g.items[i], to);
+    return NULL;
 }
 
 /* NULL, or why the binding cannot be configured. */
@@ -85,11 +101,8 @@ static const char *collect(struct admission_attributes *a, const struct admissio
     if (!str_empty(ref->name)) {
         if (registry_get(r, st, namespace, ref->name, &obj, NULL, NULL) == 0) add_param(r, st, obj, ret);
     } else {
-        struct gathering g = {.r = r, .st = st, .to = ret};
-        struct store_txn *t;
-        if (label_selector_from(r->arena, ref->selector, &g.selector, NULL) != 0 || store_read_begin(apiserver_store(r->server), &t, NULL) != 0) return "cannot parse label selector in paramRef";
-        store_range(t, storage_key(r->arena, st, namespace, NULL), NULL, take_param, &g);
-        store_read_end(t);
+        const char *why = collect_selected(r, st, namespace, ref->selector, ret);
+        if (why) return why;
     }
     if (!ret->len && str_eq(ref->parameterNotFoundAction, "Deny")) return "no params found for policy binding with `Deny` parameterNotFoundAction";
     return NULL;

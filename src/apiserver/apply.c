@@ -4,11 +4,20 @@
 #include "api/custom_object.h"
 #include "api/defaults.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/custom_conversion.h"
 #include "apiserver/handlers.h"
 #include "apiserver/managers.h"
 #include "base/str.h"
 #include "wire/json.h"
 #include "wire/yaml.h"
+
+/* Other managers' versions of a custom object may be had from its conversion webhook alone. */
+static void convert_by_webhook(struct api_request *r, struct field_manager *m, struct manager_conversion *c, struct status *err) {
+    if (!r->strategy || !custom_converts(r->strategy)) return;
+    *c = (struct manager_conversion){r, r->strategy, err};
+    m->convert_custom = custom_convert_document;
+    m->convert_arg = c;
+}
 
 struct field_manager request_field_manager(struct api_request *r, const struct write_options *o) {
     const struct custom_type *custom = r->strategy ? custom_type_of(r->strategy->type) : NULL;
@@ -17,8 +26,12 @@ struct field_manager request_field_manager(struct api_request *r, const struct w
 }
 
 void request_managed_update(struct api_request *r, const struct write_options *o, const struct type_desc *type, const void *old, void *obj) {
+    _cleanup_status_ struct status err = STATUS_INIT;
     struct field_manager m = request_field_manager(r, o);
+    struct manager_conversion c;
+    convert_by_webhook(r, &m, &c, &err);
     managed_fields_update(&m, type, old, obj);
+    if (err.code && old) ((struct object *)obj)->metadata.managedFields = ((const struct object *)old)->metadata.managedFields; /* nobody loses what could not be looked at */
 }
 
 int apply_read(struct api_request *r, struct apply *ret, struct status *reterr) {
@@ -44,8 +57,15 @@ int apply_read(struct api_request *r, struct apply *ret, struct status *reterr) 
 }
 
 void *apply_to(struct api_request *r, const struct apply *p, const struct type_desc *type, void *current, struct status *reterr) {
+    _cleanup_status_ struct status err = STATUS_INIT;
     struct field_manager m = request_field_manager(r, p->options);
+    struct manager_conversion c;
+    convert_by_webhook(r, &m, &c, &err);
     struct object *obj = managed_fields_apply(&m, type, current, &p->config, p->options->force, reterr);
+    if (err.code) {
+        status_copy(reterr, &err);
+        return NULL;
+    }
     if (!obj) return NULL;
     object_set_defaults(r->arena, type, obj);
     if (p->duplicate && p->strict) {

@@ -6,6 +6,7 @@
 #include "api/merge_schema.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/custom_controller.h"
+#include "apiserver/custom_conversion.h"
 #include "base/map.h"
 #include "base/str.h"
 #include "wire/json.h"
@@ -107,6 +108,10 @@ static const struct schema_node *merge_schema(struct arena *a, const struct apie
     return schema_from_openapi(a, yyjson_doc_get_root(json_parse_in(a, buf_cstr(&text), text.len, 0, NULL)));
 }
 
+static bool is_converted(const struct apiextensionsv1_CustomResourceDefinition *crd) {
+    return crd->spec.versions.len > 1 && crd->spec.conversion && str_eq(crd->spec.conversion->strategy, "Webhook") && crd->spec.conversion->webhook;
+}
+
 static int init_version(struct custom_resource *r, struct custom_version *v, const struct apiextensionsv1_CustomResourceDefinitionVersion *from, struct status *reterr) {
     struct arena *a = r->arena;
     const struct apiextensionsv1_CustomResourceDefinition *crd = r->crd;
@@ -116,6 +121,7 @@ static int init_version(struct custom_resource *r, struct custom_version *v, con
     if (from->deprecated) v->warning = from->deprecationWarning ? from->deprecationWarning : default_warning(crd, from->name, a);
     custom_type_init(a, &v->type, crd->spec.group, from->name, crd->spec.names.kind, crd->spec.names.listKind);
     v->type.preserve_unknown = crd->spec.preserveUnknownFields;
+    v->type.converts = is_converted(crd);
     if (from->schema && from->schema->openAPIV3Schema && structural_new(a, from->schema->openAPIV3Schema, &v->type.schema, reterr) != 0) return -1;
     v->type.merge_schema = merge_schema(a, from);
     if (v->type.schema) cel_rules_compile(a, v->type.schema, true);
@@ -132,6 +138,8 @@ static int init_version(struct custom_resource *r, struct custom_version *v, con
     init_columns(v, from, a);
     init_resources(v, crd, a);
     custom_strategy_init(v, crd, a);
+    v->strategy.custom = v->status_strategy.custom = r;
+    if (v->type.converts) v->converted = conversion_cache_new();
     return 0;
 }
 
@@ -158,7 +166,7 @@ struct custom_resource *custom_resource_new(const struct apiextensionsv1_CustomR
     if (len) qsort(order, len, sizeof(*order), compare_versions);
     for (size_t i = 0; i < len; i++) {
         if (init_version(r, &r->versions.items[i], order[i], reterr) != 0) {
-            arena_free(a);
+            custom_resource_unref(r);
             return NULL;
         }
         r->types[i] = &r->versions.items[i].type;
@@ -173,7 +181,9 @@ struct custom_resource *custom_resource_new(const struct apiextensionsv1_CustomR
 }
 
 void custom_resource_unref(struct custom_resource *r) {
-    if (r && atomic_fetch_sub(&r->refs, 1) == 1) arena_free(r->arena);
+    if (!r || atomic_fetch_sub(&r->refs, 1) != 1) return;
+    for (size_t i = 0; i < r->versions.len; i++) conversion_cache_free(r->versions.items[i].converted);
+    arena_free(r->arena);
 }
 
 static void unref(void *r) { custom_resource_unref(r); }
@@ -185,6 +195,7 @@ static void serve(void *arg, const char *name, struct custom_resource *r) {
     pthread_mutex_lock(&c->mutex);
     struct custom_resource *before = r ? map_put(c->served, name, r) : map_del(c->served, name);
     if (r || before) c->generation++;
+    if (before && (!r || !object_equal(&apiextensionsv1_CustomResourceDefinitionSpec_desc, &before->crd->spec, &r->crd->spec))) atomic_store(&before->replaced, true);
     pthread_mutex_unlock(&c->mutex);
     custom_resource_unref(before);
 }

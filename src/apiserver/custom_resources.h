@@ -16,6 +16,7 @@ struct custom_version {
     struct custom_type type;
     struct resource_desc resource, status, scale;
     struct strategy strategy, status_strategy;
+    struct conversion_cache *converted; /* what watches of this version had converted; NULL: no webhook converts. See custom_conversion.h */
 };
 struct custom_resource {
     atomic_int refs;
@@ -23,6 +24,7 @@ struct custom_resource {
     const struct apiextensionsv1_CustomResourceDefinition *crd;
     uint64_t revision;              /* of the definition */
     bool terminating;
+    atomic_bool replaced;           /* by another specification, or by none: watches end */
     const struct custom_type **types; /* of all versions, NULL-terminated */
     struct { struct custom_version *items; size_t len; } versions; /* those served, in order of preference, then the others */
 };

@@ -4,6 +4,7 @@
 #include <strings.h>
 #include "api/defaults.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/custom_conversion.h"
 #include "apiserver/managers.h"
 #include "apiserver/versions.h"
 #include "base/str.h"
@@ -162,6 +163,7 @@ void handle_get(struct api_request *r) {
     struct status err = STATUS_INIT;
     struct store_txn *t;
     struct store_view v;
+    struct object *obj = NULL;
     uint64_t rv = 0;
     const char *version = url_query_get(&r->query, "resourceVersion");
     if (!str_empty(version) && !str_to_u64(version, &rv)) status_set(&err, 500, NULL, "invalid resource version \"%s\"", version);
@@ -172,9 +174,12 @@ void handle_get(struct api_request *r) {
     bool found = store_get(t, storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, r->name), &v);
     if (rv > store_txn_revision(t)) too_large_version(rv, store_txn_revision(t), &err);
     else if (found && v.trouble) registry_unreadable(&v, &err);
-    else if (found) respond_stored(r, 200, r->strategy->type, v.value, v.value_len, v.rv_offset, v.mod_revision);
+    else if (found && custom_converts(r->strategy)) {
+        if (!(obj = registry_decode(r->arena, r->strategy, &v))) status_internal(&err, "the stored %s \"%s\" cannot be decoded", r->resource, r->name);
+    } else if (found) respond_stored(r, 200, r->strategy->type, v.value, v.value_len, v.rv_offset, v.mod_revision);
     else status_not_found(&err, r->group, r->resource, r->name);
     store_read_end(t);
+    if (obj && custom_convert(r, r->strategy, &obj, 1, &err) == 0) respond_object(r, 200, r->strategy->type, obj);
     if (err.code) fail(r, &err);
 }
 
@@ -321,8 +326,7 @@ static bool collect(void *arg, const struct store_view *v) {
         return false;
     }
     struct object *obj = registry_decode(c->a, c->filter->strategy, v);
-    if (!obj || !filter_matches(c->a, c->filter, obj)) return true;
-    obj->kind = obj->apiVersion = NULL;
+    if (!obj || (!custom_converts(c->filter->strategy) && !filter_matches(c->a, c->filter, obj))) return true;
     memcpy(arena_list_push(c->a, &c->list->items.items, &c->list->items.len, type->size), obj, type->size);
     return true;
 }
@@ -345,9 +349,13 @@ void handle_delete_collection(struct api_request *r) {
     list->metadata.resourceVersion = arena_printf(r->arena, "%llu", (unsigned long long)store_txn_revision(t));
     store_range(t, storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL), NULL, collect, &c);
     store_read_end(t);
-    if (err.code) {
+    if (err.code || list_convert(r, &filter, list, &err) != 0) {
         respond_status(r, &err);
         return;
+    }
+    for (size_t i = 0; i < list->items.len; i++) {
+        struct object *obj = (void *)((char *)list->items.items + i * r->strategy->type->size);
+        obj->kind = obj->apiVersion = NULL;
     }
     for (size_t i = 0; i < list->items.len; i++) {
         const struct object *obj = (const void *)((const char *)list->items.items + i * r->strategy->type->size);

@@ -53,6 +53,8 @@ struct object_filter {
 };
 int filter_from_request(struct api_request *r, struct object_filter *ret, struct status *reterr);
 bool filter_matches(struct arena *a, const struct object_filter *f, const void *obj);
+/* Of a list of custom objects as they were read: converts them by their webhook and drops those that then do not match. Nothing for all other kinds, which were filtered as they were read. */
+int list_convert(struct api_request *r, const struct object_filter *f, struct object_list *list, struct status *reterr);
 int too_large_version(uint64_t asked, uint64_t now, struct status *reterr); /* the 504 of a revision that is not there yet; -1 */
 /* Waits until the store shows what a get, list or watch asks for: the most recent (its resourceVersion is unset), else that revision; 0: whatever is there. */
 int read_wait(struct api_request *r, bool most_recent, uint64_t revision, struct status *reterr);

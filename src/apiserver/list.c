@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "apiserver/apiserver.h"
+#include "apiserver/custom_conversion.h"
 #include "apiserver/handlers.h"
 #include "apiserver/versions.h"
 #include "base/map.h"
@@ -52,6 +53,19 @@ bool filter_matches(struct arena *a, const struct object_filter *f, const void *
     for (size_t i = 0; i < f->fields.len; i++)
         if (str_eq(field_value(a, f, o, f->fields.items[i].field), f->fields.items[i].value) == f->fields.items[i].negated) return false;
     return selector_matches(&f->labels, &o->metadata.labels);
+}
+
+int list_convert(struct api_request *r, const struct object_filter *f, struct object_list *list, struct status *reterr) {
+    size_t size = f->strategy->type->size, kept = 0;
+    char *items = list->items.items;
+    struct object **objs = arena_calloc(r->arena, list->items.len, sizeof(*objs));
+    if (!custom_converts(f->strategy)) return 0;
+    for (size_t i = 0; i < list->items.len; i++) objs[i] = (void *)(items + i * size);
+    if (custom_convert(r, f->strategy, objs, list->items.len, reterr) != 0) return -1;
+    for (size_t i = 0; i < list->items.len; i++)
+        if (filter_matches(r->arena, f, objs[i])) memmove(items + kept++ * size, objs[i], size);
+    list->items.len = kept;
+    return 0;
 }
 
 /* ---- continue tokens: base64 of {"v":"meta.k8s.io/v1","rv":N,"start":"key"} ---- */
@@ -107,6 +121,7 @@ struct lister {
     uint64_t revision;
     uint64_t limit;
     bool typed;                  /* objects are wanted, not bytes */
+    bool converting;             /* by a webhook, which is asked after the snapshot was let go of: only then is it known what matches a filter */
     struct buf items;            /* JSON of the items so far, typed or not */
     struct object_list *list;    /* typed */
     size_t count;
@@ -131,7 +146,7 @@ static bool take(struct lister *l, const struct store_view *v) {
         registry_unreadable(v, l->err);
         return false;
     }
-    if (l->limit && l->count >= l->limit) {
+    if (l->limit && l->count >= l->limit && (l->filter.any || !l->converting)) {
         l->next = arena_strndup(l->r->arena, v->key, v->key_len);
         return false;
     }
@@ -141,12 +156,12 @@ static bool take(struct lister *l, const struct store_view *v) {
     }
     struct arena *a = l->typed ? l->r->arena : arena_new();
     struct object *obj = registry_decode(a, l->r->strategy, v);
-    if (obj && filter_matches(a, &l->filter, obj)) {
+    if (obj && (l->converting || filter_matches(a, &l->filter, obj))) {
         if (!l->typed) add_bytes(l, v);
         else {
             struct object *slot = arena_list_push(a, &l->list->items.items, &l->list->items.len, l->r->strategy->type->size);
             memcpy(slot, obj, l->r->strategy->type->size);
-            slot->kind = slot->apiVersion = NULL;
+            if (!l->converting) slot->kind = slot->apiVersion = NULL;
             l->count++;
         }
     }
@@ -230,12 +245,33 @@ static int check_versions(struct api_request *r, bool continued, uint64_t *ret_e
     return 0;
 }
 
-static void finish_meta(struct lister *l, struct metav1_ListMeta *m, struct store_txn *t) {
+/* How many there are behind a page. */
+static void count_remaining(struct lister *l, struct store_txn *t) {
+    if (l->next && l->filter.any && !l->remaining) l->remaining = (int64_t)store_count(t, l->prefix, l->next);
+}
+
+/* What was found as it is in the version asked for, cut at the limit. */
+static int convert_found(struct lister *l, struct status *reterr) {
+    struct api_request *r = l->r;
+    size_t size = r->strategy->type->size;
+    if (list_convert(r, &l->filter, l->list, reterr) != 0) return -1;
+    for (size_t i = 0; i < l->list->items.len; i++) {
+        struct object *obj = (void *)((char *)l->list->items.items + i * size);
+        obj->kind = obj->apiVersion = NULL;
+    }
+    if (!l->limit || l->list->items.len <= l->limit) return 0;
+    const struct object *next = (const void *)((const char *)l->list->items.items + l->limit * size);
+    l->next = storage_key(r->arena, r->strategy, r->rd->namespaced ? next->metadata.namespace : NULL, next->metadata.name);
+    l->list->items.len = l->limit;
+    return 0;
+}
+
+static void finish_meta(struct lister *l, struct metav1_ListMeta *m) {
     struct arena *a = l->r->arena;
     m->resourceVersion = arena_printf(a, "%llu", (unsigned long long)l->revision);
     if (!l->next) return;
     m->continue_ = encode_continue(a, l->revision, l->next + strlen(l->prefix));
-    if (l->filter.any) m->remainingItemCount = (struct opt_int64)OPT(l->remaining ? l->remaining : (int64_t)store_count(t, l->prefix, l->next));
+    if (l->filter.any) m->remainingItemCount = (struct opt_int64)OPT(l->remaining);
 }
 
 static void respond_bytes_list(struct lister *l, const struct metav1_ListMeta *m) {
@@ -272,13 +308,18 @@ static int run(struct lister *l, struct status *reterr) {
         else store_range(t, l->prefix, from, take_now, l);
         if (l->err->code) failed = -1;
     }
+    if (!failed) count_remaining(l, t);
+    if (l->converting) {
+        store_read_end(t);
+        if (!failed) failed = convert_found(l, reterr);
+    }
     if (!failed) {
         struct metav1_ListMeta meta = {0};
-        finish_meta(l, &meta, t);
+        finish_meta(l, &meta);
         if (l->typed) l->list->metadata = meta;
         else respond_bytes_list(l, &meta);
     }
-    store_read_end(t);
+    if (!l->converting) store_read_end(t);
     return failed;
 }
 
@@ -291,6 +332,7 @@ void handle_list(struct api_request *r) {
     }
     const struct type_desc *list_type = stored_list_type(r);
     l.typed = r->custom || r->out.as != AS_OBJECT || r->out.media != MEDIA_JSON || r->out.pretty || request_type(r) != r->strategy->type;
+    l.converting = custom_converts(r->strategy);
     l.skip_len = strlen("\"kind\":\"\",\"apiVersion\":\"\",") + strlen(r->strategy->type->kind) + strlen(type_api_version(r->arena, r->strategy->type));
     if (l.typed) {
         l.list = object_new(r->arena, list_type);

@@ -11,6 +11,7 @@
 #include "apiserver/admission.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/authorization.h"
+#include "apiserver/custom_conversion.h"
 #include "apiserver/fence.h"
 #include "apiserver/handlers.h"
 #include "base/fiber.h"
@@ -38,7 +39,7 @@ int registry_get_stored(struct api_request *r, const struct strategy *st, const 
     struct store_txn *t;
     struct store_view v;
     if (store_wait_current(apiserver_store(r->server), reterr) != 0 || store_read_begin(apiserver_store(r->server), &t, reterr) != 0) return -1;
-    void *obj = NULL;
+    struct object *obj = NULL;
     int found = store_get(t, storage_key(r->arena, st, namespace, name), &v);
     if (found && v.trouble) {
         registry_unreadable(&v, reterr);
@@ -48,13 +49,13 @@ int registry_get_stored(struct api_request *r, const struct strategy *st, const 
     if (found) {
         obj = registry_decode(r->arena, st, &v);
         if (ret_revision) *ret_revision = v.mod_revision;
-        if (ret_stale) *ret_stale = v.stale;
+        if (ret_stale) *ret_stale = v.stale || (obj && custom_is_stale(st, obj));
     }
     store_read_end(t);
     if (!found) return status_not_found(reterr, st->group, st->resource, name);
     if (!obj) return status_internal(reterr, "the stored %s \"%s\" cannot be decoded", st->resource, name);
     *ret = obj;
-    return 0;
+    return custom_convert(r, st, (struct object **)ret, 1, reterr);
 }
 
 int registry_get(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, void **ret, uint64_t *ret_revision, struct status *reterr) {
@@ -98,22 +99,36 @@ static void write_with(struct api_request *r, const struct strategy *st, void *t
     if (lock) fiber_mutex_unlock(lock);
 }
 
+/* A custom object as it will be in the store, and itself as it will be read from there when no webhook has a say in that. NULL with an error. */
+static struct object *custom_stored(struct api_request *r, const struct strategy *st, struct object *obj, struct status *reterr) {
+    object_set_type_meta(r->arena, st->type, obj);
+    if (custom_converts(st)) return custom_to_storage(r, st, obj, reterr);
+    return custom_object_round_trip(r->arena, (struct custom_object *)(void *)obj, reterr) == 0 ? obj : NULL;
+}
+
 static int store_put(struct api_request *r, const struct strategy *st, void *token, struct object *obj, int64_t expect, struct store_result *ret) {
-    if ((st->type->flags & TYPE_DOCUMENT) && custom_object_round_trip(r->arena, (struct custom_object *)(void *)obj, &ret->error) != 0) {
+    *ret = (struct store_result){0};
+    struct object *stored = st->type->flags & TYPE_DOCUMENT ? custom_stored(r, st, obj, &ret->error) : obj;
+    if (!stored) {
         ret->outcome = STORE_FAILED;
         return -1;
     }
+    const struct type_desc *type = stored == obj ? st->type : &custom_type_of(st->type)->storage->desc;
     _cleanup_buf_ struct buf out = BUF_INIT;
     size_t rv_offset;
-    object_set_type_meta(r->arena, st->type, obj);
-    object_set_defaults(r->arena, st->type, obj); /* upstream defaults what it reads from its store: a strategy may have left something to default */
-    object_drop_empty(st->type, obj);
-    object_encode_stored(st->type, obj, &out, &rv_offset);
+    object_set_type_meta(r->arena, type, stored);
+    object_set_defaults(r->arena, type, stored); /* upstream defaults what it reads from its store: a strategy may have left something to default */
+    object_drop_empty(type, stored);
+    object_encode_stored(type, stored, &out, &rv_offset);
     int event_ttl = apiserver_options(r->server)->event_ttl_s;
     struct store_op op = {.key = storage_key(r->arena, st, r->rd && !r->rd->namespaced ? NULL : obj->metadata.namespace, obj->metadata.name),
                           .expect_mod_revision = expect, .value = out.data, .value_len = out.len, .rv_offset = (uint32_t)rv_offset, .ttl_s = st->type == &corev1_Event_desc ? (event_ttl ? event_ttl : EVENT_TTL_S) : 0};
     write_with(r, st, token, obj, &op, ret);
-    if (ret->outcome == STORE_OK) obj->metadata.resourceVersion = arena_printf(r->arena, "%llu", (unsigned long long)ret->revision);
+    if (ret->outcome != STORE_OK) return 0;
+    stored->metadata.resourceVersion = arena_printf(r->arena, "%llu", (unsigned long long)ret->revision);
+    if (stored == obj) return 0;
+    object_copy_into(r->arena, st->type, obj, stored); /* what is answered is what the webhook makes of what is stored */
+    if (custom_convert(r, st, &obj, 1, &ret->error) != 0) ret->outcome = STORE_FAILED;
     return 0;
 }
 

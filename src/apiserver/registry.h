@@ -13,6 +13,7 @@
 #include "apiserver/request.h"
 #include "store/store.h"
 
+struct custom_resource;
 struct fiber_mutex;
 struct names_rule;
 struct write_options;
@@ -34,6 +35,7 @@ struct strategy {
     const struct type_desc *type;   /* the storage version */
     const char *storage_prefix;     /* "/registry/pods"; NULL: /registry/RESOURCE */
     unsigned flags;
+    const struct custom_resource *custom; /* of a custom resource: whose version this is. NULL: built in */
     /* Upstream's name function: messages about what is wrong with a name, into msgs. NULL: DNS subdomain. */
     void (*validate_name)(struct arena *a, const char *name, bool prefix, struct string_list *msgs);
     /* Whether the user may write this at all (RBAC escalation); before anything else. old NULL at creation. */

@@ -6,9 +6,11 @@
 #include "api/convert.h"
 #include "api/printers.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/custom_conversion.h"
 #include "apiserver/flowcontrol/flow_control.h"
 #include "apiserver/handlers.h"
 #include "apiserver/versions.h"
+#include "apiserver/watch_convert.h"
 #include "apiserver/watch_hub.h"
 #include "base/fiber.h"
 #include "base/str.h"
@@ -29,6 +31,7 @@ struct watcher {
     uint64_t last;              /* revision of the last event written or skipped */
     bool table_sent;
     char *registered;           /* with flow control */
+    struct convert_queue *converting; /* of custom objects that a webhook converts; else NULL */
 };
 
 static void watcher_free(struct hub_watcher *h) {
@@ -44,6 +47,7 @@ static void timer_closed(uv_handle_t *h) {
 static void stop(struct watcher *w) {
     if (w->over) return;
     w->over = true;
+    convert_queue_stop(w->converting);
     flow_watch_forget(apiserver_flow_control(w->r->server), w->registered);
     uv_close((uv_handle_t *)&w->bookmark, timer_closed);
     uv_close((uv_handle_t *)&w->timeout, timer_closed);
@@ -173,10 +177,22 @@ static bool event_type_for(struct watcher *w, struct hub_event *e, enum event_ty
     return matches || matched;
 }
 
+/* Another definition, or none: the client comes back and is served by what there is then. Upstream does away with the storage. */
+static bool is_outdated(struct watcher *w) { return w->r->custom && atomic_load(&w->r->custom->replaced); }
+
 static bool on_event(struct hub_watcher *h, struct hub_event *e) {
     struct watcher *w = (struct watcher *)h;
     enum event_type type;
-    if (w->over || e->store->revision <= w->last || !event_type_for(w, e, &type)) return false;
+    if (w->over || e->store->revision <= w->last) return false;
+    if (is_outdated(w)) {
+        end(w);
+        return false;
+    }
+    if (w->converting) {
+        convert_queue_add(w->converting, e->store);
+        return false;
+    }
+    if (!event_type_for(w, e, &type)) return false;
     struct shared *frame = watch_hub_frame(w->to, e, form_of(w, type), make_frame, &(struct making){w, type});
     if (!frame || !can_write(w)) return false;
     http_response_write_shared(w->http, frame);
@@ -203,8 +219,13 @@ static void write_bookmark(struct watcher *w, uint64_t revision, bool initial_en
 /* A client resumes behind a bookmark, so that one which ran ahead of an event on its way would lose it. */
 static void bookmark_due(uv_timer_t *t) {
     struct watcher *w = t->data;
-    if (!w->bookmarks || w->over) return;
-    uint64_t revision = watch_hub_progress(w->to, &w->hub);
+    if (w->over) return;
+    if (is_outdated(w)) {
+        end(w);
+        return;
+    }
+    if (!w->bookmarks) return;
+    uint64_t revision = w->converting && !convert_queue_idle(w->converting) ? 0 : watch_hub_progress(w->to, &w->hub);
     if (revision) write_bookmark(w, revision, false);
     else uv_timer_start(t, bookmark_due, BOOKMARK_RETRY_MS, BOOKMARK_MS);
 }
@@ -213,11 +234,18 @@ static void timeout_due(uv_timer_t *t) { end(t->data); }
 
 /* ---- beginning ---- */
 
-struct initial { struct watcher *w; };
+/* Of a watch whose objects are converted: those that there are, to be converted when the snapshot has been let go of. */
+struct initial { struct watcher *w; struct arena *a; struct conversion_item *items; size_t len; };
 
 static bool initial_object(void *arg, const struct store_view *v) {
-    struct watcher *w = ((struct initial *)arg)->w;
+    struct initial *all = arg;
+    struct watcher *w = all->w;
     if (v->trouble) return true;
+    if (w->converting) {
+        struct object *obj = registry_decode(all->a, w->filter.strategy, v);
+        if (obj) *LIST_PUSH(all->a, all) = (struct conversion_item){arena_strndup(all->a, v->key, v->key_len), v->mod_revision, obj};
+        return true;
+    }
     if (w->plain && w->filter.any) {
         _cleanup_buf_ struct buf out = BUF_INIT;
         put_stored(&out, EVENT_ADDED, v->value, v->value_len, v->rv_offset, v->mod_revision);
@@ -295,11 +323,70 @@ static void write_error(struct watcher *w, struct status *err) {
     end(w);
 }
 
+/* ---- objects that a webhook converts ---- */
+
+static void deliver_converted(void *arg, struct arena *a, struct store_event *e, struct object *now, struct object *before) {
+    struct watcher *w = arg;
+    bool matches = now && filter_matches(a, &w->filter, now), matched = before && filter_matches(a, &w->filter, before);
+    struct object *obj = matches ? now : before;
+    if (!matches && !matched) return;
+    obj->metadata.resourceVersion = arena_printf(a, "%llu", (unsigned long long)e->revision);
+    write_event(w, a, !matches ? EVENT_DELETED : matched ? EVENT_MODIFIED : EVENT_ADDED, obj);
+}
+
+static void conversion_failed(void *arg, struct status *err) { write_error(arg, err); }
+
+static const struct convert_queue_events converted_events = {deliver_converted, conversion_failed};
+
+/* Converts what there is and writes it, then its bookmark, and lets the events that have queued up follow. */
+static void begin_converted(struct watcher *w, struct initial *initial, uint64_t bookmark) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    struct api_request scratch = *w->r;
+    scratch.arena = initial->a;
+    int failed = custom_convert_shared(&scratch, w->r->strategy, initial->items, initial->len, &err);
+    if (w->over) return;
+    if (failed) {
+        write_error(w, &err);
+        return;
+    }
+    for (size_t i = 0; i < initial->len && !w->over; i++)
+        if (filter_matches(initial->a, &w->filter, initial->items[i].obj)) write_event(w, initial->a, EVENT_ADDED, initial->items[i].obj);
+    if (bookmark) write_bookmark(w, bookmark, true);
+    convert_queue_start(w->converting);
+}
+
+/* From the hub's addition on nothing waits until all that comes before the live events is in its place. */
+static void follow(struct watcher *w, struct start s) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    _cleanup_arena_ struct arena *a = w->converting ? arena_new() : NULL;
+    struct store *store = apiserver_store(w->r->server);
+    struct initial initial = {.w = w, .a = a};
+    uint64_t live_from = watch_hub_add(w->to, &w->hub), bookmark = 0;
+    if (s.initial) {
+        struct store_txn *t;
+        if (store_read_begin(store, &t, &err) != 0) {
+            write_error(w, &err);
+            return;
+        }
+        uint64_t at = store_txn_revision(t);
+        store_range(t, w->hub.prefix, NULL, initial_object, &initial);
+        store_read_end(t);
+        if (s.initial_end && w->bookmarks) bookmark = at;
+        if (bookmark && !w->converting) write_bookmark(w, at, true);
+        s.from = at;
+    }
+    if (s.from < live_from && store_log_read(store, w->hub.prefix, s.from, live_from, on_log_event, w, &err) != 0) {
+        write_error(w, &err);
+        return;
+    }
+    w->last = MAX(s.from, live_from);
+    if (w->converting) begin_converted(w, &initial, bookmark);
+}
+
 void handle_watch(struct api_request *r) {
     _cleanup_status_ struct status err = STATUS_INIT;
     struct start s;
     struct watcher *w = ARENA_NEW(r->arena, struct watcher);
-    struct store *store = apiserver_store(r->server);
     if (negotiate(r, true, true, &err) != 0 || filter_from_request(r, &w->filter, &err) != 0 || parse_start(r, &s, &err) != 0 || response_check_form(r, r->strategy->type, &err) != 0) {
         respond_status(r, &err);
         return;
@@ -309,6 +396,7 @@ void handle_watch(struct api_request *r) {
     w->to = apiserver_watch_hub(r->server);
     w->http = http_request_ref(r->http);
     w->plain = !r->custom && r->out.as == AS_OBJECT && r->out.media == MEDIA_JSON && request_type(r) == w->type;
+    if (custom_converts(r->strategy)) w->converting = convert_queue_new(r, &converted_events, w);
     const char *bookmarks = url_query_get(&r->query, "allowWatchBookmarks");
     w->bookmarks = str_eq(bookmarks, "true") || str_eq(bookmarks, "1");
     w->hub = (struct hub_watcher){.loop = r->http->loop, .fn = on_event, .flush = flush, .free = watcher_free, .prefix = storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL)};
@@ -321,22 +409,7 @@ void handle_watch(struct api_request *r) {
         http_request_unref(w->http);
         return;
     }
-    uint64_t live_from = watch_hub_add(w->to, &w->hub);
-    if (s.initial) {
-        struct store_txn *t;
-        if (store_read_begin(store, &t, &err) != 0) {
-            write_error(w, &err);
-            return;
-        }
-        uint64_t at = store_txn_revision(t);
-        store_range(t, w->hub.prefix, NULL, initial_object, &(struct initial){w});
-        store_read_end(t);
-        if (s.initial_end && w->bookmarks) write_bookmark(w, at, true);
-        s.from = at;
-    }
-    if (s.from < live_from && store_log_read(store, w->hub.prefix, s.from, live_from, on_log_event, w, &err) != 0) {
-        write_error(w, &err);
-        return;
-    }
-    w->last = MAX(s.from, live_from);
+    http_request_ref(w->http); /* a client that goes while its objects are converted takes the watcher with it */
+    follow(w, s);
+    http_request_unref(w->http);
 }

@@ -40,7 +40,7 @@ def test_apply_conversations_agree():
 
 def test_custom_resource_conversations_agree():
     share = replay('groups-crd.json')
-    assert share >= 0.99, f'only {share:.1%} agree'
+    assert share == 1, f'only {share:.1%} agree'
 
 
 def test_admission_conversations_agree():
