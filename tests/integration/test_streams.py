@@ -169,7 +169,8 @@ def test_pods_and_nodes_are_proxied():
     page = s.kubectl('get', '--raw', '/api/v1/namespaces/default/pods/web:8080/proxy/', check=False)
     if page.returncode:  # seen once on CI: what the container was doing belongs to the answer
         listening = s.kubectl('exec', 'web', '--', 'cat', '/proc/net/tcp', '/proc/net/tcp6', check=False).stdout
-        raise AssertionError(f'{page.stderr}{json.dumps(s.json("get", "pod", "web")["status"])}\n{listening}')
+        path = ''.join(subprocess.run(['ip', *argv], capture_output=True, text=True).stdout for argv in (['route'], ['-br', 'address'], ['neighbor']))
+        raise AssertionError(f'{page.stderr}{json.dumps(s.json("get", "pod", "web")["status"])}\n{listening}\n{path}')
     same(page.stdout, 'page\n')
     same(s.kubectl('get', '--raw', '/api/v1/nodes/streams/proxy/healthz').stdout, 'ok')
 
