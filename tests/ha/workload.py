@@ -43,10 +43,11 @@ class Workload(threading.Thread):
             self.holds[role].append(acting.Hold(at, acting.machine_of(l['spec'].get('holderIdentity') or '') if kind != 'DELETED' else '', now))
 
     def take_pod(self, kind, what, revision, now, server):
-        if kind == 'GAP': return
-        key = what['metadata']['namespace'], what['metadata']['name']
-        self.seen.setdefault(revision, time.time())
-        if what['spec'].get('nodeName'): self.bound[key].setdefault(what['spec']['nodeName'], revision)
+        """A Pod that a gap shows bound was bound in it, at a revision that nobody knows (0): what changes it next is not its binding."""
+        if kind != 'GAP': self.seen.setdefault(revision, time.time())
+        for pod in what if kind == 'GAP' else [what]:
+            if not pod['spec'].get('nodeName'): continue
+            self.bound[pod['metadata']['namespace'], pod['metadata']['name']].setdefault(pod['spec']['nodeName'], 0 if kind == 'GAP' else revision)
 
     def call(self, *request):
         outcome, document, said = self.client.call(*request)
