@@ -190,8 +190,9 @@ class Load:
             idle()
             time.sleep(0.05)
 
-    def finish(self, idle):
-        """Ends the workers, writes a last object, waits until each watcher has seen it, and reads every object once more from each server. Returns who has not seen it."""
+    def finish(self, idle, others=()):
+        """Ends the workers, writes a last object, waits until each watcher (and the others) has seen it or what came later, and reads every object once more from each server.
+        Returns who has not seen it."""
         h, shared = self.shared.history, self.shared
         shared.stopping.set()
         while any(w.is_alive() for w in self.workers):
@@ -204,7 +205,7 @@ class Load:
                 if op.outcome == OK: h.final_revision = op.revision
                 elif op.outcome in (UNKNOWN, REFUSED): final.failed()
             idle()
-        while time.monotonic() < deadline and not all(w.revision >= h.final_revision for w in self.watchers):
+        while time.monotonic() < deadline and not all(w.revision >= h.final_revision for w in [*self.watchers, *others]):
             idle()
             time.sleep(0.05)
         h.complete = {w.name for w in self.watchers if w.revision >= h.final_revision > 0}
@@ -212,4 +213,4 @@ class Load:
             reader = Worker(shared, f'-final-{s.name}', s, 10)
             for n in range(OBJECTS): reader.call('get', f'o{n}')
         shared.ended.set()
-        return [w.name for w in self.watchers if w.name not in h.complete]
+        return [w.name for w in [*self.watchers, *others] if w.revision < max(h.final_revision, 1)]

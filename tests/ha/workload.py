@@ -29,7 +29,8 @@ class Workload(threading.Thread):
         self.shared, self.random, self.at, self.renewed = shared, random.Random(f'{shared.seed}-workload'), 0, 0.0
         self.seen, self.bound, self.holds = {}, collections.defaultdict(dict), {role: [] for role in acting.LEASES}
         self.unknown = []                                    # (after, until): revisions at which the holders are not known
-        self.watchers = [Watcher(shared, 'watch-leases', None, LEASES, self.take_lease), Watcher(shared, 'watch-pods', None, f'/api/v1/namespaces/{NAMESPACE}/pods', self.take_pod)]
+        self.of_leases = Watcher(shared, 'watch-leases', None, LEASES, self.take_lease)
+        self.watchers = [self.of_leases, Watcher(shared, 'watch-pods', None, f'/api/v1/namespaces/{NAMESPACE}/pods', self.take_pod)]
 
     @functools.cached_property
     def client(self): return self.shared.client(self.shared.cluster.servers[0], 5)
@@ -84,9 +85,9 @@ class Workload(threading.Thread):
                 if p['metadata'].get('deletionTimestamp'): self.call('DELETE', f'/api/v1/namespaces/{NAMESPACE}/pods/{p["metadata"]["name"]}', {'kind': 'DeleteOptions', 'apiVersion': 'v1', 'gracePeriodSeconds': 0})
 
     def acts(self):
-        """Everything that components wrote, without echoes."""
+        """Everything that components wrote, without echoes, up to the last revision at which it is known who held the Leases."""
         cluster, acts = self.shared.cluster, []
         for s in cluster.servers:
             for path in cluster.audit_logs(s):
                 with open(path, errors='replace') as f: acts += acting.acts_of_log(f, s.name, {o.address: o.name for o in cluster.servers}, self.bound)
-        return [a for a in acting.without_echoes(acts, self.seen) if not any(after < a.revision <= until for after, until in self.unknown)]
+        return [a for a in acting.without_echoes(acts, self.seen) if a.revision <= self.of_leases.revision and not any(after < a.revision <= until for after, until in self.unknown)]
