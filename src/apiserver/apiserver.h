@@ -6,6 +6,13 @@
 #include "store/store.h"
 #include "wire/http_server.h"
 
+/* --oidc-*; each may be NULL. Upstream: kubeapiserver/options OIDCAuthenticationOptions. */
+struct oidc_flags {
+    const char *issuer_url, *client_id, *ca_file, *username_claim, *username_prefix, *groups_claim, *groups_prefix, *signing_algs;
+    const char *const *required_claims;      /* "claim=value" */
+    size_t required_claims_len;
+};
+
 struct apiserver_options {
     const char *data_dir;
     const char *bind_address;
@@ -19,6 +26,11 @@ struct apiserver_options {
     const char *service_account_signing_key_file, *service_account_issuer, *service_account_jwks_uri, *api_audiences;
     int service_account_max_token_expiration_s;
     bool no_extended_token_expiration, no_anonymous_auth, no_bootstrap_token_auth;
+    bool anonymous_auth_given;               /* by its flag, so that --authentication-config must not say it too */
+    const char *authentication_config;       /* see oidc/structured_authentication.h; NULL: none */
+    struct oidc_flags oidc;
+    const char *authentication_token_webhook_config_file, *authentication_token_webhook_version; /* see token_webhook.h; NULL: none */
+    int64_t authentication_token_webhook_cache_ttl_ns;
     const char *requestheader_client_ca_file, *requestheader_allowed_names, *requestheader_username_headers, *requestheader_uid_headers, *requestheader_group_headers, *requestheader_extra_headers_prefix;
     const char *advertise_address;           /* where others reach this server; NULL: nowhere */
     bool reconcile_endpoints;                /* list it in the endpoints of the Service kubernetes: see kubernetes_service.h */

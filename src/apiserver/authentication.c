@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include "apiserver/oidc/structured_authentication.h"
+#include "apiserver/token_webhook.h"
 #include "base/str.h"
 #include "wire/x509_facts.h"
 
@@ -11,8 +13,10 @@ struct authenticator {
     struct arena *arena;
     struct { struct token *items; size_t len; } tokens;
     struct service_account_tokens *accounts;
+    struct structured_authentication *structured;
+    struct token_webhook *webhook; /* NULL: none */
     struct front_proxy *proxy;
-    bool no_anonymous, no_bootstrap_tokens;
+    bool no_bootstrap_tokens;
 };
 
 /* Static tokens: "token,user,uid,\"group1,group2\"" a line. */
@@ -47,11 +51,13 @@ struct authenticator *authenticator_new(const struct apiserver_options *o, struc
     struct authenticator *a = calloc(1, sizeof(*a));
     CHECK(a);
     a->arena = arena_new();
-    a->no_anonymous = o->no_anonymous_auth;
     a->no_bootstrap_tokens = o->no_bootstrap_token_auth;
     struct service_account_tokens_options accounts = {.signing_key_file = o->service_account_signing_key_file, .key_files = o->service_account_key_file, .issuers = o->service_account_issuer,
         .audiences = o->api_audiences, .no_extended_expiration = o->no_extended_token_expiration, .max_expiration_s = o->service_account_max_token_expiration_s};
     bool ok = (!o->token_file || read_token_file(a, o->token_file, reterr) == 0) && (a->accounts = service_account_tokens_new(&accounts, reterr));
+    if (ok) ok = (a->structured = structured_authentication_new(o, service_account_issuers(a->accounts), reterr)) != NULL;
+    if (ok && o->authentication_token_webhook_config_file)
+        ok = (a->webhook = token_webhook_new(o->authentication_token_webhook_config_file, o->authentication_token_webhook_version, o->authentication_token_webhook_cache_ttl_ns, reterr)) != NULL;
     if (ok && o->requestheader_client_ca_file) ok = (a->proxy = front_proxy_new(o, reterr)) != NULL;
     if (ok) return a;
     authenticator_free(a);
@@ -60,6 +66,8 @@ struct authenticator *authenticator_new(const struct apiserver_options *o, struc
 
 void authenticator_free(struct authenticator *a) {
     if (!a) return;
+    structured_authentication_free(a->structured);
+    token_webhook_free(a->webhook);
     service_account_tokens_free(a->accounts);
     front_proxy_free(a->proxy);
     arena_free(a->arena);
@@ -109,14 +117,32 @@ static enum token_outcome for_audiences(struct authenticator *a, struct arena *a
     return ret->audiences.len ? TOKEN_GOOD : TOKEN_NOT_OURS;
 }
 
+static void add_error(struct arena *a, const char **errors, const struct token_verdict *v, enum token_outcome o) {
+    if (o == TOKEN_REFUSED) *errors = *errors ? arena_printf(a, "%s, %s", *errors, v->error) : v->error;
+}
+
+/* Local ways first, then those that may ask others. A refusal of one does not keep the next from knowing the token. */
 enum token_outcome authenticate_token(struct authenticator *a, struct api_request *r, const char *token, const struct string_list *wanted, struct token_verdict *ret) {
     struct store *store = apiserver_store(r->server);
     int64_t now_s = env_now_s(apiserver_env(r->server));
+    const char *errors = NULL;
     *ret = (struct token_verdict){0};
     if (by_static_token(a, r->arena, token, &ret->user)) return for_audiences(a, r->arena, wanted, ret);
     enum token_outcome o = service_account_authenticate(a->accounts, store, now_s, r->arena, token, wanted, ret);
+    if (o == TOKEN_GOOD) return o;
+    add_error(r->arena, &errors, ret, o);
     if (o == TOKEN_NOT_OURS && !a->no_bootstrap_tokens && bootstrap_token_authenticate(store, now_s, r->arena, token, &ret->user) == TOKEN_GOOD) return for_audiences(a, r->arena, wanted, ret);
-    return o;
+    *ret = (struct token_verdict){0};
+    o = structured_authenticate(a->structured, now_s, r->arena, token, ret);
+    if (o == TOKEN_GOOD && for_audiences(a, r->arena, wanted, ret) == TOKEN_GOOD) return o;
+    add_error(r->arena, &errors, ret, o);
+    *ret = (struct token_verdict){0};
+    const struct string_list *own = service_account_audiences(a->accounts);
+    o = a->webhook ? token_webhook_authenticate(a->webhook, r->arena, token, wanted ? wanted : own, own, ret) : TOKEN_NOT_OURS;
+    if (o == TOKEN_GOOD) return o;
+    add_error(r->arena, &errors, ret, o);
+    *ret = (struct token_verdict){.error = errors};
+    return errors ? TOKEN_REFUSED : TOKEN_NOT_OURS;
 }
 
 static bool by_token(struct authenticator *a, struct api_request *r, const char *token) {
@@ -130,7 +156,7 @@ int authenticate(struct authenticator *a, struct api_request *r, struct status *
     const char *auth = http_request_header(r->http, "Authorization");
     bool bearer = auth && strncasecmp(auth, "Bearer ", 7) == 0, ok = (a->proxy && front_proxy_authenticate(a->proxy, r)) || by_certificate(r);
     if (!ok && bearer) ok = by_token(a, r, auth + 7 + strspn(auth + 7, " "));
-    if (!ok && (bearer || r->http->peer_cert_invalid || a->no_anonymous)) return status_set(reterr, 401, REASON_UNAUTHORIZED, "Unauthorized");
+    if (!ok && (bearer || r->http->peer_cert_invalid || !structured_anonymous_allowed(a->structured, r->path))) return status_set(reterr, 401, REASON_UNAUTHORIZED, "Unauthorized");
     if (!ok) {
         r->user = (struct user_info){.name = "system:anonymous"};
         string_list_push(r->arena, &r->user.groups, "system:unauthenticated");

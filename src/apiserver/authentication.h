@@ -1,7 +1,7 @@
 /* Who asks. Upstream: authentication/request and kubeapiserver/authenticator.
  *
- * In upstream's order: a front proxy's headers, the client certificate, a bearer token (static, of a ServiceAccount, for bootstrap), nobody
- * (system:anonymous). Any thread; nothing here changes after it was made but the tokens' cache of signatures. */
+ * In upstream's order: a front proxy's headers, the client certificate, a bearer token (static, of a ServiceAccount, for bootstrap, of an OpenID Connect issuer, known to a
+ * webhook), nobody (system:anonymous). Any thread; may wait for others, in fibers. */
 #ifndef CKUBE_APISERVER_AUTHENTICATION_H
 #define CKUBE_APISERVER_AUTHENTICATION_H
 #include "apiserver/apiserver.h"

@@ -70,6 +70,7 @@ void service_account_tokens_free(struct service_account_tokens *s) {
 }
 
 const struct string_list *service_account_audiences(const struct service_account_tokens *s) { return &s->audiences; }
+const struct string_list *service_account_issuers(const struct service_account_tokens *s) { return &s->issuers; }
 const char *service_account_issuer(const struct service_account_tokens *s) { return s->issuers.items[0]; }
 const struct jwt_keys *service_account_public_keys(const struct service_account_tokens *s) { return &s->verifying; }
 const struct jwt_key *service_account_signing_key(const struct service_account_tokens *s) { return s->signing.len ? s->signing.items[0] : NULL; }

@@ -23,6 +23,7 @@ struct service_account_tokens_options {
 struct service_account_tokens *service_account_tokens_new(const struct service_account_tokens_options *o, struct status *reterr);
 void service_account_tokens_free(struct service_account_tokens *s);
 const struct string_list *service_account_audiences(const struct service_account_tokens *s); /* of this apiserver */
+const struct string_list *service_account_issuers(const struct service_account_tokens *s);
 const char *service_account_issuer(const struct service_account_tokens *s);
 const struct jwt_key *service_account_signing_key(const struct service_account_tokens *s); /* NULL: none */
 int64_t service_account_max_expiration(const struct service_account_tokens *s);

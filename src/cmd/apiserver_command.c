@@ -40,6 +40,19 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "kubelet-client-certificate", .text = &o->kubelet_client_cert_file, .help = "client certificate for kubelets (default: our own)"},
         {.name = "kubelet-client-key", .text = &o->kubelet_client_key_file, .help = "its key"},
         {.name = "token-auth-file", .text = &o->token_file, .help = "static tokens: token,user,uid,\"group1,group2\""},
+        {.name = "authentication-config", .text = &o->authentication_config, .help = "AuthenticationConfiguration: issuers of JSON Web Tokens, and anonymous requests; read again when it changes"},
+        {.name = "oidc-issuer-url", .text = &o->oidc.issuer_url, .help = "https URL of the OpenID issuer whose tokens are taken"},
+        {.name = "oidc-client-id", .text = &o->oidc.client_id, .help = "whom its tokens must be for"},
+        {.name = "oidc-ca-file", .text = &o->oidc.ca_file, .help = "authority of its server's certificate (default: the system's)"},
+        {.name = "oidc-username-claim", .text = &o->oidc.username_claim, .help = "claim that names the user (default sub)"},
+        {.name = "oidc-username-prefix", .text = &o->oidc.username_prefix, .help = "what is put before it; - for nothing (default: the issuer's URL and #, but for email)"},
+        {.name = "oidc-groups-claim", .text = &o->oidc.groups_claim, .help = "claim that names the user's groups (default: none)"},
+        {.name = "oidc-groups-prefix", .text = &o->oidc.groups_prefix, .help = "what is put before them"},
+        {.name = "oidc-signing-algs", .text = &o->oidc.signing_algs, .help = "algorithms that tokens may be signed with, commas: RS, ES and PS with 256, 384 or 512 (default RS256)"},
+        {.name = "oidc-required-claim", .each = &c->required_claims, .help = "key=value that a token must have; may be given several times"},
+        {.name = "authentication-token-webhook-config-file", .text = &o->authentication_token_webhook_config_file, .help = "kubeconfig of a server that is asked about bearer tokens"},
+        {.name = "authentication-token-webhook-version", .text = &o->authentication_token_webhook_version, .help = "version of the TokenReviews sent to it: v1 or v1beta1 (default: v1beta1)"},
+        {.name = "authentication-token-webhook-cache-ttl", .text = &c->token_webhook_ttl, .help = "how long its answers are kept (default 2m0s; 0s: not at all)"},
         {.name = "write-kubeconfig", .text = &c->write_kubeconfig, .help = "where else to write the admin's kubeconfig"},
         {.name = "authorization-mode", .text = &o->authorization_mode, .help = "authorizers in their order, of Node, RBAC, AlwaysAllow, AlwaysDeny, Webhook (default: Node,RBAC)"},
         {.name = "authorization-webhook-config-file", .text = &o->authorization_webhook_config_file, .help = "kubeconfig of the server that mode Webhook asks"},
@@ -51,7 +64,7 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "admission-control-config-file", .text = &o->admission_control_config_file, .help = "configurations of admission plugins: apiserver.config.k8s.io/v1 AdmissionConfiguration"},
         {.name = "default-not-ready-toleration-seconds", .number = &o->default_not_ready_toleration_s, .help = "how long Pods stay on a node that is not ready, if they do not say (default 300)"},
         {.name = "default-unreachable-toleration-seconds", .number = &o->default_unreachable_toleration_s, .help = "how long Pods stay on a node that cannot be reached, if they do not say (default 300)"},
-        {.name = "anonymous-auth", .on = &c->anonymous, .help = "requests without credentials are system:anonymous's (default true)"},
+        {.name = "anonymous-auth", .on = &c->anonymous, .given = &o->anonymous_auth_given, .help = "requests without credentials are system:anonymous's (default true)"},
         {.name = "enable-bootstrap-token-auth", .on = &c->bootstrap_tokens, .help = "Secrets of type bootstrap.kubernetes.io/token authenticate (default true)"},
         {.name = "service-account-key-file", .text = &o->service_account_key_file, .help = "keys that check ServiceAccounts' tokens, commas between files (default: the signing key)"},
         {.name = "service-account-signing-key-file", .text = &o->service_account_signing_key_file, .help = "private key that signs ServiceAccounts' tokens (default: our own)"},
@@ -169,9 +182,12 @@ static int check_limits(struct apiserver_command *c, const char *command) {
 int apiserver_command_check(struct apiserver_command *c, const char *command) {
     struct apiserver_options *o = &c->options;
     o->no_anonymous_auth = !c->anonymous;
+    o->oidc.required_claims = c->required_claims.items;
+    o->oidc.required_claims_len = c->required_claims.len;
     o->no_bootstrap_token_auth = !c->bootstrap_tokens;
     o->no_extended_token_expiration = !c->extend_tokens;
     if (take_duration(command, "service-account-max-token-expiration", c->max_token_expiration, 3600, &o->service_account_max_token_expiration_s) != 0 ||
+        take_duration_ns(command, "authentication-token-webhook-cache-ttl", str_or(c->token_webhook_ttl, "2m0s"), &o->authentication_token_webhook_cache_ttl_ns) != 0 ||
         take_duration(command, "event-ttl", c->event_ttl, 1, &o->event_ttl_s) != 0 ||
         take_duration_ns(command, "authorization-webhook-cache-authorized-ttl", str_or(c->webhook_authorized_ttl, "5m0s"), &o->authorization_webhook_authorized_ttl_ns) != 0 ||
         take_duration_ns(command, "authorization-webhook-cache-unauthorized-ttl", str_or(c->webhook_unauthorized_ttl, "30s"), &o->authorization_webhook_unauthorized_ttl_ns) != 0) return 2;

@@ -7,12 +7,13 @@
 
 struct apiserver_command {
     const char *advertise, *tls_san, *endpoint_reconciler, *node_ports, *write_kubeconfig, *max_token_expiration, *event_ttl, *etcd_compaction_interval, *etcd_health_timeout, *etcd_ready_timeout, *webhook_authorized_ttl,
-        *webhook_unauthorized_ttl, *request_timeout;
+        *webhook_unauthorized_ttl, *token_webhook_ttl, *request_timeout;
     bool fairness, anonymous, bootstrap_tokens, extend_tokens;
+    struct flag_values required_claims;
     int verbosity;
     struct apiserver_options options;
 };
-enum { APISERVER_FLAGS_MAX = 80 };
+enum { APISERVER_FLAGS_MAX = 160 };
 void apiserver_command_init(struct apiserver_command *c); /* upstream's and our defaults */
 /* Writes the flags that fill c to `out` (APISERVER_FLAGS_MAX at most) and returns how many. */
 size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out);

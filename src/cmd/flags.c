@@ -11,7 +11,13 @@ static void print_help(const char *command, const struct flag *flags) {
 
 static int set(const char *command, const struct flag *f, const char *value) {
     int64_t n;
-    if (f->text) *f->text = value;
+    if (f->given) *f->given = true;
+    if (f->each && f->each->len == FLAG_VALUES_MAX) {
+        fprintf(stderr, "ckube %s: --%s was given more than %d times\n", command, f->name, FLAG_VALUES_MAX);
+        return -1;
+    }
+    if (f->each) f->each->items[f->each->len++] = value;
+    else if (f->text) *f->text = value;
     else if (f->number) {
         if (!str_to_i64(value, &n) || n < INT32_MIN || n > INT32_MAX) {
             fprintf(stderr, "ckube %s: --%s: \"%s\" is no number\n", command, f->name, value);

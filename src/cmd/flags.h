@@ -2,12 +2,17 @@
 #ifndef CKUBE_CMD_FLAGS_H
 #define CKUBE_CMD_FLAGS_H
 #include <stdbool.h>
+#include <stddef.h>
 
+enum { FLAG_VALUES_MAX = 64 };
+struct flag_values { const char *items[FLAG_VALUES_MAX]; size_t len; }; /* of a flag that may be given several times */
 struct flag {
     const char *name;
     const char **text;     /* one of these */
     int *number;
     bool *on;
+    struct flag_values *each;
+    bool *given;           /* set when the flag was there; may be NULL */
     const char *help;
 };
 /* 0; or -1 after saying on stderr what is wrong; 1 after --help was printed. */

@@ -5,6 +5,7 @@
 #include <openssl/ecdsa.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <stdio.h>
@@ -199,23 +200,40 @@ static int to_der(const struct jwt *t, size_t size, unsigned char **ret) {
     return len;
 }
 
-bool jwt_verify(const struct jwt *t, const struct jwt_key *key) {
-    const struct algorithm *a = key->algorithm;
+/* What a token may be signed with. curve NULL: an RSA key. */
+static const struct { const char *alg, *curve; size_t size; const EVP_MD *(*digest)(void); bool pss; } signatures[] = {
+    {"RS256", NULL, 0, EVP_sha256, false}, {"RS384", NULL, 0, EVP_sha384, false}, {"RS512", NULL, 0, EVP_sha512, false}, {"PS256", NULL, 0, EVP_sha256, true}, {"PS384", NULL, 0, EVP_sha384, true},
+    {"PS512", NULL, 0, EVP_sha512, true}, {"ES256", "prime256v1", 32, EVP_sha256, false}, {"ES384", "secp384r1", 48, EVP_sha384, false}, {"ES512", "secp521r1", 66, EVP_sha512, false}};
+
+static bool is_for(EVP_PKEY *key, const char *curve) {
+    char group[64] = "";
+    if (!curve) return EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) >= RSA_BITS_MIN;
+    return EVP_PKEY_is_a(key, "EC") && EVP_PKEY_get_group_name(key, group, sizeof(group), NULL) == 1 && strcmp(group, curve) == 0;
+}
+
+bool jwt_verify_with(const struct jwt *t, EVP_PKEY *key) {
     unsigned char *der = NULL;
     const unsigned char *sig = t->signature;
     int len = (int)t->signature_len;
-    if (strcmp(t->alg, a->alg) != 0 || len == 0) return false;
-    if (a->size) {
-        if ((len = to_der(t, a->size, &der)) <= 0) return false;
+    size_t i = 0;
+    while (i < ARRAY_LEN(signatures) && strcmp(signatures[i].alg, t->alg) != 0) i++;
+    if (i == ARRAY_LEN(signatures) || len == 0 || !is_for(key, signatures[i].curve)) return false;
+    if (signatures[i].size) {
+        if ((len = to_der(t, signatures[i].size, &der)) <= 0) return false;
         sig = der;
     }
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    EVP_PKEY_CTX *how;
     CHECK(ctx);
-    bool ok = EVP_DigestVerifyInit(ctx, NULL, digest_of(a), NULL, key->pkey) == 1 && EVP_DigestVerify(ctx, sig, (size_t)len, (const unsigned char *)t->signed_text, t->signed_len) == 1;
+    bool ok = EVP_DigestVerifyInit(ctx, &how, signatures[i].digest(), NULL, key) == 1 &&
+              (!signatures[i].pss || (EVP_PKEY_CTX_set_rsa_padding(how, RSA_PKCS1_PSS_PADDING) == 1 && EVP_PKEY_CTX_set_rsa_pss_saltlen(how, RSA_PSS_SALTLEN_AUTO) == 1)) &&
+              EVP_DigestVerify(ctx, sig, (size_t)len, (const unsigned char *)t->signed_text, t->signed_len) == 1;
     EVP_MD_CTX_free(ctx);
     OPENSSL_free(der);
     return ok;
 }
+
+bool jwt_verify(const struct jwt *t, const struct jwt_key *key) { return strcmp(t->alg, key->algorithm->alg) == 0 && jwt_verify_with(t, key->pkey); }
 
 static bool from_der(struct buf *out, const unsigned char *der, size_t len, size_t size) {
     unsigned char fixed[2 * COORDINATE_BYTES_MAX];

@@ -1,9 +1,11 @@
-/* JSON Web Tokens in their compact form, signed: RS256, ES256, ES384 and ES512, as upstream signs service-account tokens.
+/* JSON Web Tokens in their compact form, signed: RS256, ES256, ES384 and ES512, as upstream signs service-account tokens; and the further algorithms that other
+ * issuers sign with (jwks.h).
  *
  * The algorithm belongs to the key, never to the token: a token that names another one (none, HS256 with a public key as its secret, ...) does not
  * verify. Parsing believes nothing: claims count only after jwt_verify. Tests: tests/unit/test_jwt.c, tests/fuzz/fuzz_jwt.c. */
 #ifndef CKUBE_WIRE_JWT_H
 #define CKUBE_WIRE_JWT_H
+#include <openssl/types.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,6 +39,8 @@ struct jwt {
 /* 0 for three parts of base64url with a JSON header that names an algorithm and asks for nothing critical. */
 int jwt_parse(struct arena *a, const char *text, struct jwt *ret, struct status *reterr) WARN_UNUSED;
 bool jwt_verify(const struct jwt *t, const struct jwt_key *key) WARN_UNUSED;
+/* The same with a bare public key and the algorithm that the token names, if it is one for such a key: RS, PS and ES with 256, 384 and 512, ES on its own curve alone. */
+bool jwt_verify_with(const struct jwt *t, EVP_PKEY *key) WARN_UNUSED;
 /* The token of these claims; NULL with a 500 if the key is not a private one. */
 char *jwt_sign(struct arena *a, const struct jwt_key *key, const char *payload, size_t len, struct status *reterr);
 #endif

@@ -88,6 +88,8 @@ struct cel_program;
 struct cel_program *cel_compile(struct arena *a, const struct cel_env *env, const char *text, enum cel_kind want, const char **ret_error);
 const struct cel_type *cel_program_type(const struct cel_program *p);
 bool cel_program_uses(const struct cel_program *p, const char *variable);
+/* Whether it selects this field of the variable: v.f, has(v.f), v.?f. Not v["f"], as upstream. */
+bool cel_program_selects(const struct cel_program *p, const char *variable, const char *field);
 
 struct cel_binding { const char *name; struct cel_value value; };
 struct cel_activation {

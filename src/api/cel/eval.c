@@ -317,3 +317,18 @@ static bool uses(const struct node *n, const char *variable) {
 }
 
 bool cel_program_uses(const struct cel_program *p, const char *variable) { return uses(p->root, variable); }
+
+static bool is_variable(const struct node *n, const char *variable) { return n && n->kind == NODE_IDENT && strcmp(n->name, variable) == 0; }
+
+static bool selects(const struct node *n, const char *variable, const char *field) {
+    if (!n) return false;
+    if ((n->kind == NODE_SELECT || n->kind == NODE_HAS) && is_variable(n->target, variable) && strcmp(n->name, field) == 0) return true;
+    if (n->kind == NODE_CALL && strcmp(n->name, "_?._") == 0 && n->len == 2 && is_variable(n->args[0], variable) && n->args[1]->kind == NODE_CONST && n->args[1]->value.kind == CEL_STRING && str_eq(n->args[1]->value.str.s, field))
+        return true;
+    if (selects(n->target, variable, field)) return true;
+    for (size_t i = 0; i < n->len; i++)
+        if (selects(n->args[i], variable, field)) return true;
+    return false;
+}
+
+bool cel_program_selects(const struct cel_program *p, const char *variable, const char *field) { return selects(p->root, variable, field); }
