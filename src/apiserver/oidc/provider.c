@@ -16,7 +16,7 @@
 #include "wire/upstream.h"
 
 #define NS_PER_S 1000000000ll
-static const int64_t DISCOVERY_PAUSE_S = 10, FETCH_PAUSE_S = 1, EXPIRY_DELTA_S = 30, MAX_AGE_S = 24 * 3600;
+static const int64_t DISCOVERY_PAUSE_S = 10, FETCH_PAUSE_NS = 200000000, EXPIRY_DELTA_S = 30, MAX_AGE_S = 24 * 3600;
 enum { TIMEOUT_MS = 30000, BODY_MAX = 1 << 20, ERROR_MAX = 512 };
 static const char well_known[] = "/.well-known/openid-configuration";
 
@@ -186,7 +186,7 @@ static bool wait_until(struct oidc_provider *p, int64_t deadline_ns, bool for_wa
 static void serve_waiters(struct oidc_provider *p) {
     int64_t fetched_ns = now_ns();
     pthread_mutex_lock(&p->mutex);
-    while (wait_until(p, -1, true) && wait_until(p, fetched_ns + FETCH_PAUSE_S * NS_PER_S, false)) {
+    while (wait_until(p, -1, true) && wait_until(p, fetched_ns + FETCH_PAUSE_NS, false)) {
         _cleanup_status_ struct status err = STATUS_INIT;
         pthread_mutex_unlock(&p->mutex);
         bool failed = fetch_keys(p, &err) != 0;

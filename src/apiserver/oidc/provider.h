@@ -1,7 +1,7 @@
 /* An issuer of OpenID Connect as the apiserver knows it: found by its discovery document, its keys fetched and kept. Upstream: coreos/go-oidc Provider, remoteKeySet.
  *
  * A thread of its own does all fetching: discovery each ten seconds until it has worked, then the keys at once, and again when a token asks for one that is not there (a rotation)
- * unless the answer's Cache-Control says that it cannot have changed. All who ask meanwhile share one fetch, and there is one a second at most. Fibers and threads wait for it;
+ * unless the answer's Cache-Control says that it cannot have changed. All who ask meanwhile share one fetch, and there are five a second at most. Fibers and threads wait for it;
  * any of them. What is served with the wrong issuer, over plain HTTP or by a host whose certificate does not verify is not believed.
  * Tests: tests/integration/test_oidc.py. */
 #ifndef CKUBE_APISERVER_OIDC_PROVIDER_H
