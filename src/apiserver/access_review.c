@@ -88,35 +88,62 @@ static void validate_no_meta(const struct type_desc *type, const struct object *
 
 /* ---- the question and the answer ---- */
 
-static const struct field_selector *selector_of(struct arena *a, const struct authorizationv1_FieldSelectorAttributes *fs) {
+/* Requirements that cannot be understood are left out: what is asked for is then wider, never narrower. *ret_left_out says that there were some. */
+static const struct field_selector *fields_of(struct arena *a, const struct authorizationv1_FieldSelectorAttributes *fs, bool *ret_left_out) {
     struct field_selector *out = ARENA_NEW(a, struct field_selector);
     if (!fs) return NULL;
-    if (!str_empty(fs->rawSelector)) return field_selector_parse(a, fs->rawSelector, out, NULL) == 0 ? out : NULL;
+    if (!str_empty(fs->rawSelector) && field_selector_parse(a, fs->rawSelector, out, NULL) != 0) {
+        *ret_left_out = true;
+        return NULL;
+    }
     for (size_t i = 0; i < fs->requirements.len; i++) {
         const struct metav1_FieldSelectorRequirement *q = &fs->requirements.items[i];
-        if (q->values.len != 1 || (!str_eq(q->operator, "In") && !str_eq(q->operator, "NotIn"))) continue; /* left out: what is asked for is then wider, never narrower */
-        *LIST_PUSH(a, out) = (struct field_requirement){.field = q->key, .value = q->values.items[0], .negated = str_eq(q->operator, "NotIn")};
+        if (q->values.len == 1 && (str_eq(q->operator, "In") || str_eq(q->operator, "NotIn")))
+            *LIST_PUSH(a, out) = (struct field_requirement){.field = q->key, .value = q->values.items[0], .negated = str_eq(q->operator, "NotIn")};
+        else *ret_left_out = true;
     }
-    return out;
+    return out->len ? out : NULL;
 }
 
-static struct authz_attributes attributes_of(struct arena *a, const struct user_info *user, const struct authorizationv1_ResourceAttributes *ra, const struct authorizationv1_NonResourceAttributes *na) {
+static const struct selector *labels_of(struct arena *a, const struct authorizationv1_LabelSelectorAttributes *ls, bool *ret_left_out) {
+    struct selector *out = ARENA_NEW(a, struct selector);
+    if (!ls) return NULL;
+    if (!str_empty(ls->rawSelector) && label_selector_parse(a, ls->rawSelector, out, NULL) != 0) {
+        *ret_left_out = true;
+        return NULL;
+    }
+    for (size_t i = 0; i < ls->requirements.len; i++) {
+        struct metav1_LabelSelector one = {.matchExpressions = {&ls->requirements.items[i], 1}};
+        struct selector s = {0};
+        if (label_selector_from(a, &one, &s, NULL) == 0 && s.len == 1) *LIST_PUSH(a, out) = s.items[0];
+        else *ret_left_out = true;
+    }
+    return out->len ? out : NULL;
+}
+
+/* *ret_trouble: upstream's words for selectors that were not fully understood; NULL: none. */
+static struct authz_attributes attributes_of(struct arena *a, const struct user_info *user, const struct authorizationv1_ResourceAttributes *ra, const struct authorizationv1_NonResourceAttributes *na, const char **ret_trouble) {
     struct authz_attributes at = {.user = user};
+    bool fields = false, labels = false;
+    *ret_trouble = NULL;
     if (!ra) {
         at.path = na->path;
         at.verb = na->verb;
         return at;
     }
     at = (struct authz_attributes){.user = user, .resource_request = true, .verb = ra->verb, .namespace = ra->namespace, .group = ra->group, .version = str_or(ra->version, "*"), .resource = ra->resource,
-        .subresource = ra->subresource, .name = ra->name, .fields = selector_of(a, ra->fieldSelector)};
+        .subresource = ra->subresource, .name = ra->name, .fields = fields_of(a, ra->fieldSelector, &fields), .labels = labels_of(a, ra->labelSelector, &labels)};
+    if (fields) *ret_trouble = arena_printf(a, "spec.resourceAttributes.fieldSelector %signored due to parse error", at.fields ? "partially " : "");
+    if (labels) *ret_trouble = arena_printf(a, "%s%sspec.resourceAttributes.labelSelector %signored due to parse error", str_or(*ret_trouble, ""), fields ? "; " : "", at.labels ? "partially " : "");
     return at;
 }
 
 static void decide(struct api_request *r, const struct user_info *user, const struct authorizationv1_ResourceAttributes *ra, const struct authorizationv1_NonResourceAttributes *na,
                    struct authorizationv1_SubjectAccessReviewStatus *ret) {
-    struct authz_attributes at = attributes_of(r->arena, user, ra, na);
-    const char *reason, *error;
+    const char *reason, *error, *trouble;
+    struct authz_attributes at = attributes_of(r->arena, user, ra, na, &trouble);
     enum authz_decision d = authorizer_decide_error(apiserver_authorizer(r->server), r->arena, &at, &reason, &error);
+    if (trouble) error = error ? arena_printf(r->arena, "%s; %s", error, trouble) : trouble;
     *ret = (struct authorizationv1_SubjectAccessReviewStatus){.allowed = d == AUTHZ_ALLOW, .denied = d == AUTHZ_DENY, .reason = reason, .evaluationError = error};
 }
 

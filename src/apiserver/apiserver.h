@@ -38,6 +38,7 @@ struct apiserver_options {
     int audit_log_max_size_mb, audit_log_max_backups, audit_log_max_age_days; /* each 0: no limit */
     const char *proxy_client_cert_file, *proxy_client_key_file; /* how we show other API servers that we are their front proxy */
     const char *authorization_mode;          /* "Node,RBAC"; NULL: that */
+    const char *authorization_config;        /* a file instead of modes, see authorization_config.h; NULL: none */
     const char *authorization_webhook_config_file, *authorization_webhook_version; /* see authorization_webhook.h */
     int64_t authorization_webhook_authorized_ttl_ns, authorization_webhook_unauthorized_ttl_ns;
     const char *enable_admission_plugins, *disable_admission_plugins, *admission_control_config_file; /* see admission.h; each may be NULL */

@@ -1,7 +1,7 @@
 /* Whether a user may do something: the chain of authorizers. Upstream: apiserver/pkg/authorization and kubeapiserver/authorizer.
  *
  * Group system:masters may do anything, whatever the modes. Then each mode in the order given; the first that allows or denies decides; if none has an
- * opinion, it is denied. Any thread. */
+ * opinion, it is denied. The chain is set by flags, or by a file and then replaced as a whole while questions go on. Any thread. */
 #ifndef CKUBE_APISERVER_AUTHORIZATION_H
 #define CKUBE_APISERVER_AUTHORIZATION_H
 #include "api/selector.h"
@@ -16,6 +16,7 @@ struct authz_attributes {
     const char *verb, *namespace, *group, *version, *resource, *subresource, *name;
     const char *path;                  /* of a request that is for no resource */
     const struct field_selector *fields; /* of list, watch and deletecollection; NULL: none, or not readable */
+    const struct selector *labels;       /* the same */
 };
 
 struct authorizer;
@@ -25,9 +26,12 @@ struct authorization_webhook_options;
 /* modes: "Node,RBAC" and the like, of Node, RBAC, AlwaysAllow, AlwaysDeny, Webhook; NULL: Node,RBAC. webhook: NULL or without a file if there is none. NULL with words for a mode
  * that is unknown, given twice or not configured. */
 struct authorizer *authorizer_new(const char *modes, const struct authorization_webhook_options *webhook, struct store *store, struct status *reterr);
+/* By the file of --authorization-config, which is read again when it changes; what is wrong then leaves the chain as it was. Types other than Webhook must stay those of the start. */
+struct authorizer *authorizer_new_from_file(const char *file, struct store *store, struct status *reterr);
 void authorizer_free(struct authorizer *z);
+void authorizer_put_metrics(struct buf *out);
 struct rbac *authorizer_rbac(struct authorizer *z); /* always there: escalation checks need it whatever the modes are */
-bool authorizer_has_rbac_mode(const struct authorizer *z);
+bool authorizer_has_rbac_mode(struct authorizer *z);
 
 /* *ret_reason (may be NULL) is upstream's text, "" when there is none; it lives in the arena. */
 enum authz_decision authorizer_decide(struct authorizer *z, struct arena *a, const struct authz_attributes *attrs, const char **ret_reason);

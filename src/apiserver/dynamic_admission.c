@@ -114,9 +114,11 @@ static void ask_authorizer(struct cel_authorizer *q, struct arena *arena, const 
         string_list_push(arena, &user.groups, arena_printf(arena, "system:serviceaccounts:%s", q->service_account_namespace));
     }
     struct field_selector fields;
+    struct selector labels = {0};
     struct authz_attributes at = {.user = &user, .resource_request = !q->path, .verb = verb, .path = q->path, .group = q->group, .version = "*", .resource = q->resource, .subresource = q->subresource, .namespace = q->namespace,
         .name = q->name};
     if (q->field_selector && field_selector_parse(arena, q->field_selector, &fields, NULL) == 0) at.fields = &fields;
+    if (q->label_selector && label_selector_parse(arena, q->label_selector, &labels, NULL) == 0) at.labels = &labels;
     q->reason = q->error = NULL;
     q->allowed = authorizer_decide_error(apiserver_authorizer(r->server), arena, &at, &q->reason, &q->error) == AUTHZ_ALLOW;
 }

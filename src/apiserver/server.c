@@ -316,8 +316,8 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
         .etcd = {.servers = options->etcd_servers, .ca_file = options->etcd_ca_file, .cert_file = options->etcd_cert_file, .key_file = options->etcd_key_file, .prefix = options->etcd_prefix,
                  .codec = storage_codec(options->storage_media_type), .compaction_interval_s = options->etcd_compaction_interval_s}};
     const struct audit_log_options audit = {options->audit_log_path, options->audit_log_max_size_mb, options->audit_log_max_backups, options->audit_log_max_age_days};
-    struct authorization_webhook_options webhook = {options->authorization_webhook_config_file, options->authorization_webhook_version, options->authorization_webhook_authorized_ttl_ns,
-        options->authorization_webhook_unauthorized_ttl_ns};
+    const struct authorization_webhook_options webhook = {.config_file = options->authorization_webhook_config_file, .version = options->authorization_webhook_version,
+        .authorized_ttl_ns = options->authorization_webhook_authorized_ttl_ns, .unauthorized_ttl_ns = options->authorization_webhook_unauthorized_ttl_ns};
     const struct admission_options admission = {options->enable_admission_plugins, options->disable_admission_plugins, options->admission_control_config_file, options->default_not_ready_toleration_s,
         options->default_unreachable_toleration_s};
     s->authenticator = authenticator_new(options, reterr);
@@ -329,7 +329,7 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     s->insecure_tls = upstream_tls_new(&(struct upstream_tls_options){.insecure = true}, reterr);
     if (runtime_config_set(options->runtime_config, reterr) != 0 || !s->kubelet_tls || !s->insecure_tls || split_service_ranges(s, options->service_cluster_ip_range, reterr) != 0 || !s->authenticator || begin_encryption(s, &so, reterr) != 0 || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0 ||
         policy_reconcile(s, reterr) != 0 || auth_config_publish(s, reterr) != 0 || (options->audit_policy_file && !(s->audit = audit_new(options->audit_policy_file, &audit, reterr))) ||
-        !(s->authorizer = authorizer_new(options->authorization_mode, &webhook, s->store, reterr)) || !(s->admission = admission_new(&admission, s->store, reterr)) || !(s->custom = custom_resources_new(s, reterr)) || !(s->service_repair = service_repair_new(s, reterr)) || !(s->flow = flow_control_new(s, reterr))) {
+        !(s->authorizer = options->authorization_config ? authorizer_new_from_file(options->authorization_config, s->store, reterr) : authorizer_new(options->authorization_mode, &webhook, s->store, reterr)) || !(s->admission = admission_new(&admission, s->store, reterr)) || !(s->custom = custom_resources_new(s, reterr)) || !(s->service_repair = service_repair_new(s, reterr)) || !(s->flow = flow_control_new(s, reterr))) {
         destroy(s);
         return NULL;
     }

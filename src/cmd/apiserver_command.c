@@ -55,6 +55,7 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "authentication-token-webhook-cache-ttl", .text = &c->token_webhook_ttl, .help = "how long its answers are kept (default 2m0s; 0s: not at all)"},
         {.name = "write-kubeconfig", .text = &c->write_kubeconfig, .help = "where else to write the admin's kubeconfig"},
         {.name = "authorization-mode", .text = &o->authorization_mode, .help = "authorizers in their order, of Node, RBAC, AlwaysAllow, AlwaysDeny, Webhook (default: Node,RBAC)"},
+        {.name = "authorization-config", .text = &o->authorization_config, .help = "AuthorizationConfiguration: the chain of authorizers, instead of --authorization-mode and --authorization-webhook-*; read again when it changes"},
         {.name = "authorization-webhook-config-file", .text = &o->authorization_webhook_config_file, .help = "kubeconfig of the server that mode Webhook asks"},
         {.name = "authorization-webhook-version", .text = &o->authorization_webhook_version, .help = "version of the SubjectAccessReviews sent to it: v1 or v1beta1 (default: v1beta1)"},
         {.name = "authorization-webhook-cache-authorized-ttl", .text = &c->webhook_authorized_ttl, .help = "how long its yes is kept (default 5m0s; 0s: not at all)"},
@@ -157,6 +158,14 @@ static int check_endpoints(const struct apiserver_command *c, const char *comman
     return 2;
 }
 
+static int check_authorization(const struct apiserver_command *c, const char *command) {
+    const struct apiserver_options *o = &c->options;
+    bool legacy = o->authorization_mode || o->authorization_webhook_config_file || o->authorization_webhook_version || c->webhook_authorized_ttl || c->webhook_unauthorized_ttl;
+    if (!o->authorization_config || !legacy) return 0;
+    fprintf(stderr, "ckube %s: --authorization-config can not be specified when --authorization-mode or --authorization-webhook-* flags are defined\n", command);
+    return 2;
+}
+
 static int check_limits(struct apiserver_command *c, const char *command) {
     struct apiserver_options *o = &c->options;
     int64_t timeout_ns = 0;
@@ -191,7 +200,7 @@ int apiserver_command_check(struct apiserver_command *c, const char *command) {
         take_duration(command, "event-ttl", c->event_ttl, 1, &o->event_ttl_s) != 0 ||
         take_duration_ns(command, "authorization-webhook-cache-authorized-ttl", str_or(c->webhook_authorized_ttl, "5m0s"), &o->authorization_webhook_authorized_ttl_ns) != 0 ||
         take_duration_ns(command, "authorization-webhook-cache-unauthorized-ttl", str_or(c->webhook_unauthorized_ttl, "30s"), &o->authorization_webhook_unauthorized_ttl_ns) != 0) return 2;
-    if (check_etcd(c, command) != 0 || check_endpoints(c, command) != 0 || check_limits(c, command) != 0) return 2;
+    if (check_etcd(c, command) != 0 || check_endpoints(c, command) != 0 || check_limits(c, command) != 0 || check_authorization(c, command) != 0) return 2;
     _cleanup_status_ struct status err = STATUS_INIT;
     if (admission_check_flags(o->enable_admission_plugins, o->disable_admission_plugins, &err) != 0) {
         fprintf(stderr, "ckube %s: %s\n", command, status_message(&err));

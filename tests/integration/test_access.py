@@ -86,6 +86,68 @@ def test_wrong_webhook_flags_are_refused():
         else: raise AssertionError(f'{flags} were taken')
 
 
+def authorizers(*chain):
+    return {'apiVersion': 'apiserver.config.k8s.io/v1', 'kind': 'AuthorizationConfiguration', 'authorizers': list(chain)}
+
+
+def webhook(hook, name='hook', **more):
+    return {'type': 'Webhook', 'name': name, 'webhook': {'timeout': '5s', 'subjectAccessReviewVersion': 'v1', 'failurePolicy': 'NoOpinion', 'authorizedTTL': '1ms', 'unauthorizedTTL': '1ms',
+                                                         'connectionInfo': {'type': 'KubeConfigFile', 'kubeConfigFile': hook.kubeconfig}, **more}}
+
+
+def test_a_chain_of_authorizers_from_a_file():
+    """Conditions, selectors in reviews, what follows when nobody answers, and changes while it runs."""
+    hook, strict = Webhook(review('ann', allowed=True)), Webhook(review('nobody'))
+    path, rbac = f'{hook.dir}/authorization.yaml', {'type': 'RBAC', 'name': 'rbac'}
+
+    def write(*chain):
+        with open(path + '.new', 'w') as f: json.dump(authorizers(*chain), f)
+        os.replace(path + '.new', path)
+    def until(what, fn):
+        deadline = time.time() + 60
+        while not fn():
+            if time.time() > deadline: raise AssertionError(what)
+            time.sleep(0.1)
+    get = lambda user, what: s.kubectl('get', '--raw', what, '--as', user, check=False)
+    pods, conditions = '/api/v1/namespaces/default/pods', [{'expression': 'has(request.resourceAttributes) && request.resourceAttributes.namespace == "default"'}, {'expression': "request.user != 'bob'"}]
+    write(webhook(hook, matchConditions=conditions, matchConditionSubjectAccessReviewVersion='v1'), rbac)
+    s = Server(flags=['--authorization-config', path])
+    same(get('ann', pods + '?labelSelector=a%3Db,c+in+(d,e),!f,g,h!%3Di,j%3E1&fieldSelector=spec.nodeName%3Dn,status.phase!%3DFailed').returncode, 0)
+    spec = hook.asked[-1][1]['spec']['resourceAttributes']
+    same(spec['fieldSelector']['requirements'], [{'key': 'spec.nodeName', 'operator': 'In', 'values': ['n']}, {'key': 'status.phase', 'operator': 'NotIn', 'values': ['Failed']}])
+    same({(r['key'], r['operator'], ','.join(r.get('values', []))) for r in spec['labelSelector']['requirements']}, {('a', 'In', 'b'), ('c', 'In', 'd,e'), ('f', 'DoesNotExist', ''), ('g', 'Exists', ''), ('h', 'NotIn', 'i')})
+    # conditions: about other namespaces, paths and this user it is not asked
+    count = len(hook.asked)
+    for user, what in ('ann', '/api/v1/namespaces/other/pods'), ('ann', '/metrics'), ('bob', pods): contains(get(user, what).stderr, 'forbidden')
+    same(len(hook.asked), count)
+    # selectors of a SubjectAccessReview go to it too
+    doc = {'apiVersion': 'authorization.k8s.io/v1', 'kind': 'SubjectAccessReview', 'spec': {'user': 'ann', 'resourceAttributes': {'namespace': 'default', 'verb': 'list', 'resource': 'pods',
+           'labelSelector': {'requirements': [{'key': 'x', 'operator': 'In', 'values': ['y']}, {'key': 'x', 'operator': 'Like', 'values': ['z']}]}, 'fieldSelector': {'rawSelector': 'a=b,c'}}}}
+    answer = json.loads(s.kubectl('create', '--raw', '/apis/authorization.k8s.io/v1/subjectaccessreviews', '-f', '-', stdin=json.dumps(doc)).stdout)['status']
+    same(answer, {'allowed': True, 'evaluationError': 'spec.resourceAttributes.fieldSelector ignored due to parse error; spec.resourceAttributes.labelSelector partially ignored due to parse error'})
+    same(hook.asked[-1][1]['spec']['resourceAttributes']['labelSelector'], {'requirements': [{'key': 'x', 'operator': 'In', 'values': ['y']}]})
+    # a change: another that denies what it cannot be asked about comes first; RBAC may not go away
+    s.kubectl('create', 'clusterrolebinding', 'tom', '--clusterrole=cluster-admin', '--user=tom')
+    write(webhook(hook))
+    until('a refused change', lambda: 'missing required types: [RBAC]' in s.log_text())
+    same(get('tom', pods).returncode, 0)
+    strict.server.stop()
+    write(webhook(strict, 'strict', failurePolicy='Deny', matchConditions=[{'expression': 'request.user == "tom"'}, {'expression': 'request.extra["k"][0] == "v"'}], matchConditionSubjectAccessReviewVersion='v1'), webhook(hook), rbac)
+    until('a change', lambda: get('tom', pods).returncode)
+    contains(get('tom', pods).stderr, "cel evaluation error: expression 'request.extra")
+    same(get('ann', '/metrics').returncode, 0)
+    metrics = s.kubectl('get', '--raw', '/metrics').stdout
+    for part in ('authorization_decisions_total{decision="allowed",name="hook",type="Webhook"}', 'authorization_decisions_total{decision="denied",name="strict",type="Webhook"}', 'authorization_config_controller_automatic_reloads_total',
+                 'authorization_match_condition_exclusions_total{name="hook",type="Webhook"}', 'authorization_match_condition_evaluation_errors_total{name="strict",type="Webhook"}',
+                 'authorization_webhook_evaluations_total{name="hook",result="success"}'): contains(metrics, 'apiserver_' + part)
+    s.remove()
+    for flags, words in ((['--authorization-config', path, '--authorization-mode', 'RBAC'], '--authorization-config can not be specified when --authorization-mode or --authorization-webhook-* flags are defined'),
+                         (['--authorization-config', '/nowhere'], '/nowhere')):
+        try: Server(flags=flags).remove()
+        except RuntimeError as e: contains(str(e), words)
+        else: raise AssertionError(f'{flags} were taken')
+
+
 def test_serving_certificates_change_without_a_restart():
     d = tempfile.mkdtemp(prefix='ckube-serving-')
     make_ca(d, 'ca')

@@ -29,6 +29,7 @@ struct cel_type {
     bool resource;                      /* CEL_OBJECT: has apiVersion, kind and metadata besides */
 };
 extern const struct cel_type cel_dyn, cel_bool, cel_string;
+const char *cel_type_text(struct arena *a, const struct cel_type *t); /* as errors print it: "list(string)" */
 const struct cel_type *cel_type_of_schema(struct arena *a, const struct structural *s, bool resource); /* NULL: not reachable for expressions */
 
 /* ---- values ---- */

@@ -27,7 +27,6 @@ struct node *cel_parse(struct arena *a, const char *text, const char **ret_error
 char *cel_error_at(struct arena *a, const char *text, size_t pos, const char *message);
 /* check.c */
 const struct cel_type *cel_check(struct arena *a, const struct cel_env *env, const char *text, struct node *root, const char **ret_error);
-const char *cel_type_text(struct arena *a, const struct cel_type *t);
 const char *cel_escape_name(struct arena *a, const char *name); /* a field's name as expressions write it; NULL if they cannot */
 const char *cel_unescape_name(struct arena *a, const char *name);
 
