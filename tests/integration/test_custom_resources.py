@@ -86,6 +86,22 @@ def test_survives_a_restart_and_goes_with_its_definition():
     finally: s.remove()
 
 
+def test_rules_that_could_cost_too_much_are_refused():
+    s = Server()
+    try:
+        def crd(lists, rule='self.all(x, self.all(y, x == y))', n=1):
+            rules = {'type': 'array', 'items': {'type': 'string'}, 'x-kubernetes-validations': [{'rule': rule}], **lists}
+            d = {'apiVersion': 'apiextensions.k8s.io/v1', 'kind': 'CustomResourceDefinition', 'metadata': {'name': 'wide.example.org'}, 'spec': {'group': 'example.org', 'scope': 'Namespaced', 'names': {'plural': 'wide', 'kind': 'Wide'},
+                 'versions': [{'name': 'v1', 'served': True, 'storage': True, 'schema': {'openAPIV3Schema': {'type': 'object', 'properties': {'spec': {'type': 'object', 'properties': {f'l{i}': rules for i in range(n)}}}}}}]}}
+            return s.kubectl('apply', '-f', '-', stdin=json.dumps(d), check=False)
+        at = 'spec.validation.openAPIV3Schema'
+        contains(crd({}).stderr, f'{at}.properties[spec].properties[l0].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of more than 100x (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)')
+        contains(crd({'maxItems': 1000, 'items': {'type': 'string', 'maxLength': 20}}).stderr, 'estimated rule cost exceeds budget by factor of 1.300500x')
+        contains(crd({}, 'self.all(x, true)', 40).stderr, f'{at}: Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of 1.258291x')
+        same(crd({'maxItems': 100, 'items': {'type': 'string', 'maxLength': 10}}).returncode, 0)
+    finally: s.remove()
+
+
 def test_names_in_use_are_not_accepted():
     s = Server()
     try:

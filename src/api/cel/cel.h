@@ -2,8 +2,8 @@
  * apiserver pkg/cel's libraries.
  *
  * An expression is parsed and checked once (cel_compile) against the variables that it may use, and then evaluated any number of times, by any thread. Programs and values
- * live in arenas. Evaluation is bounded: by a cost that counts like upstream's (not to the unit), by the depth of expressions (CEL_DEPTH_MAX), by the arena. Static cost
- * estimates, upstream's bound on what an expression could cost at all, are not made. Tests: tests/unit/test_cel.c, tests/fuzz/fuzz_cel.c. */
+ * live in arenas. Evaluation is bounded: by a cost that counts like upstream's (not to the unit), by the depth of expressions (CEL_DEPTH_MAX), by the arena. What an expression
+ * could cost at most is estimated before it is accepted (cost.h). Tests: tests/unit/test_cel.c, tests/fuzz/fuzz_cel.c. */
 #ifndef CKUBE_API_CEL_CEL_H
 #define CKUBE_API_CEL_CEL_H
 #include "api/structural.h"

@@ -238,7 +238,7 @@ static const struct cel_type *call(struct checker *c, struct node *n, const stru
     bool method = n->target != NULL, known = false;
     size_t len = n->len + method;
     const struct cel_type **args = arena_calloc(c->arena, len, sizeof(*args));
-    if (method) args[0] = is_namespace(n->target) ? &simple[CEL_TYPE] : check(c, n->target, locals);
+    if (method) args[0] = is_namespace(n->target) ? (n->target->type = &simple[CEL_TYPE]) : check(c, n->target, locals);
     for (size_t i = 0; i < n->len; i++) args[i + method] = check(c, n->args[i], locals);
     if (strcmp(n->name, "_[_]") == 0) return index_type(c, n, args, false);
     if (strcmp(n->name, "_[?_]") == 0 || strcmp(n->name, "_?._") == 0) return index_type(c, n, args, true);

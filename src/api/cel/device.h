@@ -3,6 +3,6 @@
 #define CKUBE_API_CEL_DEVICE_H
 #include "api/cel/cel.h"
 
-/* Appends what is wrong with an expression that is to say whether a device is wanted. What it could cost at most is not estimated. */
+/* Appends what is wrong with an expression that is to say whether a device is wanted. So is what it could cost at most. */
 void cel_check_device_selector(const char *text, const struct field_path *at, struct field_errors *errs);
 #endif

@@ -18,6 +18,7 @@ struct node {
     size_t len;
     struct cel_value value;           /* CONST */
     const struct cel_type *type;      /* after checking */
+    struct node_estimate *estimate;   /* cost.c's */
 };
 
 struct cel_program { struct node *root; const struct cel_type *type; };

@@ -1,6 +1,6 @@
 #include "api/cel/rules.h"
 #include <string.h>
-#include "api/cel/cel.h"
+#include "api/cel/cost.h"
 #include "base/str.h"
 #include "wire/json.h"
 
@@ -56,9 +56,51 @@ static const char *rule_text(struct arena *a, const struct apiextensionsv1_Valid
     return text;
 }
 
-void cel_check_rule(const struct structural *s, bool root, const struct apiextensionsv1_ValidationRule *rule, const struct field_path *uncorrelatable, const struct field_path *at, struct field_errors *errs) {
+/* ---- costs ---- */
+
+static const char *excess(struct arena *a, const char *what, uint64_t cost, uint64_t limit) {
+    double factor = (double)cost / (double)limit;
+    const char *times = factor > 100 ? "more than 100x" : factor < 1.5 ? arena_printf(a, "%fx", factor) : arena_printf(a, "%.1fx", factor);
+    return arena_printf(a, "%s exceeds budget by factor of %s (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)", what, times);
+}
+
+static void observe(struct cel_total_cost *t, struct arena *a, const struct field_path *at, uint64_t cost) {
+    size_t i = t->len;
+    t->total = t->total > UINT64_MAX - cost ? UINT64_MAX : t->total + cost;
+    if (cost < CEL_SCHEMA_COST_LIMIT / 100) return;
+    while (i && t->expensive[i - 1].cost < cost) i--;
+    if (i == CEL_EXPENSIVE_MAX) return;
+    if (t->len < CEL_EXPENSIVE_MAX) t->len++;
+    memmove(&t->expensive[i + 1], &t->expensive[i], (t->len - i - 1) * sizeof(t->expensive[0]));
+    t->expensive[i].path = field_path_string(a, at);
+    t->expensive[i].cost = cost;
+}
+
+static void check_cost(const struct cel_rule_place *place, const char *what, uint64_t cost, const struct field_path *at, struct field_errors *errs) {
+    if (!place->costs_accepted && cost > CEL_RULE_COST_LIMIT) field_forbidden(errs, at, "%s", excess(errs->arena, what, cost, CEL_RULE_COST_LIMIT));
+    if (place->total) observe(place->total, errs->arena, at, cost);
+}
+
+void cel_check_total_cost(const struct cel_total_cost *t, const struct field_path *at, struct field_errors *errs) {
+    if (t->total <= CEL_SCHEMA_COST_LIMIT) return;
+    for (size_t i = 0; i < t->len; i++) field_forbidden(errs, FIELD(NULL, t->expensive[i].path), "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema");
+    field_forbidden(errs, at, "%s", excess(errs->arena, "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema", t->total, CEL_SCHEMA_COST_LIMIT));
+}
+
+/* Of one rule: how often it may run counts; what it says when it fails is said once. */
+static void check_costs(const struct structural *s, const struct cel_rule_place *place, const struct compiled *c, const struct field_path *at, struct field_errors *errs) {
+    const struct cel_bounds *bounds = cel_bounds_of_schema(errs->arena, s, place->root || s->embedded);
+    if (!bounds) return;
+    uint64_t times = place->bounded ? place->cardinality : cel_max_cardinality(bounds), cost = c->program ? cel_max_cost(errs->arena, c->program, bounds, NULL) : 0;
+    check_cost(place, "estimated rule cost", times && cost > UINT64_MAX / times ? UINT64_MAX : cost * times, FIELD(at, "rule"), errs);
+    if (c->message) check_cost(place, "estimated messageExpression cost", cel_max_cost(errs->arena, c->message, bounds, NULL), FIELD(at, "messageExpression"), errs);
+}
+
+void cel_check_rule(const struct structural *s, const struct cel_rule_place *place, const struct apiextensionsv1_ValidationRule *rule, const struct field_path *at, struct field_errors *errs) {
     const char *message_error = NULL;
-    struct compiled c = compile(errs->arena, s, root, rule, &message_error);
+    const struct field_path *uncorrelatable = place->uncorrelatable;
+    struct compiled c = compile(errs->arena, s, place->root, rule, &message_error);
+    check_costs(s, place, &c, at, errs);
     if (c.error) field_invalid_raw(errs, FIELD(at, "rule"), rule_text(errs->arena, rule), "%s", c.error);
     if (message_error) field_invalid_raw(errs, FIELD(at, "messageExpression"), rule_text(errs->arena, rule), "%s", message_error);
     if (c.uses_old && uncorrelatable) field_invalid(errs, FIELD(at, "rule"), rule->rule, "oldSelf cannot be used on the uncorrelatable portion of the schema within %s", field_path_string(errs->arena, uncorrelatable));

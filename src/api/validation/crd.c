@@ -125,7 +125,7 @@ static void validate_warning(version_ptr v, const struct field_path *at, struct 
 
 /* ---- versions: what all share upstream keeps once, above them ---- */
 
-struct shared_parts { bool schema, subresources, columns, selectable; };
+struct shared_parts { bool schema, subresources, columns, selectable; const struct apiextensionsv1_CustomResourceDefinitionSpec *old; /* NULL: creation */ };
 
 static bool same_schema(version_ptr a, version_ptr b) {
     if (!a->schema || !b->schema) return a->schema == b->schema;
@@ -152,7 +152,7 @@ static bool same_selectable(version_ptr a, version_ptr b) {
 }
 
 static struct shared_parts find_shared(const struct apiextensionsv1_CustomResourceDefinitionSpec *s) {
-    struct shared_parts p = {true, true, true, true};
+    struct shared_parts p = {true, true, true, true, NULL};
     for (size_t i = 1; i < s->versions.len; i++) {
         version_ptr a = &s->versions.items[0], b = &s->versions.items[i];
         p.schema &= same_schema(a, b);
@@ -165,8 +165,15 @@ static struct shared_parts find_shared(const struct apiextensionsv1_CustomResour
 
 static bool status_enabled(version_ptr v) { return v->subresources && v->subresources->status; }
 
-static void validate_schema(version_ptr v, bool has_status, const struct field_path *at, struct field_errors *errs) {
-    if (v->schema && v->schema->openAPIV3Schema) validate_crd_schema(v->schema->openAPIV3Schema, has_status, FIELD(at, "openAPIV3Schema"), errs);
+/* Whether the version had this schema before. */
+static bool is_unchanged(version_ptr v, const struct apiextensionsv1_CustomResourceDefinitionSpec *old) {
+    for (size_t i = 0; old && i < old->versions.len; i++)
+        if (str_eq(old->versions.items[i].name, v->name)) return same_schema(v, &old->versions.items[i]);
+    return false;
+}
+
+static void validate_schema(version_ptr v, const struct shared_parts *shared, bool has_status, const struct field_path *at, struct field_errors *errs) {
+    if (v->schema && v->schema->openAPIV3Schema) validate_crd_schema(v->schema->openAPIV3Schema, has_status, is_unchanged(v, shared->old), FIELD(at, "openAPIV3Schema"), errs);
 }
 
 static void validate_columns(version_ptr v, const struct field_path *at, struct field_errors *errs) {
@@ -175,7 +182,7 @@ static void validate_columns(version_ptr v, const struct field_path *at, struct 
 
 static void validate_version(version_ptr v, const struct shared_parts *shared, const struct field_path *at, struct field_errors *errs) {
     validate_warning(v, FIELD(at, "deprecationWarning"), errs);
-    if (!shared->schema) validate_schema(v, status_enabled(v), FIELD(at, "schema"), errs);
+    if (!shared->schema) validate_schema(v, shared, status_enabled(v), FIELD(at, "schema"), errs);
     if (!shared->subresources) validate_subresources(v->subresources, FIELD(at, "subresources"), errs);
     if (!shared->columns) validate_columns(v, FIELD(at, "additionalPrinterColumns"), errs);
     if (!shared->selectable) validate_selectable(v, FIELD(at, "selectableFields"), errs);
@@ -275,10 +282,11 @@ static void require_names(const struct apiextensionsv1_CustomResourceDefinitionN
     if (str_empty(n->listKind)) field_required(errs, FIELD(at, "listKind"), "%s", "");
 }
 
-static void validate_spec(const struct apiextensionsv1_CustomResourceDefinitionSpec *s, const struct field_path *at, struct field_errors *errs) {
+static void validate_spec(const struct apiextensionsv1_CustomResourceDefinitionSpec *s, const struct apiextensionsv1_CustomResourceDefinitionSpec *old, const struct field_path *at, struct field_errors *errs) {
     static const char *const scopes[] = {"Cluster", "Namespaced", NULL};
     struct shared_parts shared = find_shared(s);
     version_ptr first = s->versions.len ? &s->versions.items[0] : NULL;
+    shared.old = old;
     bool any_status = false;
     validate_group(s->group, FIELD(at, "group"), errs);
     if (str_empty(s->scope)) field_required(errs, FIELD(at, "scope"), "%s", "");
@@ -290,7 +298,7 @@ static void validate_spec(const struct apiextensionsv1_CustomResourceDefinitionS
     validate_versions(s, &shared, at, errs);
     require_names(&s->names, FIELD(at, "names"), errs);
     validate_names(&s->names, FIELD(at, "names"), errs);
-    if (first && shared.schema) validate_schema(first, any_status, FIELD(at, "validation"), errs);
+    if (first && shared.schema) validate_schema(first, &shared, any_status, FIELD(at, "validation"), errs);
     if (first && shared.subresources) validate_subresources(first->subresources, FIELD(at, "subresources"), errs);
     if (first && shared.columns) validate_columns(first, FIELD(at, "additionalPrinterColumns"), errs);
     if (first && shared.selectable) validate_selectable(first, FIELD(at, "selectableFields"), errs);
@@ -338,7 +346,7 @@ void validate_custom_resource_definition(const void *obj, struct field_errors *e
     const struct apiextensionsv1_CustomResourceDefinition *crd = obj;
     const char *want = arena_printf(errs->arena, "%s.%s", str_or(crd->spec.names.plural, ""), str_or(crd->spec.group, ""));
     if (!str_empty(crd->metadata.name) && !str_eq(crd->metadata.name, want)) field_invalid(errs, FIELD(FIELD(NULL, "metadata"), "name"), crd->metadata.name, "must be spec.names.plural+\".\"+spec.group");
-    validate_spec(&crd->spec, FIELD(NULL, "spec"), errs);
+    validate_spec(&crd->spec, NULL, FIELD(NULL, "spec"), errs);
     validate_common(crd, NULL, errs);
 }
 
@@ -353,7 +361,7 @@ static void immutable(const char *value, const char *old, const struct field_pat
 void validate_custom_resource_definition_update(const void *obj, const void *old_obj, struct field_errors *errs) {
     const struct apiextensionsv1_CustomResourceDefinition *crd = obj, *old = old_obj;
     const struct field_path *spec = FIELD(NULL, "spec"), *names = FIELD(spec, "names");
-    validate_spec(&crd->spec, spec, errs);
+    validate_spec(&crd->spec, &old->spec, spec, errs);
     if (established(old)) {
         immutable(crd->spec.scope, old->spec.scope, FIELD(spec, "scope"), errs);
         immutable(crd->spec.names.kind, old->spec.names.kind, FIELD(names, "kind"), errs);

@@ -7,8 +7,8 @@ void validate_custom_resource_definition(const void *obj, struct field_errors *e
 void validate_custom_resource_definition_update(const void *obj, const void *old, struct field_errors *errs);
 void validate_custom_resource_definition_status_update(const void *obj, const void *old, struct field_errors *errs);
 
-/* crd_schema.c: one version's schema, at ...openAPIV3Schema. */
-void validate_crd_schema(const struct apiextensionsv1_JSONSchemaProps *props, bool has_status, const struct field_path *at, struct field_errors *errs);
+/* crd_schema.c: one version's schema, at ...openAPIV3Schema. `unchanged`: it was accepted before, and what its rules could cost is no reason any more. */
+void validate_crd_schema(const struct apiextensionsv1_JSONSchemaProps *props, bool has_status, bool unchanged, const struct field_path *at, struct field_errors *errs);
 /* crd_structural.c: that it is structural; its defaults fit. Errors are sorted. */
 void validate_structural(const struct structural *s, const struct field_path *at, struct field_errors *errs);
 void validate_structural_defaults(const struct structural *s, const struct field_path *at, struct field_errors *errs);

@@ -11,7 +11,21 @@ struct place {
     const char *no_default;                  /* why defaults are forbidden here, or NULL */
     const struct field_path *uncorrelatable; /* the first schema above within which old and new values cannot be told to belong together */
     bool rules;                              /* rules are compiled here: not within combinations */
+    bool bounded;                            /* all lists and maps above have a maximum; their product: */
+    uint64_t cardinality;
+    bool costs_accepted;
+    struct cel_total_cost *total;
 };
+
+/* How often what is below a schema can be there for each time that it is itself. */
+static void multiply_cardinality(const struct structural *s, struct place *below) {
+    const struct apiextensionsv1_JSONSchemaProps *p = s->props;
+    bool list = str_eq(p->type, "array"), map = str_eq(p->type, "object") && s->has_additional;
+    struct opt_int64 max = list ? p->maxItems : map ? p->maxProperties : (struct opt_int64)OPT(1);
+    uint64_t times = max.has && max.value > 0 ? (uint64_t)max.value : 0;
+    below->bounded = below->bounded && max.has;
+    below->cardinality = times && below->cardinality > UINT64_MAX / times ? UINT64_MAX : below->cardinality * times;
+}
 
 static const char *quoted_list(struct arena *a, const struct string_list *list) {
     const char *text = "[";
@@ -147,11 +161,10 @@ static void check_list_of(const struct structural_list *list, const char *name, 
     for (size_t i = 0; i < list->len; i++) check(list->items[i], at, FIELD_INDEX(FIELD(path, name), i), found);
 }
 
-static void check_property(const struct structural *s, size_t i, const struct place *at, const struct field_path *path, struct found *found) {
-    struct place below = *at;
+static void check_property(const struct structural *s, size_t i, const struct place *at, const struct place *inside, const struct field_path *path, struct found *found) {
+    struct place below = *inside;
     const char *name = s->properties.names[i];
     bool meta = strcmp(name, "metadata") == 0 || strcmp(name, "kind") == 0 || strcmp(name, "apiVersion") == 0;
-    below.root = false;
     if (s->map_atomic && !below.uncorrelatable) below.uncorrelatable = path;
     if ((at->root || s->embedded) && meta) {
         below.inside_meta = true;
@@ -163,13 +176,14 @@ static void check_property(const struct structural *s, size_t i, const struct pl
 static void check_below(const struct structural *s, const struct place *at, const struct field_path *path, struct found *found) {
     struct place below = *at, branch = *at;
     below.root = branch.root = branch.rules = false;
+    multiply_cardinality(s, &below);
     if (s->has_additional) {
         struct place additional = below;
         if (s->properties.len && (!s->additional_allowed || s->additional)) field_forbidden(&found->schema, FIELD(path, "additionalProperties"), "additionalProperties and properties are mutual exclusive");
         if (at->inside_meta) additional.no_default = "inside additionalProperties applying to object metadata";
         if (s->additional) check(s->additional, &additional, FIELD(path, "additionalProperties"), found);
     }
-    for (size_t i = 0; i < s->properties.len; i++) check_property(s, i, at, path, found);
+    for (size_t i = 0; i < s->properties.len; i++) check_property(s, i, at, &below, path, found);
     if (s->not_) check(s->not_, &branch, FIELD(path, "not"), found);
     check_list_of(&s->all_of, "allOf", &branch, path, found);
     check_list_of(&s->one_of, "oneOf", &branch, path, found);
@@ -184,7 +198,8 @@ static void check_rules(const struct structural *s, const struct place *at, cons
     const struct field_path *f = FIELD(path, "x-kubernetes-validations");
     for (size_t i = 0; i < rules->len; i++) check_rule_texts(s, &rules->items[i], FIELD_INDEX(f, i), &found->schema);
     if (found->schema.len != errors_before || !at->rules) return;
-    for (size_t i = 0; i < rules->len; i++) cel_check_rule(s, at->root, &rules->items[i], at->uncorrelatable, FIELD_INDEX(f, i), &found->rules);
+    const struct cel_rule_place place = {at->root, at->uncorrelatable, at->bounded, at->cardinality, at->costs_accepted, at->total};
+    for (size_t i = 0; i < rules->len; i++) cel_check_rule(s, &place, &rules->items[i], FIELD_INDEX(f, i), &found->rules);
 }
 
 static void check(const struct structural *s, const struct place *at, const struct field_path *path, struct found *found) {
@@ -212,7 +227,7 @@ static void check_status_root(const struct apiextensionsv1_JSONSchemaProps *p, c
                                           "Properties ExternalDocs Example XPreserveUnknownFields XValidations] fields are allowed at the root of the schema if the status subresource is enabled");
 }
 
-void validate_crd_schema(const struct apiextensionsv1_JSONSchemaProps *props, bool has_status, const struct field_path *at, struct field_errors *errs) {
+void validate_crd_schema(const struct apiextensionsv1_JSONSchemaProps *props, bool has_status, bool unchanged, const struct field_path *at, struct field_errors *errs) {
     struct structural *s;
     struct status err = STATUS_INIT;
     size_t before = errs->len;
@@ -230,8 +245,10 @@ void validate_crd_schema(const struct apiextensionsv1_JSONSchemaProps *props, bo
         validate_structural_defaults(s, at, errs);
     }
     struct found found = {field_errors_in(errs->arena), field_errors_in(errs->arena)};
-    struct place place = {.root = true, .rules = errs->len == before};
+    struct cel_total_cost total = {0};
+    struct place place = {.root = true, .rules = errs->len == before, .bounded = true, .cardinality = 1, .costs_accepted = unchanged, .total = &total};
     check(s, &place, at, &found);
     field_errors_append(errs, &found.schema);
     field_errors_append(errs, &found.rules);
+    cel_check_total_cost(&total, at, errs);
 }
