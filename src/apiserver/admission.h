@@ -16,6 +16,11 @@ struct admission_reinvocation {
     struct yyjson_val *last;              /* the object when the plugin was last done */
 };
 
+/* What one write has been charged by quotas so far: when it is tried again from the object as another writer left it, it pays what it asks for more, not all of it anew. (Upstream charges
+ * each try, and usage stays too high until the quota controller counts again.) */
+struct admission_charge { const char *quota; struct string_map amounts; };
+struct admission_charges { struct admission_charge *items; size_t len; };
+
 /* One write, as plugins, policies and webhooks see it. Upstream: admission.Attributes. Documents and the namespace are got when they are first asked for. */
 struct admission_attributes {
     struct api_request *r;
@@ -25,6 +30,7 @@ struct admission_attributes {
     const void *old;                  /* NULL for a CREATE */
     const struct write_options *o;
     const char *name, *namespace;     /* a Namespace is in itself */
+    struct admission_charges *charges; /* of all tries, the writer's to keep; NULL: there is but one */
     struct yyjson_val *object, *old_object;
     const struct corev1_Namespace *ns; /* see admission_namespace */
     bool ns_known;

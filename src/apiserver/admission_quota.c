@@ -125,15 +125,37 @@ static int list_quotas(struct api_request *r, struct quota_list *ret, struct sta
     return 0;
 }
 
-struct request_usage { const struct strategy *st; const void *obj, *old; struct string_map now, delta; };
+struct request_usage { const struct strategy *st; const void *obj, *old; struct string_map now, delta; struct admission_charges *charges; };
 
-/* Checks one quota and, when `commit`, writes its status; tried again when another writer was faster. */
-static int charge_quota(struct api_request *r, struct corev1_ResourceQuota *q, const struct request_usage *u, bool commit, bool *ret_charged, struct status *reterr) {
+static struct admission_charge *charge_of(const struct request_usage *u, const char *quota) {
+    LIST_FOREACH(c, u->charges)
+        if (str_eq(c->quota, quota)) return c;
+    return NULL;
+}
+
+/* What the quota is to be charged for this try: what an earlier one has paid is paid. */
+static struct string_map to_charge(struct arena *a, const struct corev1_ResourceQuota *q, const struct request_usage *u) {
+    struct string_map asked = u->old && quota_matches(a, q, u->st, u->old) ? u->delta : u->now;
+    const struct admission_charge *paid = charge_of(u, q->metadata.name);
+    return difference(a, &asked, paid ? &paid->amounts : NULL);
+}
+
+static void note_charge(struct arena *a, const struct request_usage *u, const char *quota, const struct string_map *amounts) {
+    struct admission_charge *c = charge_of(u, quota);
+    if (!c) {
+        c = LIST_PUSH(a, u->charges);
+        c->quota = arena_strdup(a, quota);
+    }
+    LIST_FOREACH(e, amounts) quota_add_amount(a, &c->amounts, e->key, e->value);
+}
+
+/* Checks one quota and, when `commit`, writes its status, which is noted; tried again when another writer was faster. */
+static int charge_quota(struct api_request *r, struct corev1_ResourceQuota *q, const struct request_usage *u, bool commit, struct status *reterr) {
     const struct strategy *quotas = strategy_find("", "resourcequotas");
     for (int tries = 0; tries < QUOTA_TRIES; tries++) {
         bool changed = false;
         uint64_t revision = 0;
-        struct string_map delta = u->old && quota_matches(r->arena, q, u->st, u->old) ? u->delta : difference(r->arena, &u->now, NULL);
+        struct string_map delta = to_charge(r->arena, q, u);
         void *current = NULL;
         if (commit) {
             _cleanup_status_ struct status err = STATUS_INIT;
@@ -154,7 +176,7 @@ static int charge_quota(struct api_request *r, struct corev1_ResourceQuota *q, c
         struct store_op op = {.key = storage_key(r->arena, quotas, r->namespace, q->metadata.name), .expect_mod_revision = (int64_t)revision, .value = out.data, .value_len = out.len, .rv_offset = (uint32_t)rv_offset};
         fenced_write(r, &op, 1, &res);
         if (res.outcome == STORE_OK) {
-            *ret_charged = true;
+            note_charge(r->arena, u, q->metadata.name, &delta);
             return 0;
         }
         if (res.outcome == STORE_FAILED) {
@@ -166,17 +188,16 @@ static int charge_quota(struct api_request *r, struct corev1_ResourceQuota *q, c
     return status_internal(reterr, "resource quota evaluation timed out");
 }
 
-/* Gives back what an earlier quota of the same request was charged, when a later one refused. */
-static void refund(struct api_request *r, const char *name, const struct request_usage *u) {
+/* Gives back what a quota has charged the write, when another one refuses it. */
+static void refund(struct api_request *r, const struct admission_charge *charge) {
     const struct strategy *quotas = strategy_find("", "resourcequotas");
     for (int tries = 0; tries < QUOTA_TRIES; tries++) {
         void *current;
         uint64_t revision;
-        if (registry_get(r, quotas, r->namespace, name, &current, &revision, NULL) != 0) return;
+        if (registry_get(r, quotas, r->namespace, charge->quota, &current, &revision, NULL) != 0) return;
         struct corev1_ResourceQuota *q = current;
-        struct string_map delta = u->old && quota_matches(r->arena, q, u->st, u->old) ? u->delta : u->now;
         struct string_map used = string_map_copy(r->arena, &q->status.used);
-        LIST_FOREACH(e, &delta) {
+        LIST_FOREACH(e, &charge->amounts) {
             struct quantity left = quantity_of(string_map_get(&used, e->key)), less = quantity_of(e->value);
             if (!string_map_has(&used, e->key) || !string_map_has(&q->status.hard, e->key)) continue;
             quantity_sub(&left, &less);
@@ -188,7 +209,7 @@ static void refund(struct api_request *r, const char *name, const struct request
         struct store_result res;
         object_set_type_meta(r->arena, quotas->type, q);
         object_encode_stored(quotas->type, q, &out, &rv_offset);
-        struct store_op op = {.key = storage_key(r->arena, quotas, r->namespace, name), .expect_mod_revision = (int64_t)revision, .value = out.data, .value_len = out.len, .rv_offset = (uint32_t)rv_offset};
+        struct store_op op = {.key = storage_key(r->arena, quotas, r->namespace, charge->quota), .expect_mod_revision = (int64_t)revision, .value = out.data, .value_len = out.len, .rv_offset = (uint32_t)rv_offset};
         store_write_wait(apiserver_store(r->server), &op, 1, &res);
         if (res.outcome == STORE_FAILED) status_release(&res.error);
         if (res.outcome != STORE_CONFLICT) return;
@@ -211,7 +232,7 @@ int quota_admit(struct admission_attributes *at, void *state UNUSED, struct stat
     const void *obj = at->obj, *old = at->old;
     const struct write_options *o = at->o;
     struct quota_list all = {0}, interesting = {0};
-    struct string_list charged = {0};
+    struct admission_charges own = {0};
     if (!r->namespace || !r->rd || !r->rd->namespaced || !handles(st, at->op, obj, old, o)) return 0;
     if (list_quotas(r, &all, reterr) != 0) return -1;
     LIST_FOREACH(q, &all) {
@@ -220,20 +241,17 @@ int quota_admit(struct admission_attributes *at, void *state UNUSED, struct stat
         *LIST_PUSH(r->arena, &interesting) = *q;
     }
     if (!interesting.len) return 0;
-    struct request_usage u = {.st = st, .obj = obj, .old = old, .now = usage_of(r->arena, st, obj)};
+    struct request_usage u = {.st = st, .obj = obj, .old = old, .now = usage_of(r->arena, st, obj), .charges = at->charges ? at->charges : &own};
     struct string_map before = {0};
     if (old) before = usage_of(r->arena, st, old);
     u.delta = difference(r->arena, &u.now, old ? &before : NULL);
-    bool ignored;
     LIST_FOREACH(q, &interesting)
-        if (charge_quota(r, object_copy(r->arena, &corev1_ResourceQuota_desc, *q), &u, false, &ignored, reterr) != 0) return -1;
-    for (size_t i = 0; !o->dry_run && i < interesting.len; i++) {
-        bool did = false;
-        if (charge_quota(r, interesting.items[i], &u, true, &did, reterr) != 0) {
-            for (size_t k = 0; k < charged.len; k++) refund(r, charged.items[k], &u);
+        if (charge_quota(r, object_copy(r->arena, &corev1_ResourceQuota_desc, *q), &u, false, reterr) != 0) return -1;
+    for (size_t i = 0; !o->dry_run && i < interesting.len; i++)
+        if (charge_quota(r, interesting.items[i], &u, true, reterr) != 0) {
+            LIST_FOREACH(c, u.charges) refund(r, c);
+            u.charges->len = 0;
             return -1;
         }
-        if (did) string_list_push(r->arena, &charged, interesting.items[i]->metadata.name);
-    }
     return 0;
 }

@@ -253,9 +253,11 @@ int registry_create(struct api_request *r, const struct strategy *st, void *obje
     struct object *obj = object;
     bool generated = str_empty(obj->metadata.name) && !str_empty(obj->metadata.generateName);
     struct admission_attributes a;
+    struct admission_charges charges = {0};
     if (st->guard && st->guard(r, obj, NULL, reterr) != 0) return -1;
     if (begin_create(r, obj, reterr) != 0) return -1;
     admission_attributes_init(&a, r, st, ADMIT_CREATE, obj, NULL, o);
+    a.charges = &charges;
     if (!o->no_admission && admission_mutate(&a, reterr) != 0) return -1;
     dedup_owner_references(r, obj, true);
     complete_create(r, st, obj);
@@ -376,8 +378,8 @@ static int create_by_update(struct api_request *r, const struct strategy *st, co
     return 0;
 }
 
-/* What is there at present. */
-struct present { struct object *old; uint64_t revision; bool stale; };
+/* What is there at present, and what earlier tries have been charged. */
+struct present { struct object *old; uint64_t revision; bool stale; struct admission_charges *charges; };
 
 static int check_and_update(struct admission_attributes *a, void *token, struct object *obj, const struct present *p, struct status *reterr) {
     struct api_request *r = a->r;
@@ -401,6 +403,7 @@ static int update_once(struct api_request *r, const struct strategy *st, struct 
     struct object *old = p->old;
     struct admission_attributes a;
     admission_attributes_init(&a, r, st, ADMIT_UPDATE, obj, old, o);
+    a.charges = p->charges;
     if (!o->no_admission && admission_mutate(&a, reterr) != 0) return -1;
     dedup_owner_references(r, obj, true);
     if (st->begin && !o->subresource && !(token = st->begin(r, obj, old, o, reterr))) return -1;
@@ -409,6 +412,7 @@ static int update_once(struct api_request *r, const struct strategy *st, struct 
 
 int registry_update(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, registry_transform transform, void *arg,
                     const struct write_options *o, void **ret, bool *ret_created, struct status *reterr) {
+    struct admission_charges charges = {0};
     *ret_created = false;
     for (int tries = 0; tries < UPDATE_TRIES; tries++) {
         void *current;
@@ -435,7 +439,7 @@ int registry_update(struct api_request *r, const struct strategy *st, const char
         }
         if (check_revision(st, obj, revision, reterr) != 0) return -1;
         *ret = obj;
-        int result = update_once(r, st, obj, &(struct present){old, revision, stale}, o, reterr);
+        int result = update_once(r, st, obj, &(struct present){old, revision, stale, &charges}, o, reterr);
         if (result != WRITE_AGAIN) return result;
         /* It changed meanwhile: once more from what is there now. A PUT with a resourceVersion fails then; a patch is applied anew. */
     }

@@ -1,5 +1,5 @@
 """An apiserver on an etcd cluster of three: a lost leader, a frozen member, and a lost majority. What was acknowledged is there; nothing is there twice."""
-import signal, threading, time
+import re, signal, threading, time, urllib.request
 from fixtures import Etcd
 from harness import Server, contains, same
 
@@ -8,15 +8,17 @@ class Writer(threading.Thread):
     """Creates one ConfigMap after the other and keeps which were acknowledged, and how long it had to wait for the next at most."""
 
     def __init__(self, server, prefix):
-        super().__init__()
-        self.server, self.prefix, self.ended, self.acknowledged, self.standstill, self.last = server, prefix, False, [], 0, time.time()
+        super().__init__(daemon=True)                        # a test that fails does not wait for it
+        self.server, self.prefix, self.ended, self.acknowledged, self.refused, self.standstill, self.last = server, prefix, False, [], [], 0, time.time()
         self.start()
 
     def run(self):
         n = 0
         while not self.ended:
             name = f'{self.prefix}-{n}'
-            if self.server.kubectl('create', 'configmap', name, '--from-literal', f'n={n}', check=False).returncode == 0:
+            r = self.server.kubectl('create', 'configmap', name, '--from-literal', f'n={n}', check=False)
+            if r.returncode: self.refused.append(f'{name}: {r.stderr}')
+            else:
                 self.acknowledged.append(name)
                 self.standstill = max(self.standstill, time.time() - self.last)
                 self.last = time.time()
@@ -77,6 +79,45 @@ def test_no_acknowledged_write_is_lost_with_a_member():
         w.end()
         check(s, w)
         wait_statuses(s)
+    finally:
+        s.remove()
+        m.remove()
+
+
+def watchers(m, i):
+    """How many watches member i serves: ours is where the apiserver's connection is."""
+    try:
+        with urllib.request.urlopen(f'{m.urls[i]}/metrics', timeout=10) as r: return int(float(re.search(r'^etcd_debugging_mvcc_watcher_total (\S+)', r.read().decode(), re.M)[1]))
+    except OSError: return 0                                 # it starts
+
+
+def wait_connected(s, m, i, what):
+    deadline = time.time() + 60
+    while watchers(m, i) != 1:
+        if time.time() > deadline: raise AssertionError(f'{what}: {s.log_text()}')
+        time.sleep(0.1)
+
+
+def test_the_preferred_member_is_gone_back_to():
+    """All members are on this machine: the first is preferred."""
+    m = Etcd(members=3)
+    s = Server(flags=m.flags())
+    try:
+        wait_connected(s, m, 0, 'the first member is not the one in use')
+        w = Writer(s, 'w')
+        w.wait_for(3)
+        m.kill(0)
+        w.wait_for(3)
+        wait_connected(s, m, 1, 'the next member is not the one in use')
+        w.refused.clear()
+        m.start(0)
+        begun = time.time()
+        wait_connected(s, m, 0, 'the first member is not gone back to')
+        print(f'    the preferred member is back in use after {time.time() - begun:.1f} s', flush=True)
+        w.wait_for(10)
+        w.end()
+        same(w.refused, [], 'writes that the way back cost')
+        check(s, w)
     finally:
         s.remove()
         m.remove()

@@ -1,5 +1,5 @@
 """What the registries promise when many write at once: addresses and ports are given out once and given back, quotas are never exceeded; and what core kinds answer."""
-import json, time
+import http.client, json, ssl, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from harness import Server, contains, same
 
@@ -94,6 +94,47 @@ def test_a_quota_counts_the_devices_that_claims_ask_for():
     refused = s().kubectl('create', '-f', '-', stdin=claim('two', 2), check=False).stderr
     contains(refused, f'resourceclaims.resource.k8s.io "two" is forbidden: exceeded quota: q, requested: {gpus}=2, used: {gpus}=2, limited: {gpus}=3')
     s().kubectl('create', '-f', '-', stdin=claim('three', 1))
+
+
+def test_a_write_that_is_tried_again_is_charged_once():
+    """Labels that change all the time make the patches of the ports lose their race and be tried again, each within one request. (One that loses too often is refused, and what it was
+    charged stays until the quota controller counts, as upstream.)"""
+    ns = fresh('quota-again')
+    s().kubectl('create', 'quota', 'q', '-n', ns, '--hard=services.nodeports=1000')
+    s().kubectl('patch', 'quota', 'q', '-n', ns, '--subresource=status', '--type=merge', '-p', '{"status":{"hard":{"services.nodeports":"1000"},"used":{"services.nodeports":"0"}}}')
+    ok, answer = raw('POST', f'/api/v1/namespaces/{ns}/services', service('s', 'NodePort'))
+    assert ok, answer
+    tls, ended = ssl._create_unverified_context(), threading.Event()
+    tls.load_cert_chain(f'{s().dir}/tls/admin.crt', f'{s().dir}/tls/admin.key')
+
+    def patcher():
+        c = http.client.HTTPSConnection('127.0.0.1', s().port, context=tls, timeout=60)
+
+        def patch(body):
+            c.request('PATCH', f'/api/v1/namespaces/{ns}/services/s', json.dumps(body), {'Content-Type': 'application/merge-patch+json'})
+            r = c.getresponse()
+            text = r.read()
+            if r.status != 409: same(r.status, 200, text)
+            return r.status
+        return patch
+
+    def label(i):
+        n, patch = 0, patcher()
+        while not ended.is_set():
+            n += 1
+            patch({'metadata': {'labels': {f'l{i}': str(n)}}})
+            time.sleep(0.001)                                # the others have their turn
+
+    refused = 0
+    with ThreadPoolExecutor(3) as pool:
+        labels, patch = [pool.submit(label, i) for i in range(3)], patcher()
+        try:
+            for n in range(2, 42):
+                while patch({'spec': {'ports': [{'name': f'p{i}', 'port': 80 + i} for i in range(n)]}}) == 409: refused += 1
+        finally: ended.set()
+    for l in labels: l.result()
+    used = int(s().json('get', 'quota', 'q', '-n', ns)['status']['used']['services.nodeports'])
+    assert 41 <= used <= 41 + refused, f'41 node ports are charged as {used}, with {refused} patches that were refused'
 
 
 def test_events_are_one_thing_under_two_names_and_expire():

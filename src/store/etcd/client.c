@@ -4,7 +4,9 @@
  * was never seen. A member that is silent too long, or says that it has no leader, is left for the next.
  *
  * A follower passes writes on to its leader and forgets them when that one is lost: nobody answers before etcd's own 7 s are over. Every answer tells the
- * term of the leader; what was sent before a new term and is not answered soon after it is given up, so that its writer can act. */
+ * term of the leader; what was sent before a new term and is not answered soon after it is given up, so that its writer can act.
+ *
+ * A member that is well is left for a better one (etcd_move) when no write is under way: whose connection is cut under it does not know what came of it. */
 #include <protobuf-c/protobuf-c.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +17,7 @@
 #include "wire/grpc_channel.h"
 
 enum { CONNECT_MS = 1000, CONNECT_MS_MAX = 4000, PING_MS = 6000 /* oftener than each 5 s, etcd hangs up */, SILENT_MS = 12000, NEW_MS = 500, RETRY_MS_MAX = 1000, LOST_MS = 1000 /* what survived a change of leaders is answered sooner */,
-       HURRY_MS = 1000 /* how long the cluster may take for an answer when we are about to end */ };
+       MOVE_MS = 500 /* how long writes may be held up to go to a better member */, HURRY_MS = 1000 /* how long the cluster may take for an answer when we are about to end */ };
 
 struct etcd_call {
     struct etcd *etcd;
@@ -119,7 +121,7 @@ static const struct grpc_stream_handler call_handler = {on_message, on_end};
 
 static void send_call(struct etcd_call *c) {
     struct etcd *e = c->etcd;
-    if (c->stream || !e->open) return;
+    if (c->stream || !e->open || (e->moving && !c->idempotent)) return;
     int64_t now = etcd_now_ms(), left = MIN(c->deadline_ms - now, (int64_t)ETCD_ATTEMPT_MS);
     c->answered = false;
     c->stream = grpc_stream_new(e->channel, c->method, (int)MAX(left, (int64_t)1), &call_handler, c);
@@ -148,9 +150,11 @@ void etcd_call(struct etcd *e, const char *method, const ProtobufCMessage *reque
 
 static void connect_next(struct etcd *e, const char *why, bool failed) {
     snprintf(e->last_error, sizeof(e->last_error), "%s", why);
-    if (e->failures <= (int)e->endpoints_len) log_info("etcd's member at %s:%d is left for the next: %s", e->endpoints[e->endpoint].host, e->endpoints[e->endpoint].port, e->last_error);
+    if (e->failures <= (int)e->endpoints_len)
+        log_info("etcd's member at %s:%d is left for the %s: %s", e->endpoints[e->endpoint].host, e->endpoints[e->endpoint].port, e->moving ? "preferred one" : "next", e->last_error);
     e->failures = failed ? e->failures + 1 : 0;
-    e->endpoint = (e->endpoint + 1) % e->endpoints_len;
+    e->endpoint = e->moving ? e->move_to : (e->endpoint + 1) % e->endpoints_len;
+    e->moving = false;
     /* All members once without a pause, then with one that grows. */
     int64_t pause = e->failures < (int)e->endpoints_len ? 0 : MIN((int64_t)50 << MIN(e->failures - (int)e->endpoints_len, 5), (int64_t)RETRY_MS_MAX);
     e->connect_at_ms = etcd_now_ms() + pause;
@@ -181,6 +185,7 @@ static void on_closed(void *ctx, const char *why) {
     char text[300];
     snprintf(text, sizeof(text), "connection error: desc = \"transport: Error while dialing: %s:%d: %s\"", e->endpoints[e->endpoint].host, e->endpoints[e->endpoint].port, why);
     drop_channel(e);
+    e->moving = false;
     connect_next(e, text, failed);
 }
 
@@ -190,6 +195,28 @@ void etcd_suspect(struct etcd *e, const char *why) {
     if (!e->channel || e->endpoints_len == 1 || (e->open && etcd_now_ms() - e->opened_ms < NEW_MS)) return;
     snprintf(e->last_error, sizeof(e->last_error), "%s", why);
     e->suspected = true; /* the tick leaves it: not from within the callback that found out */
+}
+
+void etcd_move(struct etcd *e, size_t endpoint, const char *why) {
+    if (e->moving || !e->open || endpoint == e->endpoint) return;
+    snprintf(e->last_error, sizeof(e->last_error), "%s", why);
+    e->moving = true;
+    e->move_to = endpoint;
+    e->moving_ms = etcd_now_ms();
+}
+
+static bool writes_under_way(const struct etcd *e) {
+    for (const struct etcd_call *c = e->calls; c; c = c->next)
+        if (c->stream && !c->idempotent) return true;
+    return false;
+}
+
+/* Whether to go now. */
+static bool may_move(struct etcd *e, int64_t now) {
+    if (!e->moving) return false;
+    if (!writes_under_way(e)) return true;
+    if (now - e->moving_ms > MOVE_MS) e->moving = false; /* at another time */
+    return false;
 }
 
 static void connect_now(struct etcd *e) {
@@ -214,9 +241,10 @@ static void watch_channel(struct etcd *e, int64_t now) {
     if (!e->open && now - e->opened_ms > connect_timeout_ms(e)) {
         drop_channel(e);
         connect_next(e, "connection error: desc = \"transport: Error while dialing: i/o timeout\"", true);
-    } else if (e->open && (e->suspected || silent > SILENT_MS)) {
+    } else if (e->open && (e->suspected || silent > SILENT_MS || may_move(e, now))) {
         char why[sizeof(e->last_error)];
         snprintf(why, sizeof(why), "%s", silent > SILENT_MS ? "etcdserver: request timed out" : e->last_error);
+        e->moving = e->moving && !e->suspected && silent <= SILENT_MS;
         e->suspected = false;
         drop_channel(e);
         connect_next(e, why, false);
@@ -258,6 +286,7 @@ static void on_tick(void *arg) {
     int64_t now = etcd_now_ms();
     watch_channel(e, now);
     watch_calls(e, now);
+    preferred_tick(e, now);
     current_tick(e);
     mirror_tick(e);
     compact_tick(e);
@@ -270,6 +299,7 @@ void etcd_client_start(struct etcd *e) {
 
 void etcd_client_stop(struct etcd *e) {
     e->stopping = true;
+    preferred_stop(e);
     drop_channel(e);
     while (e->calls) finish(e->calls, GRPC_CANCELED, "the store is closing", e->calls->stream != NULL);
     loop_timer_free(e->tick);

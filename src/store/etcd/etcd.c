@@ -54,6 +54,7 @@ static int set_options(struct etcd *e, const struct store_etcd_options *o, struc
     e->codec = o->codec;
     e->compaction_interval_s = o->compaction_interval_s;
     if (parse_servers(e->endpoints, &e->endpoints_len, o->servers, reterr) != 0) return -1;
+    e->endpoint = e->preferred = preferred_choose(e->endpoints, e->endpoints_len);
     struct upstream_tls_options tls = {.ca_file = o->ca_file, .cert_file = o->cert_file, .key_file = o->key_file};
     for (size_t i = 0; i < e->endpoints_len; i++)
         if (e->endpoints[i].tls && !e->tls && !(e->tls = upstream_tls_new(&tls, reterr))) return -1;
@@ -97,8 +98,14 @@ static void take_servers(void *arg) {
     free_endpoints(e->endpoints, e->endpoints_len);
     memcpy(e->endpoints, n->endpoints, sizeof(n->endpoints));
     e->endpoints_len = n->len;
-    e->endpoint = move ? n->len - 1 : at; /* the next one is the first */
-    if (move && e->channel) e->suspected = true;
+    e->endpoint = at < n->len ? at : n->len - 1; /* of which the next is the first */
+    e->preferred = 0;
+    e->moving = false;
+    if (at == n->len && !e->stopping && e->channel) {
+        snprintf(e->last_error, sizeof(e->last_error), "it is no member any more");
+        e->suspected = true;
+    }
+    if (at < n->len && move) etcd_move(e, 0, "the first one serves");
     free(n);
 }
 

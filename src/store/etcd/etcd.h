@@ -10,9 +10,10 @@
  * prefix would need progress requests, which etcd before 3.4.25 and 3.5.8 answers too early.) Keys of others only move the revision.
  *
  * Threads: one loop (struct loop) owns the connection and everything here but what `mutex` guards; the store's writer thread applies. One connection to one
- * member at a time, the next member when it breaks or does not answer. Files: client.c members, connection, calls; mirror.c load, watch, resync; write.c
+ * member at a time, the next member when it breaks or does not answer, and back to the preferred one when that serves again. (Upstream's client spreads its calls over
+ * all members; ours is one with the watch, so that what a write gets back is where the next read looks.) Files: client.c members, connection, calls; mirror.c load, watch, resync; write.c
  * transactions; current.c waiting; lease.c leases for TTLs; compact.c upstream's compactor; leader.c which member leads;
- * probe.c one member's health.
+ * probe.c one member's health; preferred.c which member is best, and going back to it.
  *
  * Invariants, in mirror.c: submissions are queued in ascending revision, each revision once; received >= the store's revision.
  * Tests: tests/unit/test_store_etcd.c (against a real etcd), tests/integration/test_etcd.py. */
@@ -63,7 +64,9 @@ struct etcd {
     int64_t compaction_interval_s;
 
     /* client.c */
-    size_t endpoint;
+    size_t endpoint, move_to;        /* the one in use; where to go when it is left on purpose (moving, suspected) ... */
+    bool moving;                     /* ... which waits for the writes under way, and those that come wait for it */
+    int64_t moving_ms;               /* since when */
     struct grpc_channel *channel;
     bool open, stopping, suspected;
     bool given_up;                   /* after etcd_hurry: the cluster does not answer, nobody waits for it any more */
@@ -75,6 +78,11 @@ struct etcd {
     struct etcd_call *calls;         /* all, under way or waiting for a connection */
     struct loop_timer *tick;
     char last_error[300];
+
+    /* preferred.c */
+    size_t preferred;                /* among the endpoints */
+    struct probe *preferred_probe;   /* under way, or NULL */
+    int64_t preferred_at_ms, preferred_pause_ms; /* the next; 0: none is planned, there was none */
 
     /* mirror.c */
     struct mirror *mirror;
@@ -109,6 +117,18 @@ void etcd_note_header(struct etcd *e, const struct Etcdserverpb__ResponseHeader 
 bool etcd_had_no_effect(const struct etcd_answer *a);
 int etcd_error(const struct etcd_answer *a, struct status *reterr); /* as upstream's client words it; -1 */
 char *etcd_key(struct arena *a, const struct etcd *e, const char *key); /* ours to theirs */
+
+/* Goes to another member when the writes under way have their answers, so that none is left without; not now if that takes long. */
+void etcd_move(struct etcd *e, size_t endpoint, const char *why);
+
+/* probe.c: asks a member on a connection of its own; done (error NULL: it serves) is called on the loop unless it is cancelled. */
+struct probe *probe_begin(struct etcd *e, const struct endpoint *endpoint, int timeout_ms, void (*done)(void *arg, const struct status *error), void *arg);
+void probe_cancel(struct probe *p); /* NULL is fine */
+
+/* preferred.c */
+size_t preferred_choose(const struct endpoint *endpoints, size_t len);
+void preferred_tick(struct etcd *e, int64_t now_ms);
+void preferred_stop(struct etcd *e);
 
 /* mirror.c */
 void mirror_new(struct etcd *e, int64_t load_timeout_ms);
