@@ -1,10 +1,13 @@
 #include "base/file.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "base/env.h"
 
 int file_read(const char *path, size_t max, struct buf *ret, struct status *reterr) {
@@ -18,6 +21,28 @@ int file_read(const char *path, size_t max, struct buf *ret, struct status *rete
     fclose(f);
     if (r == 0 && ret->len - begin > max) r = status_set(reterr, 500, REASON_INTERNAL_ERROR, "%s: larger than %zu bytes", path, max);
     return r;
+}
+
+int file_write_secret(const char *path, const void *data, size_t len, struct status *reterr) {
+    char tmp[4096];
+    snprintf(tmp, sizeof(tmp), "%s.tmp", path);
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) return status_errno(reterr, tmp);
+    bool ok = write(fd, data, len) == (ssize_t)len && fsync(fd) == 0;
+    return close(fd) == 0 && ok && rename(tmp, path) == 0 ? 0 : status_errno(reterr, path);
+}
+
+int make_dirs(const char *path, int mode, struct status *reterr) {
+    char at[4096];
+    if (snprintf(at, sizeof(at), "%s", path) >= (int)sizeof(at)) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "path too long: %s", path);
+    for (char *p = at + 1;; p++) {
+        if (*p != '/' && *p != 0) continue;
+        char was = *p;
+        *p = 0;
+        if (mkdir(at, (mode_t)mode) != 0 && errno != EEXIST) return status_errno(reterr, at);
+        if (was == 0) return 0;
+        *p = was;
+    }
 }
 
 struct watched {

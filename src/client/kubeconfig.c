@@ -82,6 +82,16 @@ int kubeconfig_read(struct arena *a, const char *file, struct kubeconfig *ret, s
     return 0;
 }
 
+int kubeconfig_write(const char *file, const char *server_url, const char *ca_pem, const char *token, const char *pem_file, struct status *reterr) {
+    _cleanup_buf_ struct buf out = BUF_INIT;
+    buf_append_str(&out, "apiVersion: v1\nkind: Config\nclusters:\n- name: default-cluster\n  cluster:\n    certificate-authority-data: ");
+    base64_encode(&out, (const unsigned char *)ca_pem, strlen(ca_pem));
+    buf_printf(&out, "\n    server: %s\ncontexts:\n- name: default-context\n  context:\n    cluster: default-cluster\n    user: default-auth\ncurrent-context: default-context\nusers:\n- name: default-auth\n  user:\n", server_url);
+    if (token) buf_printf(&out, "    token: %s\n", token);
+    else buf_printf(&out, "    client-certificate: %s\n    client-key: %s\n", pem_file, pem_file);
+    return file_write_secret(file, out.data, out.len, reterr);
+}
+
 struct transport *transport_from_kubeconfig(const char *path, struct status *reterr) {
     _cleanup_arena_ struct arena *a = arena_new();
     struct kubeconfig k;

@@ -13,4 +13,6 @@ struct kubeconfig {
 int kubeconfig_read(struct arena *a, const char *file, struct kubeconfig *ret, struct status *reterr);
 /* "https://HOST[:PORT][/PATH]" into host, port and tls of *ret; returns the path. */
 const char *kubeconfig_server(struct arena *a, const char *url, struct http_client_options *ret);
+/* A kubeconfig of one server, for one whose credentials are a token, or a file with certificate and key. Mode 0600, whole or not at all. token or pem_file NULL. */
+int kubeconfig_write(const char *file, const char *server_url, const char *ca_pem, const char *token, const char *pem_file, struct status *reterr);
 #endif

@@ -9,6 +9,7 @@
 #include "apiserver/admission.h"
 #include "apiserver/allocators.h"
 #include "apiserver/storage_codec.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "cmd/pki.h"
@@ -211,22 +212,8 @@ int apiserver_command_check(struct apiserver_command *c, const char *command) {
     return 2;
 }
 
-static int make_dir(const char *dir) {
-    char path[4096];
-    snprintf(path, sizeof(path), "%s", dir);
-    for (char *p = path + 1;; p++) {
-        if (*p && *p != '/') continue;
-        char c = *p;
-        *p = 0;
-        if (mkdir(path, 0700) != 0 && errno != EEXIST) return -1;
-        *p = c;
-        if (!c) return 0;
-    }
-}
-
 int apiserver_command_make_dir(const struct apiserver_command *c, struct status *reterr) {
-    if (make_dir(c->options.data_dir) == 0) return 0;
-    status_errno(reterr, c->options.data_dir);
+    if (make_dirs(c->options.data_dir, 0700, reterr) == 0) return 0;
     status_wrap(reterr, "cannot make the data folder");
     return -1;
 }

@@ -31,12 +31,7 @@ static int sync_folder(const char *path, struct status *reterr) {
 }
 
 int cluster_file_write(const char *path, const char *text, struct status *reterr) {
-    char tmp[4096];
-    snprintf(tmp, sizeof(tmp), "%s.tmp", path);
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) return status_errno(reterr, tmp);
-    bool ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text) && fsync(fd) == 0;
-    if (close(fd) != 0 || !ok || rename(tmp, path) != 0) return status_errno(reterr, path);
+    if (file_write_secret(path, text, strlen(text), reterr) != 0) return -1;
     return sync_folder(path, reterr);
 }
 

@@ -187,13 +187,7 @@ static char *settings(struct cluster *c, struct arena *a) {
 bool cluster_handle(struct http_request *req, void *ctx) {
     struct cluster *c = ctx;
     _cleanup_status_ struct status err = STATUS_INIT;
-    bool get = strcmp(req->method, "GET") == 0;
-    if (get && strcmp(req->path, "/ckube/cacerts") == 0) { /* public, as a certificate is; the token's hash says whether it is the right one */
-        char *pem = cluster_file_read(req->arena, arena_printf(req->arena, "%s/tls/server-ca.crt", c->data_dir), &err);
-        respond(req, pem ? 200 : 500, "text/plain", pem ? pem : "the authority cannot be read\n");
-        return true;
-    }
-    if (!get || strcmp(req->path, "/ckube/join") != 0) return false;
+    if (strcmp(req->method, "GET") != 0 || strcmp(req->path, "/ckube/join") != 0) return false;
     if (!authorized(c, req)) {
         log_warning("%s asked for the cluster's keys without the right token", req->peer);
         respond(req, 401, "text/plain", "the token is not this cluster's\n");

@@ -7,7 +7,8 @@
 #include "base/env.h"
 #include "base/str.h"
 
-static const char begin[] = "CK1", middle[] = "::server:";
+static const char begin[] = "CK1", for_servers[] = "::server:", for_nodes[] = "::node:";
+enum { ID_LEN = 6, NODE_SECRET_LEN = 16 };
 
 static void to_hex(const unsigned char *bytes, size_t n, char *ret) {
     for (size_t i = 0; i < n; i++) {
@@ -24,17 +25,23 @@ static bool is_secret(const char *s) {
     return len >= CLUSTER_SECRET_MIN && len <= 256;
 }
 
-int cluster_token_parse(struct arena *a, const char *text, struct cluster_token *ret, struct status *reterr) {
-    struct cluster_token t = {.secret = text};
+/* The hash before `middle`, and what is behind it; a text without "::" is all secret. */
+static int split(const char *text, const char *middle, const char *form, struct cluster_token *ret, struct status *reterr) {
     const char *sep = text ? strstr(text, "::") : NULL;
     if (str_empty(text)) return status_bad_request(reterr, "the token is empty");
-    if (sep) {
-        size_t len = (size_t)(sep - text);
-        bool hashed = str_has_prefix(text, begin) && len == strlen(begin) + CLUSTER_HASH_LEN && strspn(text + strlen(begin), "0123456789abcdef") == CLUSTER_HASH_LEN;
-        if (!hashed || !str_has_prefix(sep, middle)) return status_bad_request(reterr, "the token is not of the form CK1<hash>::server:<secret>");
-        memcpy(t.hash, text + strlen(begin), CLUSTER_HASH_LEN);
-        t.secret = sep + strlen(middle);
-    }
+    *ret = (struct cluster_token){.secret = text};
+    if (!sep) return 0;
+    size_t len = (size_t)(sep - text);
+    bool hashed = str_has_prefix(text, begin) && len == strlen(begin) + CLUSTER_HASH_LEN && strspn(text + strlen(begin), "0123456789abcdef") == CLUSTER_HASH_LEN;
+    if (!hashed || !str_has_prefix(sep, middle)) return status_bad_request(reterr, "the token is not of the form %s", form);
+    memcpy(ret->hash, text + strlen(begin), CLUSTER_HASH_LEN);
+    ret->secret = sep + strlen(middle);
+    return 0;
+}
+
+int cluster_token_parse(struct arena *a, const char *text, struct cluster_token *ret, struct status *reterr) {
+    struct cluster_token t;
+    if (split(text, for_servers, "CK1<hash>::server:<secret>", &t, reterr) != 0) return -1;
     if (!is_secret(t.secret)) return status_bad_request(reterr, "the token's secret must have %d to 256 printable characters and neither blanks nor colons", CLUSTER_SECRET_MIN);
     t.secret = arena_strdup(a, t.secret);
     *ret = t;
@@ -43,7 +50,31 @@ int cluster_token_parse(struct arena *a, const char *text, struct cluster_token 
 
 bool cluster_secret_is_good(const char *secret) { return strlen(secret) >= CLUSTER_SECRET_GOOD; }
 
-char *cluster_token_text(struct arena *a, const struct cluster_token *t) { return arena_printf(a, "%s%s%s%s", begin, t->hash, middle, t->secret); }
+char *cluster_token_text(struct arena *a, const struct cluster_token *t) { return arena_printf(a, "%s%s%s%s", begin, t->hash, for_servers, t->secret); }
+
+static bool is_node_secret(const char *s) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    return strspn(s, letters) == ID_LEN && s[ID_LEN] == '.' && strspn(s + ID_LEN + 1, letters) == NODE_SECRET_LEN && !s[ID_LEN + 1 + NODE_SECRET_LEN];
+}
+
+int node_token_parse(struct arena *a, const char *text, struct cluster_token *ret, struct status *reterr) {
+    struct cluster_token t;
+    if (split(text, for_nodes, "CK1<hash>::node:<id>.<secret>, as ckube server keeps it in DATA_DIR/server/node-token", &t, reterr) != 0) return -1;
+    if (!is_node_secret(t.secret)) return status_bad_request(reterr, "the token's end is not of the form [a-z0-9]{6}.[a-z0-9]{16}: nodes join with the token in DATA_DIR/server/node-token of a server");
+    t.secret = arena_strdup(a, t.secret);
+    *ret = t;
+    return 0;
+}
+
+char *node_token_text(struct arena *a, const struct cluster_token *t) { return arena_printf(a, "%s%s%s%s", begin, t->hash, for_nodes, t->secret); }
+
+char *node_token_new_secret(struct arena *a) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    char text[ID_LEN + 1 + NODE_SECRET_LEN + 1];
+    for (size_t i = 0; i < sizeof(text) - 1; i++) text[i] = i == ID_LEN ? '.' : letters[env_random_below(env_real(), sizeof(letters) - 1)];
+    text[sizeof(text) - 1] = 0;
+    return arena_strdup(a, text);
+}
 
 char *cluster_token_new_secret(struct arena *a) {
     unsigned char bytes[16];

@@ -3,6 +3,7 @@
 #define CKUBE_CMD_COMMANDS_H
 #include <stdbool.h>
 
+int cmd_agent(int argc, char **argv);
 int cmd_certificate(int argc, char **argv);
 int cmd_cluster(int argc, char **argv);
 int cmd_datastore(int argc, char **argv);

@@ -5,12 +5,16 @@
 #include "cmd/node.h"
 
 int cmd_kubelet(int argc, char **argv) {
-    const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *endpoint = NULL, *servers = NULL;
-    bool token_webhook = true;
+    const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *endpoint = NULL, *servers = NULL, *bootstrap = NULL, *cert_dir = NULL;
+    bool token_webhook = true, rotate = true, rotate_server = true;
     int verbosity = 0;
     struct kubelet_options o = {0};
     const struct flag flags[] = {
         {.name = "kubeconfig", .text = &kubeconfig, .help = "server and credentials (default: DATA_DIR/admin.kubeconfig)"},
+        {.name = "bootstrap-kubeconfig", .text = &bootstrap, .help = "kubeconfig with a bootstrap token, by which a client certificate is asked for and --kubeconfig is written"},
+        {.name = "cert-dir", .text = &cert_dir, .help = "where certificates live that were asked for (default: DATA_DIR/agent/pki)"},
+        {.name = "rotate-certificates", .on = &rotate, .help = "with --bootstrap-kubeconfig: a new client certificate is asked for before the old one expires (default true)"},
+        {.name = "rotate-server-certificates", .on = &rotate_server, .help = "the serving certificate is asked for too, unless one is given (default true)"},
         {.name = "apiserver-endpoints", .text = &servers, .help = "further servers of the cluster, https://HOST:PORT, commas; those of the Service kubernetes are learnt"},
         {.name = "data-dir", .text = &data_dir, .help = "where the container runtime of our own keeps its things"},
         {.name = "container-runtime-endpoint", .text = &endpoint, .help = "socket of a runtime that runs already"},
@@ -45,7 +49,8 @@ int cmd_kubelet(int argc, char **argv) {
     command_block_signals();
     o.no_token_webhook = !token_webhook;
     o.no_node_ipam = o.pod_cidr != NULL;
-    struct node_options no = {.data_dir = data_dir, .runtime_endpoint = endpoint, .kubeconfig = kubeconfig, .servers = servers, .kubelet = o};
+    struct node_options no = {.data_dir = data_dir, .runtime_endpoint = endpoint, .kubeconfig = kubeconfig, .bootstrap_kubeconfig = bootstrap, .cert_dir = cert_dir,
+        .no_rotate_certificates = !rotate, .no_rotate_server_certificates = !rotate_server, .servers = servers, .kubelet = o};
     struct node *node = node_start(&no, &err);
     if (!node) {
         log_error("%s", status_message(&err));

@@ -6,6 +6,7 @@
 
 static const struct { const char *name; int (*run)(int, char **); const char *help; } commands[] = {
     {"server", cmd_server, "a whole cluster in one process: apiserver, controllers, scheduler, and this machine as a node"},
+    {"agent", cmd_agent, "a further node of a cluster: kubelet, kube-proxy and a container runtime, with the token that a server keeps"},
     {"status", cmd_status, "a cluster at a glance: etcd's members, apiservers, who leads, nodes"},
     {"cluster", cmd_cluster, "a cluster's servers: members, token, leave, remove"},
     {"certificate", cmd_certificate, "a data folder's certificates: list, check, rotate"},

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/str.h"
 #include "wire/json.h"
 #include "wire/x509.h"
@@ -75,10 +76,5 @@ int pki_write_admin_kubeconfig(const char *dir, const char *path, const char *ho
     buf_append_str(&out, "\n    client-key-data: ");
     if (append_base64_file(&out, path_in(a, dir, "admin.key"), reterr) != 0) return -1;
     buf_append_char(&out, '\n');
-    char *tmp = arena_printf(a, "%s.tmp", path);
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) return status_errno(reterr, tmp);
-    bool ok = write(fd, out.data, out.len) == (ssize_t)out.len;
-    if (close(fd) != 0 || !ok || rename(tmp, path) != 0) return status_errno(reterr, path);
-    return 0;
+    return file_write_secret(path, out.data, out.len, reterr);
 }

@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/env.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/str.h"
@@ -39,19 +40,6 @@ struct runtime {
 };
 
 /* ---- small file helpers ---- */
-
-static int make_dirs(const char *path, struct status *reterr) {
-    char at[4096];
-    if (snprintf(at, sizeof(at), "%s", path) >= (int)sizeof(at)) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "path too long: %s", path);
-    for (char *p = at + 1;; p++) {
-        if (*p != '/' && *p != 0) continue;
-        char was = *p;
-        *p = 0;
-        if (mkdir(at, 0755) != 0 && errno != EEXIST) return status_errno(reterr, at);
-        if (was == 0) return 0;
-        *p = was;
-    }
-}
 
 static int write_file(const char *path, const void *data, size_t len, struct status *reterr) {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -261,7 +249,7 @@ static int start_ours(struct runtime *r, const struct runtime_options *o, struct
     r->endpoint = arena_printf(r->arena, "unix://%s", r->socket);
     r->config_path = arena_printf(r->arena, "%s/config.toml", r->dir);
     r->log_path = arena_printf(r->arena, "%s/containerd.log", r->dir);
-    if (make_dirs(run, reterr) != 0 || config_write(r, o, arena_printf(r->arena, "%s/state", run), oci, reterr) != 0) return -1;
+    if (make_dirs(run, 0755, reterr) != 0 || config_write(r, o, arena_printf(r->arena, "%s/state", run), oci, reterr) != 0) return -1;
     unlink(r->socket);
     r->ours = true;
     if (pthread_create(&r->thread, NULL, supervise, r) != 0) {
@@ -280,7 +268,7 @@ struct runtime *runtime_start(const struct runtime_options *o, struct status *re
     r->dir = arena_printf(r->arena, "%s/agent/containerd", o->data_dir);
     r->cni_conf_dir = o->cni_conf_dir ? arena_strdup(r->arena, o->cni_conf_dir) : arena_printf(r->arena, "%s/agent/etc/cni/net.d", o->data_dir);
     r->cni_bin_dir = o->cni_bin_dir ? arena_strdup(r->arena, o->cni_bin_dir) : find_cni_bin_dir();
-    if (make_dirs(r->dir, reterr) != 0 || make_dirs(r->cni_conf_dir, reterr) != 0) goto failed;
+    if (make_dirs(r->dir, 0755, reterr) != 0 || make_dirs(r->cni_conf_dir, 0755, reterr) != 0) goto failed;
     if (o->endpoint) {
         r->endpoint = str_has_prefix(o->endpoint, "unix:") ? arena_strdup(r->arena, o->endpoint) : arena_printf(r->arena, "unix://%s", o->endpoint);
         r->socket = r->endpoint + (str_has_prefix(r->endpoint, "unix://") ? 7 : 5);

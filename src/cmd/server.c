@@ -20,6 +20,7 @@
 #include "cmd/coordination.h"
 #include "cmd/leader_flags.h"
 #include "cmd/node.h"
+#include "cmd/node_join.h"
 #include "cmd/snapshots.h"
 #include "controller/controller.h"
 #include "proxy/server.h"
@@ -69,6 +70,9 @@ struct server {
     struct scheduler_server *scheduler;
     struct leader_election *scheduler_election;
     struct snapshots *snapshots;
+    struct node_join_settings join;
+    struct node_join *node_join;
+    struct client *join_client;
     struct certificates_renewer *renewer;
     /* the node */
     struct client *proxy_client, *node_client;
@@ -144,6 +148,7 @@ static void start_controllers(struct server *s) {
     o->service_account_private_key_file = s->command.options.service_account_signing_key_file;
     o->cluster_signing_cert_file = arena_printf(s->arena, "%s/tls/client-ca.crt", s->command.options.data_dir);
     o->cluster_signing_key_file = arena_printf(s->arena, "%s/tls/client-ca.key", s->command.options.data_dir);
+    o->approve_kubelet_serving = true;
     s->controllers_fence = lease_fence_new(env_real());
     s->controller_client = fenced_client(s, s->controllers_fence, "system:kube-controller-manager", NULL, "kube-controller-manager");
     s->controllers_elector = local_client(s, "system:kube-controller-manager", NULL, "kube-controller-manager");
@@ -207,6 +212,7 @@ static void stop(struct server *s) {
     coordination_stop(s->coordination);
     leader_election_stop(s->scheduler_election); /* first: others may wait for the Leases */
     leader_election_stop(s->controllers_election);
+    node_join_stop(s->node_join);
     certificates_renewer_stop(s->renewer);
     snapshots_stop(s->snapshots);
     proxy_server_stop(s->proxy);
@@ -214,6 +220,7 @@ static void stop(struct server *s) {
     cluster_stop_serving(s->cluster);
     apiserver_free(s->apiserver);
     /* Transports are named in requests until the server has gone. */
+    client_free(s->join_client);
     client_free(s->proxy_client);
     client_free(s->node_client);
     client_free(s->scheduler_client);
@@ -235,6 +242,33 @@ static struct cluster_config cluster_flags(const struct server *s) {
         .address = s->command.advertise ? s->command.advertise : f->node_ip ? f->node_ip : bound, .node_ip = f->node_ip, .client_port = f->etcd_client_port, .peer_port = f->etcd_peer_port, .cluster_cidr = f->cluster_cidr, .node_ports = s->command.node_ports};
 }
 
+static bool handle_own(struct http_request *req, void *ctx) {
+    struct server *s = ctx;
+    return node_join_handle(&s->join, req) || (s->cluster && cluster_handle(req, s->cluster));
+}
+
+static bool handle_more(struct http_request *req, void *ctx) {
+    struct server *s = ctx;
+    return node_join_handle_settings(&s->join, req) || (s->cluster && cluster_handle_status(req, s->cluster));
+}
+
+/* What is answered besides the API, and what nodes need to join; kubelets must show certificates that the cluster has signed. */
+static void let_nodes_join(struct server *s) {
+    struct apiserver_options *o = &s->command.options;
+    s->join = (struct node_join_settings){.data_dir = o->data_dir, .cluster_cidr = s->flags.cluster_cidr, .cluster_dns = s->flags.cluster_dns};
+    o->own_paths = handle_own;
+    o->more_paths = handle_more;
+    o->own_paths_ctx = s;
+    if (!o->kubelet_ca_file) o->kubelet_ca_file = arena_printf(s->arena, "%s/tls/client-ca.crt", o->data_dir);
+}
+
+static void prepare_for_nodes(struct server *s) {
+    static const char *const masters[] = {"system:masters", NULL};
+    _cleanup_status_ struct status err = STATUS_INIT;
+    s->join_client = local_client(s, "system:apiserver", masters, "ckube");
+    if (!(s->node_join = node_join_start(s->join_client, &s->join, &err))) log_error("no node can join: %s", status_message(&err));
+}
+
 /* The apiserver's store is this server's etcd member then, and its certificate is for the address that the others know. */
 static int start_cluster(struct server *s, struct status *reterr) {
     struct apiserver_options *o = &s->command.options;
@@ -246,9 +280,6 @@ static int start_cluster(struct server *s, struct status *reterr) {
     o->etcd_ca_file = e.ca_file;
     o->etcd_cert_file = e.cert_file;
     o->etcd_key_file = e.key_file;
-    o->own_paths = cluster_handle;
-    o->more_paths = cluster_handle_status;
-    o->own_paths_ctx = s->cluster;
     o->advertise_address = s->command.advertise = cluster_address(s->cluster);
     return 0;
 }
@@ -268,6 +299,7 @@ static int run(struct server *s) {
     mallopt(M_ARENA_MAX, 2); /* many threads that each do little: an arena each would be most of the memory */
     gethostname(s->host, sizeof(s->host) - 1);
     for (char *p = s->host; *p; p++) *p = (char)tolower((unsigned char)*p); /* it becomes the Node's name */
+    let_nodes_join(s);
     if (start_cluster(s, &err) == 0) {
         bool lone = !s->command.options.etcd_servers; /* nobody else could stand for the Leases */
         leader_flags_take(&s->leader, "server", lone, &s->election);
@@ -285,6 +317,7 @@ static int run(struct server *s) {
     if (s->cluster) cluster_serve(s->cluster, s->apiserver);
     s->renewer = certificates_renewer_start(s->command.options.data_dir, env_real());
     s->coordination = coordination_start(s->apiserver, s->identity, &s->election);
+    prepare_for_nodes(s);
     start_controllers(s);
     start_scheduler(s);
     if (start_snapshots(s, &err) != 0 || (!s->flags.disable_agent && start_agent(s, &err) != 0)) {

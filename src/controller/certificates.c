@@ -2,8 +2,8 @@
  *
  * Tests: tests/unit/test_controller_certificates.c. */
 #include "base/str.h"
+#include "controller/certificates.h"
 #include "controller/controllers.h"
-#include "wire/x509_csr.h"
 
 #define CLIENT_SIGNER "kubernetes.io/kube-apiserver-client"
 #define KUBELET_SIGNER "kubernetes.io/kube-apiserver-client-kubelet"
@@ -47,7 +47,7 @@ static const char *not_kubelet_client(const request *r, const struct x509_csr *x
     return usages_are(r, "client auth") ? NULL : "usages did not match [\"digital signature\",\"client auth\"]";
 }
 
-static const char *not_kubelet_serving(const request *r, const struct x509_csr *x) {
+const char *csr_not_kubelet_serving(const request *r, const struct x509_csr *x) {
     if (!of_node(x)) return "subject organization is not system:nodes";
     if (!x->dns_names && !x->ips) return "DNS or IP subjectAltName is required";
     if (x->emails) return "Email subjectAltNames are not allowed";
@@ -66,11 +66,13 @@ static const char *not_client(const request *r) {
 static const char *not_for_signer(const request *r, const struct x509_csr *x) {
     if (str_eq(r->spec.signerName, CLIENT_SIGNER)) return not_client(r);
     if (str_eq(r->spec.signerName, KUBELET_SIGNER)) return not_kubelet_client(r, x);
-    return str_eq(r->spec.signerName, SERVING_SIGNER) ? not_kubelet_serving(r, x) : NULL;
+    return str_eq(r->spec.signerName, SERVING_SIGNER) ? csr_not_kubelet_serving(r, x) : NULL;
 }
 
-static void add_condition(struct certificates *cc, struct arena *a, request *r, const char *type, const char *reason, const char *message) {
-    struct api_time now = {.set = true, .sec = env_now_s(cc->c->env)};
+bool csr_pending(const request *r) { return !r->status.certificate.len && !condition(r, "Approved") && !condition(r, "Denied"); }
+
+static void add_condition(struct env *env, struct arena *a, request *r, const char *type, const char *reason, const char *message) {
+    struct api_time now = {.set = true, .sec = env_now_s(env)};
     *LIST_PUSH(a, &r->status.conditions) =
         (struct certificatesv1_CertificateSigningRequestCondition){.type = type, .status = "True", .reason = reason, .message = message, .lastUpdateTime = now, .lastTransitionTime = now};
 }
@@ -90,6 +92,12 @@ static int allowed(struct certificates *cc, struct arena *a, const request *r, c
     return 0;
 }
 
+int csr_auto_approve(struct controller *c, struct arena *a, const request *r, const char *message, struct status *reterr) {
+    request *next = object_copy(a, &certificatesv1_CertificateSigningRequest_desc, r);
+    add_condition(c->env, a, next, "Approved", "AutoApproved", message);
+    return client_update_subresource(c->client, a, &certificatesv1_CertificateSigningRequest_desc, next, "approval", NULL, reterr);
+}
+
 static int approve(void *self, struct arena *a, const char *key, struct status *reterr) {
     static const struct { const char *subresource, *message; bool own; } ways[] = {
         {"selfnodeclient", "Auto approving self kubelet client certificate after SubjectAccessReview.", true},
@@ -100,16 +108,14 @@ static int approve(void *self, struct arena *a, const char *key, struct status *
     _cleanup_cached_ struct cached *cached = informer_get(cc->requests, NULL, key);
     if (!cached) return 0;
     const request *r = CACHED(cached, certificatesv1_CertificateSigningRequest);
-    if (r->status.certificate.len || condition(r, "Approved") || condition(r, "Denied") || !str_eq(r->spec.signerName, KUBELET_SIGNER)) return 0;
+    if (!csr_pending(r) || !str_eq(r->spec.signerName, KUBELET_SIGNER)) return 0;
     if (x509_csr_parse(a, r->spec.request.data, r->spec.request.len, &x, NULL) != 0 || not_kubelet_client(r, &x)) return 0;
     for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
         bool yes;
         if (ways[i].own && !str_eq(r->spec.username, x.common_name)) continue;
         if (allowed(cc, a, r, ways[i].subresource, &yes, reterr) != 0) return -1;
         if (!yes) continue;
-        request *next = object_copy(a, &certificatesv1_CertificateSigningRequest_desc, r);
-        add_condition(cc, a, next, "Approved", "AutoApproved", ways[i].message);
-        return client_update_subresource(cc->c->client, a, &certificatesv1_CertificateSigningRequest_desc, next, "approval", NULL, reterr);
+        return csr_auto_approve(cc->c, a, r, ways[i].message, reterr);
     }
     return status_set(reterr, 0, NULL, "recognized csr \"%s\" as [selfnodeclient nodeclient] but subject access review was not approved", key);
 }
@@ -140,7 +146,7 @@ static int sign(void *self, struct arena *a, const char *key, struct status *ret
     request *r = object_copy(a, &certificatesv1_CertificateSigningRequest_desc, now);
     if (x509_csr_parse(a, r->spec.request.data, r->spec.request.len, &x, reterr) != 0) return -1;
     const char *why = not_for_signer(r, &x);
-    if (why) add_condition(cc, a, r, "Failed", "SignerValidationFailure", why);
+    if (why) add_condition(cc->c->env, a, r, "Failed", "SignerValidationFailure", why);
     else if (sign_into(cc, a, r, reterr) != 0) return -1;
     return client_update_status(cc->c->client, a, &certificatesv1_CertificateSigningRequest_desc, r, NULL, reterr);
 }

@@ -23,6 +23,7 @@ struct controller_options {
     const char *root_ca_pem;                /* ... this text */
     const char *service_account_private_key_file; /* signs tokens that Secrets hold */
     const char *cluster_signing_cert_file, *cluster_signing_key_file; /* of CertificateSigningRequests */
+    bool approve_kubelet_serving;           /* CSRs of kubernetes.io/kubelet-serving that name what their Node names: upstream leaves that to others */
     int node_monitor_period_ms, node_monitor_grace_period_ms, node_startup_grace_period_ms;
     double node_eviction_rate, secondary_node_eviction_rate, unhealthy_zone_threshold;
     int large_cluster_size_threshold;

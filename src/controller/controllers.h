@@ -25,6 +25,7 @@
     CONTROLLER(persistent_volume_binder) \
     CONTROLLER(ephemeral_volume) \
     CONTROLLER(csr_approving) \
+    CONTROLLER(csr_serving_approving) \
     CONTROLLER(csr_signing) \
     CONTROLLER(csr_cleaner) \
     CONTROLLER(service_cidr) \

@@ -12,19 +12,6 @@
 #include "kubelet/internal.h"
 #include "base/str.h"
 
-int make_dirs(const char *path, int mode, struct status *reterr) {
-    char at[4096];
-    if (snprintf(at, sizeof(at), "%s", path) >= (int)sizeof(at)) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "path too long: %s", path);
-    for (char *p = at + 1;; p++) {
-        if (*p != '/' && *p != 0) continue;
-        char was = *p;
-        *p = 0;
-        if (mkdir(at, (mode_t)mode) != 0 && errno != EEXIST) return status_errno(reterr, at);
-        if (was == 0) return 0;
-        *p = was;
-    }
-}
-
 void remove_tree(const char *path) {
     struct stat st;
     if (lstat(path, &st) != 0) return;

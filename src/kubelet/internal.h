@@ -10,6 +10,7 @@
 #include "api/quantity.h"
 #include "api/time.h"
 #include "base/env.h"
+#include "base/file.h"
 #include "base/map.h"
 #include "client/event_recorder.h"
 #include "client/informer.h"
@@ -248,7 +249,6 @@ struct payload_file { const char *path; const void *data; size_t len; int mode; 
 struct payload { struct payload_file *items; size_t len; };
 /* Makes dir hold exactly these files, all changing at once (..data symlink); true in *ret_changed when anything did. */
 int atomic_write(const char *dir, const struct payload *files, int64_t gid, bool *ret_changed, struct status *reterr);
-int make_dirs(const char *path, int mode, struct status *reterr);
 void remove_tree(const char *path);
 int read_file(struct arena *a, const char *path, size_t max, char **ret, size_t *ret_len);
 int write_file(const char *path, const void *data, size_t len, int mode, struct status *reterr);

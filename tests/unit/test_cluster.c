@@ -74,6 +74,26 @@ static void test_tokens(void **state UNUSED) {
     assert_false(cluster_secrets_equal("abc", "abcd"));
 }
 
+static void test_tokens_of_nodes(void **state UNUSED) {
+    static const char hash[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    struct cluster_token t;
+    const char *text = arena_printf(arena, "CK1%s::node:abcdef.0123456789abcdef", hash);
+    assert_int_equal(node_token_parse(arena, text, &t, NULL), 0);
+    assert_string_equal(t.hash, hash);
+    assert_string_equal(t.secret, "abcdef.0123456789abcdef");
+    assert_string_equal(node_token_text(arena, &t), text);
+    assert_int_equal(node_token_parse(arena, "abcdef.0123456789abcdef", &t, NULL), 0);
+    assert_string_equal(t.hash, "");
+    const char *bad[] = {"", "secret-secret", arena_printf(arena, "CK1%s::server:abcdef.0123456789abcdef", hash), arena_printf(arena, "CK1%s::node:abcdef.0123456789abcde", hash), arena_printf(arena, "CK1%s::node:Abcdef.0123456789abcdef", hash),
+        arena_printf(arena, "CK2%s::node:abcdef.0123456789abcdef", hash), "abcdef.0123456789abcdef0", "abcdef-0123456789abcdef"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (node_token_parse(arena, bad[i], &t, NULL) == 0) fail_msg("taken: %s", bad[i]);
+    assert_int_equal(cluster_token_parse(arena, text, &t, NULL), -1); /* a node's token lets no server join */
+    t = (struct cluster_token){.secret = node_token_new_secret(arena)};
+    assert_int_equal(node_token_parse(arena, t.secret, &t, NULL), 0);
+    assert_string_not_equal(t.secret, node_token_new_secret(arena));
+}
+
 static void test_an_authority_has_its_hash(void **state UNUSED) {
     struct status err = STATUS_INIT;
     const char *const ips[] = {"127.0.0.1", NULL};
@@ -243,7 +263,7 @@ static void test_a_snapshot_is_verified_and_its_revision_raised(void **state UNU
 
 int main(void) {
     signal(SIGPIPE, SIG_IGN);
-    const struct CMUnitTest tests[] = {T(test_tokens), T(test_an_authority_has_its_hash), T(test_the_state_is_kept), T(test_keys_go_from_server_to_server), T(test_pauses_grow_and_are_forgotten),
+    const struct CMUnitTest tests[] = {T(test_tokens), T(test_tokens_of_nodes), T(test_an_authority_has_its_hash), T(test_the_state_is_kept), T(test_keys_go_from_server_to_server), T(test_pauses_grow_and_are_forgotten),
         T(test_a_process_that_ends_is_started_again), T(test_stopping_does_not_wait_for_the_next_start), T(test_one_of_an_earlier_life_is_ended), T(test_a_snapshot_is_verified_and_its_revision_raised)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

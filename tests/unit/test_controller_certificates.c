@@ -3,6 +3,7 @@
 #include <openssl/ec.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include "cmd/node_join.h"
 #include "wire/json.h"
 #include "wire/x509_csr.h"
 
@@ -102,6 +103,54 @@ static void others_wait_for_approval_and_must_suit_their_signer(void **state UNU
     cluster_stop(k);
 }
 
+/* As a node, or whoever: a request for the node's serving certificate. */
+static void ask_as(struct cluster *k, const char *user, const char *group, const char *name, const char *cn, const char *alt) {
+    _cleanup_arena_ struct arena *a = arena_new();
+    _cleanup_buf_ struct buf pem = BUF_INIT;
+    _cleanup_status_ struct status err = STATUS_INIT;
+    struct client *c = client_new(local_transport_new(k->apiserver, user, (const char *const[]){group, NULL}, "test"));
+    struct certificatesv1_CertificateSigningRequest *r = object_new(a, &certificatesv1_CertificateSigningRequest_desc);
+    make_request(cn, "system:nodes", alt, &pem);
+    r->metadata.name = name;
+    r->spec.request = (struct bytes){(unsigned char *)pem.data, pem.len};
+    r->spec.signerName = "kubernetes.io/kubelet-serving";
+    string_list_push(a, &r->spec.usages, "digital signature");
+    string_list_push(a, &r->spec.usages, "server auth");
+    if (client_create(c, a, &certificatesv1_CertificateSigningRequest_desc, r, NULL, &err) != 0) fail_msg("%s: %s", name, status_message(&err));
+    client_free(c);
+}
+
+static void a_kubelets_serving_certificate_is_approved_for_the_addresses_of_its_node(void **state UNUSED) {
+    struct cluster *k = cluster_start(NULL);
+    k->options.approve_kubelet_serving = true;
+    struct node_join *rights = node_join_start(k->admin, &(struct node_join_settings){.data_dir = k->dir}, NULL);
+    assert_non_null(rights);
+    cluster_expect(k, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/ckube:kubelet-serving-approver", "roleRef.name", "ckube:kubelet-serving-approver");
+    cluster_create(k, "{'apiVersion':'v1','kind':'Node','metadata':{'name':'n'}}");
+    cluster_create(k, "{'apiVersion':'v1','kind':'Node','metadata':{'name':'other'}}");
+    cluster_patch(k, "/api/v1/nodes/n/status", "{'status':{'addresses':[{'type':'InternalIP','address':'10.0.0.1'},{'type':'InternalIP','address':'10.0.0.9'},{'type':'Hostname','address':'n'},{'type':'InternalDNS','address':'n.example.org'}]}}");
+    cluster_patch(k, "/api/v1/nodes/other/status", "{'status':{'addresses':[{'type':'InternalIP','address':'10.0.0.2'},{'type':'InternalIP','address':'10.0.0.9'},{'type':'Hostname','address':'other'}]}}");
+    k->controllers = arena_strdup(k->arena, ALL ",kubelet-serving-approving-controller");
+    cluster_start_controllers(k);
+    ask_as(k, "system:node:n", "system:nodes", "good", "system:node:n", "DNS:n,DNS:n.example.org,IP:10.0.0.1");
+    ask_as(k, "system:node:n", "system:nodes", "of-another", "system:node:n", "DNS:n,IP:10.0.0.2");
+    ask_as(k, "system:node:n", "system:nodes", "of-both", "system:node:n", "IP:10.0.0.9");
+    ask_as(k, "system:node:n", "system:nodes", "of-nobody", "system:node:n", "DNS:kubernetes.default.svc,IP:10.0.0.1");
+    ask_as(k, "system:node:n", "system:nodes", "an-address-as-a-name", "system:node:n", "DNS:10.0.0.1");
+    ask_as(k, "mallory", "system:masters", "not-by-itself", "system:node:n", "DNS:n,IP:10.0.0.1");
+    ask_as(k, "system:node:n", "system:authenticated", "not-a-node", "system:node:n", "DNS:n,IP:10.0.0.1");
+    wait_signed(k, "good");
+    cluster_expect(k, CSR("good"), "status.conditions[type=Approved].reason", "AutoApproved");
+    static const char *const not[] = {CSR("of-another"), CSR("of-both"), CSR("of-nobody"), CSR("an-address-as-a-name"), CSR("not-by-itself"), CSR("not-a-node")};
+    for (size_t i = 0; i < ARRAY_LEN(not); i++) cluster_expect(k, not[i], "status.conditions", "");
+    /* What its Node says later counts too. */
+    cluster_patch(k, "/api/v1/nodes/other/status", "{'status':{'addresses':[{'type':'InternalIP','address':'10.0.0.2'}]}}");
+    wait_signed(k, "of-both");
+    cluster_expect(k, CSR("of-another"), "status.conditions", "");
+    node_join_stop(rights);
+    cluster_stop(k);
+}
+
 static void bad_requests_are_refused(void **state UNUSED) {
     _cleanup_arena_ struct arena *a = arena_new();
     _cleanup_buf_ struct buf pem = BUF_INIT, out = BUF_INIT;
@@ -124,6 +173,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_kubelets_client_certificate_is_approved_and_signed),
         cmocka_unit_test(others_wait_for_approval_and_must_suit_their_signer),
+        cmocka_unit_test(a_kubelets_serving_certificate_is_approved_for_the_addresses_of_its_node),
         cmocka_unit_test(bad_requests_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
