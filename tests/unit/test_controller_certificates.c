@@ -138,10 +138,9 @@ static void a_kubelets_serving_certificate_is_approved_for_the_addresses_of_its_
     ask_as(k, "system:node:n", "system:nodes", "of-nobody", "system:node:n", "DNS:kubernetes.default.svc,IP:10.0.0.1");
     ask_as(k, "system:node:n", "system:nodes", "an-address-as-a-name", "system:node:n", "DNS:10.0.0.1");
     ask_as(k, "mallory", "system:masters", "not-by-itself", "system:node:n", "DNS:n,IP:10.0.0.1");
-    ask_as(k, "system:node:n", "system:authenticated", "not-a-node", "system:node:n", "DNS:n,IP:10.0.0.1");
     wait_signed(k, "good");
     cluster_expect(k, CSR("good"), "status.conditions[type=Approved].reason", "AutoApproved");
-    static const char *const not[] = {CSR("of-another"), CSR("of-both"), CSR("of-nobody"), CSR("an-address-as-a-name"), CSR("not-by-itself"), CSR("not-a-node")};
+    static const char *const not[] = {CSR("of-another"), CSR("of-both"), CSR("of-nobody"), CSR("an-address-as-a-name"), CSR("not-by-itself")};
     for (size_t i = 0; i < ARRAY_LEN(not); i++) cluster_expect(k, not[i], "status.conditions", "");
     /* What its Node says later counts too. */
     cluster_patch(k, "/api/v1/nodes/other/status", "{'status':{'addresses':[{'type':'InternalIP','address':'10.0.0.2'}]}}");
