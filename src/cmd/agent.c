@@ -18,6 +18,7 @@
 #include "cmd/cluster_token.h"
 #include "cmd/commands.h"
 #include "cmd/flags.h"
+#include "cmd/harden.h"
 #include "cmd/join.h"
 #include "cmd/node.h"
 #include "proxy/server.h"
@@ -162,6 +163,7 @@ int cmd_agent(int argc, char **argv) {
     int parsed = flags_parse("agent", flags, argc, argv);
     if (parsed) return parsed < 0 ? 2 : 0;
     log_set_verbosity(verbosity);
+    harden_secrets();
     command_block_signals();
     _cleanup_status_ struct status err = STATUS_INIT;
     _cleanup_arena_ struct arena *a = g.arena = arena_new();

@@ -6,6 +6,7 @@
 #include "cmd/certificates.h"
 #include "cmd/commands.h"
 #include "cmd/coordination.h"
+#include "cmd/harden.h"
 #include "cmd/leader_flags.h"
 
 int cmd_kube_apiserver(int argc, char **argv) {
@@ -19,6 +20,7 @@ int cmd_kube_apiserver(int argc, char **argv) {
     log_set_verbosity(c.verbosity);
     _cleanup_arena_ struct arena *a = arena_new();
     _cleanup_status_ struct status err = STATUS_INIT;
+    harden_control_plane(&(struct harden_options){.low_port = c.options.secure_port > 0 && c.options.secure_port < 1024});
     command_block_signals();
     struct apiserver *s = apiserver_command_start(&c, a, &err);
     if (!s) {

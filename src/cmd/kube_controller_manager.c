@@ -8,6 +8,7 @@
 #include "client/lease_candidate.h"
 #include "client/server_list.h"
 #include "cmd/commands.h"
+#include "cmd/harden.h"
 #include "cmd/leader_flags.h"
 #include "controller/controller.h"
 
@@ -39,6 +40,7 @@ static void lost(void *arg) {
 
 static int manager_run(struct context *x, const char *kubeconfig, bool elect, struct leader_election_config *election, const char *node, const char *servers) {
     _cleanup_status_ struct status st = STATUS_INIT;
+    harden_control_plane(&(struct harden_options){0});
     command_block_signals();
     struct transport *t = transport_from_kubeconfig(kubeconfig, &st);
     if (!t) {

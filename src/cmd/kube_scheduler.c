@@ -9,6 +9,7 @@
 #include "client/lease_candidate.h"
 #include "client/server_list.h"
 #include "cmd/commands.h"
+#include "cmd/harden.h"
 #include "cmd/leader_flags.h"
 #include "scheduler/config.h"
 #include "scheduler/server.h"
@@ -52,6 +53,7 @@ static int scheduler_run(const char *kubeconfig, const struct scheduler_configur
     _cleanup_status_ struct status st = STATUS_INIT;
     struct context x = {.config = {.profiles = config->profiles, .profiles_len = config->profiles_len, .extenders = &config->extenders, .binders = BINDERS,
         .backoff_initial_ms = config->backoff_initial_seconds * 1000, .backoff_max_ms = config->backoff_max_seconds * 1000}};
+    harden_control_plane(&(struct harden_options){0});
     command_block_signals();
     struct transport *t = transport_from_kubeconfig(kubeconfig, &st);
     if (!t) {

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "cmd/commands.h"
 #include "cmd/flags.h"
+#include "cmd/harden.h"
 #include "cmd/node.h"
 
 int cmd_kubelet(int argc, char **argv) {
@@ -46,6 +47,7 @@ int cmd_kubelet(int argc, char **argv) {
     if (parsed != 0) return parsed < 0 ? 2 : 0;
     log_set_verbosity(verbosity);
     _cleanup_status_ struct status err = STATUS_INIT;
+    harden_secrets();
     command_block_signals();
     o.no_token_webhook = !token_webhook;
     o.no_node_ipam = o.pod_cidr != NULL;

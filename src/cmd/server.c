@@ -18,6 +18,7 @@
 #include "cmd/cluster.h"
 #include "cmd/commands.h"
 #include "cmd/coordination.h"
+#include "cmd/harden.h"
 #include "cmd/leader_flags.h"
 #include "cmd/node.h"
 #include "cmd/node_join.h"
@@ -293,8 +294,17 @@ static int reset(struct server *s) {
     return 1;
 }
 
+/* Before the first thread. A node needs all that it has. */
+static void harden(const struct server *s) {
+    const char *member = arena_printf(s->arena, "%s/server/member.json", s->command.options.data_dir);
+    bool clustered = s->flags.cluster_init || s->flags.join || access(member, F_OK) == 0; /* then etcd runs here, as another user if there is one for it */
+    if (!s->flags.disable_agent) harden_secrets();
+    else harden_control_plane(&(struct harden_options){.low_port = s->command.options.secure_port > 0 && s->command.options.secure_port < 1024, .runs_as_others = clustered});
+}
+
 static int run(struct server *s) {
     _cleanup_status_ struct status err = STATUS_INIT;
+    harden(s);
     command_block_signals();
     mallopt(M_ARENA_MAX, 2); /* many threads that each do little: an arena each would be most of the memory */
     gethostname(s->host, sizeof(s->host) - 1);
