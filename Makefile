@@ -3,7 +3,7 @@ BUILD ?= build
 TESTBUILD ?= build-test
 PREFIX ?= /usr/local
 
-.PHONY: all setup run test bench fuzz install clean help
+.PHONY: all setup run test bench converge fuzz install clean help
 all: setup
 	@tools/build $(BUILD) release
 
@@ -24,6 +24,11 @@ bench:
 	@tools/build $(BUILD) release
 	@exec tests/bench/run $(BUILD)/ckube
 
+converge:
+	@tools/setup build
+	@tools/build $(BUILD) release tests/converge
+	@$(BUILD)/tests/converge --seeds $${SEEDS:-1000} --jobs $$(nproc) $(SCENARIOS)
+
 fuzz:
 	@tools/setup test
 	@exec tests/fuzz/run --seconds $${FUZZ_SECONDS:-600}
@@ -39,5 +44,6 @@ help:
 	@echo "make run       install what is missing, build, run a whole cluster on this machine (root)"
 	@echo "make test      install what the tests need, run every test"
 	@echo "make bench     print the figures of docs/performance.md, each beside its target"
+	@echo "make converge  play SEEDS (1000) seeds of failing apiservers and killed controllers for each of SCENARIOS (all)"
 	@echo "make fuzz      fuzz every parser for FUZZ_SECONDS (600) in all"
 	@echo "make install   install to PREFIX ($(PREFIX))"

@@ -32,6 +32,7 @@ struct informer {
     pthread_mutex_t sync_mutex;
     pthread_cond_t sync_cond;
     bool synced, stopped;
+    _Atomic uint64_t version;
 };
 
 /* ---- frozen objects ---- */
@@ -208,6 +209,10 @@ static void on_delete(void *data, const void *obj) {
     delete_key(inf, buf_cstr(&key));
 }
 
+static void on_reached(void *data, const char *version) { atomic_store(&((struct informer *)data)->version, strtoull(version, NULL, 10)); }
+
+uint64_t informer_version(struct informer *inf) { return atomic_load(&inf->version); }
+
 static void on_replace_begin(void *data) {
     struct informer *inf = data;
     map_free(inf->replacing);
@@ -255,7 +260,7 @@ struct informer *informer_new(struct client *c, struct env *env, const struct re
 
 void informer_start(struct informer *inf) {
     if (inf->reflector || inf->stopped) return;
-    inf->reflector = reflector_start(inf->client, inf->env, &inf->source, &(struct reflector_sink){inf, on_replace_begin, on_set, on_replace_end, on_set, on_delete});
+    inf->reflector = reflector_start(inf->client, inf->env, &inf->source, &(struct reflector_sink){inf, on_replace_begin, on_set, on_replace_end, on_set, on_delete, on_reached});
 }
 
 static void informer_stop(struct informer *inf) {

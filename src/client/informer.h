@@ -55,6 +55,8 @@ void informer_list(struct informer *inf, const char *ns, struct cached_list *ret
 void informer_by_index(struct informer *inf, int index, const char *value, struct cached_list *ret);
 size_t informer_count(struct informer *inf);
 bool informer_index_has(struct informer *inf, int index, const char *value);
+/* The resourceVersion up to which the copy knows everything; 0: nothing yet. Upstream: LastSyncResourceVersion. */
+uint64_t informer_version(struct informer *inf);
 
 /* Usual indexes. */
 void index_by_controller_uid(struct arena *a, const void *obj, struct string_list *ret); /* metadata.ownerReferences[controller=true].uid */

@@ -29,6 +29,7 @@ struct reflector {
 static void version_set(struct reflector *r, const char *version) {
     free(r->version);
     r->version = version ? strdup(version) : NULL;
+    if (version && r->sink.reached) r->sink.reached(r->sink.data, version);
 }
 
 static bool stopping(struct reflector *r) {

@@ -26,6 +26,7 @@ struct reflector_sink {
     void (*replace_end)(void *data);      /* what was known before and not among these is gone */
     void (*set)(void *data, const void *obj);
     void (*delete)(void *data, const void *obj);
+    void (*reached)(void *data, const char *version); /* all up to this resourceVersion was told; may be NULL */
 };
 
 struct reflector;

@@ -112,6 +112,14 @@ bool expectations_satisfied(struct expectations *e, const char *key) {
     return ok;
 }
 
+bool expectations_deletes(struct expectations *e, const char *key, const char *pod_key) {
+    pthread_mutex_lock(&e->mutex);
+    const struct expectation *x = map_get(e->items, key);
+    bool deletes = x && !is_over(e, x) && map_has(x->deletions, pod_key);
+    pthread_mutex_unlock(&e->mutex);
+    return deletes;
+}
+
 void expectations_delete(struct expectations *e, const char *key) {
     pthread_mutex_lock(&e->mutex);
     struct expectation *x = map_del(e->items, key);
@@ -168,6 +176,65 @@ bool expectations_settle(struct expectations *e, const char *key, struct control
     map_del(e->doubts, key);
     pthread_mutex_unlock(&e->mutex);
     return true;
+}
+
+/* ---- own writes ---- */
+
+struct own_writes {
+    pthread_mutex_t mutex;
+    struct map *versions;       /* key -> the highest resourceVersion, as a pointer */
+    struct map *doubts;
+};
+
+struct own_writes *own_writes_new(void) {
+    struct own_writes *w = calloc(1, sizeof(*w));
+    CHECK(w);
+    w->versions = map_new();
+    w->doubts = map_new();
+    pthread_mutex_init(&w->mutex, NULL);
+    return w;
+}
+
+void own_writes_free(struct own_writes *w) {
+    if (!w) return;
+    map_free(w->versions);
+    map_free(w->doubts);
+    pthread_mutex_destroy(&w->mutex);
+    free(w);
+}
+
+void own_writes_note(struct own_writes *w, const char *key, const void *obj) {
+    uintptr_t version = (uintptr_t)strtoull(str_or(((const struct object *)obj)->metadata.resourceVersion, "0"), NULL, 10);
+    pthread_mutex_lock(&w->mutex);
+    if ((uintptr_t)map_get(w->versions, key) < version) map_put(w->versions, key, (void *)version);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+void own_writes_doubt(struct own_writes *w, const char *key) {
+    pthread_mutex_lock(&w->mutex);
+    map_put(w->doubts, key, w);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+bool own_writes_in_doubt(struct own_writes *w, const char *key) {
+    pthread_mutex_lock(&w->mutex);
+    bool yes = map_has(w->doubts, key);
+    pthread_mutex_unlock(&w->mutex);
+    return yes;
+}
+
+void own_writes_settle(struct own_writes *w, const char *key) {
+    pthread_mutex_lock(&w->mutex);
+    map_del(w->doubts, key);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+bool own_writes_seen(struct own_writes *w, const char *key, struct informer *inf) {
+    pthread_mutex_lock(&w->mutex);
+    bool seen = !map_has(w->doubts, key) && (uintptr_t)map_get(w->versions, key) <= informer_version(inf);
+    if (seen) map_del(w->versions, key);
+    pthread_mutex_unlock(&w->mutex);
+    return seen;
 }
 
 bool status_has_cause(const struct status *s, const char *type) {

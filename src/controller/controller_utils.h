@@ -20,6 +20,7 @@ void expectations_expect(struct expectations *e, const char *key, int creations,
 void expectations_creation_observed(struct expectations *e, const char *key);
 void expectations_deletion_observed(struct expectations *e, const char *key, const char *pod_key);
 bool expectations_satisfied(struct expectations *e, const char *key);
+bool expectations_deletes(struct expectations *e, const char *key, const char *pod_key); /* its deletion was asked for and not seen yet */
 void expectations_delete(struct expectations *e, const char *key);
 
 /* A write failed, but it may have been done: no answer came, or the server had trouble. */
@@ -29,6 +30,18 @@ bool write_is_in_doubt(const struct status *err);
 void expectations_doubt(struct expectations *e, const char *key);
 bool expectations_settle(struct expectations *e, const char *key, struct controller *c, struct arena *a, struct informer *pods, int by_controller, const void *owner,
                          const struct selector *selector);
+
+/* ---- own writes ----
+ * What was written for a key and may not be in the cache yet: until it is, what would be computed from the cache may have been done already. What follows a write that
+ * conflicts needs none of this; what follows from several objects does. A key is forgotten once its writes were seen. Thread-safe. Upstream: pkg/controller/util/consistency. */
+struct own_writes;
+struct own_writes *own_writes_new(void);
+void own_writes_free(struct own_writes *w); /* NULL is fine */
+void own_writes_note(struct own_writes *w, const char *key, const void *obj); /* as the server answered, or as it was read from there */
+void own_writes_doubt(struct own_writes *w, const char *key);                 /* it may have been written: read it from the server before anything else */
+bool own_writes_in_doubt(struct own_writes *w, const char *key);
+void own_writes_settle(struct own_writes *w, const char *key);                /* it was read, and noted */
+bool own_writes_seen(struct own_writes *w, const char *key, struct informer *inf); /* inf: of the objects that are written */
 
 /* Upstream: apierrors.HasStatusCause. */
 bool status_has_cause(const struct status *s, const char *type);

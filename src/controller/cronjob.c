@@ -11,10 +11,15 @@
 #include "controller/controller_utils.h"
 #include "controller/controllers.h"
 
-enum { NEXT_DELTA_MS = 100, MANY_MISSED = 100 };
+enum { NEXT_DELTA_MS = 100, LOOK_AGAIN_MS = 50, MANY_MISSED = 100 };
 #define ANNOTATION_SCHEDULED "batch.kubernetes.io/cronjob-scheduled-timestamp"
 
-struct cron_controller { struct controller *c; struct informer *cron_jobs, *jobs; int by_controller; };
+struct cron_controller {
+    struct controller *c;
+    struct informer *cron_jobs, *jobs;
+    int by_controller;
+    struct own_writes *statuses, *made; /* of CronJobs and of Jobs, by the CronJob's UID: before both were seen it is not known what runs */
+};
 
 struct cron_sync {
     struct cron_controller *cc;
@@ -223,12 +228,14 @@ static int start(struct cron_sync *s, int64_t at, struct status *reterr) {
     struct batchv1_Job *j = job_of(s, at), made;
     _cleanup_status_ struct status err = STATUS_INIT;
     if (client_create(s->cc->c->client, s->a, &batchv1_Job_desc, j, &made, &err) == 0) {
+        own_writes_note(s->cc->made, s->cj->metadata.uid, &made);
         RECORD(s, EVENT_NORMAL, "SuccessfulCreate", "Created job %s", made.metadata.name);
     } else if (str_eq(err.reason, REASON_ALREADY_EXISTS)) {
         /* Made before, but the status that says so was not written. */
         if (client_get(s->cc->c->client, s->a, &batchv1_Job_desc, j->metadata.namespace, j->metadata.name, &made, reterr) != 0) return -1;
         if (!controlled_by(&made, s->cj) || is_active(s->cj, made.metadata.uid)) return 0;
     } else {
+        if (write_is_in_doubt(&err)) own_writes_doubt(s->cc->made, s->cj->metadata.uid);
         if (!status_has_cause(&err, "NamespaceTerminating")) RECORD(s, EVENT_WARNING, "FailedCreate", "Error creating job: %s", status_message(&err));
         if (reterr) status_copy(reterr, &err);
         return -1;
@@ -249,6 +256,15 @@ static bool served(const struct cron_sync *s, int64_t at) {
     return s->cj->status.lastScheduleTime.set && s->cj->status.lastScheduleTime.sec == at;
 }
 
+/* One that runs and is not in the status, since whoever made it ended before it wrote that down, runs all the same. (Upstream counts the status alone.) */
+static bool runs_another(const struct cron_sync *s, int64_t at) {
+    char name[320];
+    snprintf(name, sizeof(name), "%s-%lld", s->cj->metadata.name, (long long)(at / 60));
+    CACHED_FOREACH(j, batchv1_Job, &s->jobs)
+        if (!finished(j) && !str_eq(j->metadata.name, name)) return true;
+    return s->cj->status.active.len > 0;
+}
+
 static int keep_schedule(struct cron_sync *s, struct status *reterr) {
     const struct batchv1_CronJob *cj = s->cj;
     int64_t from, at;
@@ -260,7 +276,7 @@ static int keep_schedule(struct cron_sync *s, struct status *reterr) {
     }
     if (missed == MISSED_MANY) RECORD(s, EVENT_WARNING, "TooManyMissedTimes", "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew");
     bool late = cj->spec.startingDeadlineSeconds.has && (at + cj->spec.startingDeadlineSeconds.value) * 1000000000LL < s->now_ns;
-    bool forbidden = str_eq(cj->spec.concurrencyPolicy, "Forbid") && cj->status.active.len > 0;
+    bool forbidden = str_eq(cj->spec.concurrencyPolicy, "Forbid") && runs_another(s, at);
     if (late) RECORD(s, EVENT_WARNING, "MissSchedule", "Missed scheduled time to start a job: %s", rfc1123(s->a, at));
     else if (!served(s, at)) {
         if (!forbidden) return str_eq(cj->spec.concurrencyPolicy, "Replace") && replace_active(s, reterr) != 0 ? -1 : start(s, at, reterr);
@@ -302,6 +318,37 @@ static int sync_one(struct cron_sync *s, struct status *reterr) {
     return keep_schedule(s, reterr);
 }
 
+/* Whether the caches have all that was written for it. What may have been written is read from the server first. */
+static bool is_up_to_date(struct cron_sync *s) {
+    struct cron_controller *cc = s->cc;
+    const struct metav1_ObjectMeta *meta = &s->cj->metadata;
+    struct batchv1_CronJob live;
+    struct batchv1_JobList jobs;
+    if (own_writes_in_doubt(cc->statuses, meta->uid) && client_get(cc->c->client, s->a, &batchv1_CronJob_desc, meta->namespace, meta->name, &live, NULL) == 0) {
+        own_writes_note(cc->statuses, meta->uid, &live);
+        own_writes_settle(cc->statuses, meta->uid);
+    }
+    if (own_writes_in_doubt(cc->made, meta->uid) && client_list(cc->c->client, s->a, &batchv1_Job_desc, meta->namespace, NULL, &jobs, NULL) == 0) {
+        LIST_FOREACH(j, &jobs.items)
+            if (controlled_by(j, s->cj)) own_writes_note(cc->made, meta->uid, j);
+        own_writes_settle(cc->made, meta->uid);
+    }
+    return own_writes_seen(cc->statuses, meta->uid, cc->cron_jobs) && own_writes_seen(cc->made, meta->uid, cc->jobs);
+}
+
+static int write_status(struct cron_sync *s, struct status *reterr) {
+    struct cron_controller *cc = s->cc;
+    struct batchv1_CronJob now;
+    _cleanup_status_ struct status err = STATUS_INIT;
+    if (client_update_status(cc->c->client, s->a, &batchv1_CronJob_desc, s->cj, &now, &err) == 0) own_writes_note(cc->statuses, now.metadata.uid, &now);
+    else if (!status_is(&err, 404)) {
+        if (write_is_in_doubt(&err)) own_writes_doubt(cc->statuses, s->cj->metadata.uid);
+        if (reterr) status_copy(reterr, &err);
+        return -1;
+    }
+    return 0;
+}
+
 static int sync_cron_job(void *self, struct arena *a, const char *key, struct status *reterr) {
     struct cron_controller *cc = self;
     const char *ns, *name;
@@ -309,16 +356,14 @@ static int sync_cron_job(void *self, struct arena *a, const char *key, struct st
     _cleanup_cached_ struct cached *cached = informer_get(cc->cron_jobs, ns, name);
     if (!cached) return 0;
     struct cron_sync s = {.cc = cc, .a = a, .key = key, .cj = object_copy(a, &batchv1_CronJob_desc, cached->obj), .now_ns = env_now_ns(cc->c->env)};
+    if (!is_up_to_date(&s)) {
+        work_queue_add_after(cc->c->queue, key, LOOK_AGAIN_MS);
+        return 0;
+    }
     informer_by_index(cc->jobs, cc->by_controller, cached->obj->metadata.uid, &s.jobs);
     int rc = sync_one(&s, reterr);
     cached_list_release(&s.jobs);
-    if (s.changed) {
-        _cleanup_status_ struct status err = STATUS_INIT;
-        if (client_update_status(cc->c->client, a, &batchv1_CronJob_desc, s.cj, NULL, &err) != 0 && !status_is(&err, 404)) {
-            if (reterr) status_copy(reterr, &err);
-            return -1;
-        }
-    }
+    if (s.changed && write_status(&s, reterr) != 0) return -1;
     return rc;
 }
 
@@ -330,10 +375,19 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     cc->c = c;
     cc->cron_jobs = informers_get(c->context->informers, &batchv1_CronJob_desc);
     cc->jobs = informers_get(c->context->informers, &batchv1_Job_desc);
+    cc->statuses = own_writes_new();
+    cc->made = own_writes_new();
     cc->by_controller = pods_index_by_controller(cc->jobs);
     informer_add_handler(cc->cron_jobs, &(struct informer_handler){c, controller_on_add, controller_on_update, controller_on_delete});
     informer_add_handler(cc->jobs, &(struct informer_handler){cc, on_job_add, on_job_update, on_job_add});
     return cc;
 }
 
-const struct controller_desc controller_cronjob = {.name = "cronjob-controller", .workers = 5, .new = new, .sync = sync_cron_job, .free = free};
+static void free_self(void *self) {
+    struct cron_controller *cc = self;
+    own_writes_free(cc->statuses);
+    own_writes_free(cc->made);
+    free(cc);
+}
+
+const struct controller_desc controller_cronjob = {.name = "cronjob-controller", .workers = 5, .new = new, .sync = sync_cron_job, .free = free_self};

@@ -5,7 +5,7 @@
 #include "controller/controllers.h"
 #include "controller/deployment.h"
 
-enum { RETRIES_MAX = 15 };
+enum { RETRIES_MAX = 15, LOOK_AGAIN_MS = 10 };
 
 /* ---- events ---- */
 
@@ -69,6 +69,19 @@ static void on_pod_delete(void *data, struct cached *old) {
 
 /* ---- sync ---- */
 
+/* Whether the cache has all that was written for it. What may have been written is read from the server first. */
+static bool is_up_to_date(struct rollout *ro) {
+    struct deployment_controller *dc = ro->dc;
+    const struct metav1_ObjectMeta *meta = &ro->d->metadata;
+    struct appsv1_ReplicaSetList live;
+    if (own_writes_in_doubt(dc->writes, meta->uid) && client_list(dc->c->client, ro->a, &appsv1_ReplicaSet_desc, meta->namespace, NULL, &live, NULL) == 0) {
+        LIST_FOREACH(s, &live.items)
+            if (controlled_by(s, ro->d)) own_writes_note(dc->writes, meta->uid, s);
+        own_writes_settle(dc->writes, meta->uid);
+    }
+    return own_writes_seen(dc->writes, meta->uid, dc->sets);
+}
+
 static int selects_all(struct rollout *ro) {
     event_record(ro->dc->c->events, &appsv1_Deployment_desc, ro->d, EVENT_WARNING, "SelectingAll", "This deployment is selecting all pods. A non-empty selector is required.");
     if (ro->d->status.observedGeneration < ro->d->metadata.generation) {
@@ -124,6 +137,10 @@ static int sync_deployment(void *self, struct arena *a, const char *key, struct 
     struct rollout ro = {.dc = dc, .a = a, .d = object_copy(a, &appsv1_Deployment_desc, cached->obj)};
     const struct metav1_LabelSelector *selector = ro.d->spec.selector;
     if (selector && selector->matchLabels.len == 0 && selector->matchExpressions.len == 0) return selects_all(&ro);
+    if (!is_up_to_date(&ro)) {
+        work_queue_add_after(dc->c->queue, key, LOOK_AGAIN_MS);
+        return 0;
+    }
     _cleanup_cached_list_ struct cached_list sets = {0};
     _cleanup_status_ struct status err = STATUS_INIT;
     if (claim_sets(&ro, &sets, &err) == 0 && sync_rollout(&ro, &err) == 0) return 0;
@@ -141,6 +158,7 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     dc->deployments = informers_get(c->context->informers, &appsv1_Deployment_desc);
     dc->sets = informers_get(c->context->informers, &appsv1_ReplicaSet_desc);
     dc->pods = informers_get(c->context->informers, &corev1_Pod_desc);
+    dc->writes = own_writes_new();
     dc->sets_by_controller = pods_index_by_controller(dc->sets);
     dc->pods_by_controller = pods_index_by_controller(dc->pods);
     informer_add_handler(dc->deployments, &(struct informer_handler){c, controller_on_add, controller_on_update, controller_on_delete});
@@ -149,5 +167,10 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     return dc;
 }
 
+static void free_self(void *self) {
+    own_writes_free(((struct deployment_controller *)self)->writes);
+    free(self);
+}
+
 const struct controller_desc controller_deployment = {
-    .name = "deployment-controller", .workers = 5, .retries_max = RETRIES_MAX, .new = new, .sync = sync_deployment, .free = free};
+    .name = "deployment-controller", .workers = 5, .retries_max = RETRIES_MAX, .new = new, .sync = sync_deployment, .free = free_self};

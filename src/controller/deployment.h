@@ -15,6 +15,7 @@ struct deployment_controller {
     struct controller *c;
     struct informer *deployments, *sets, *pods;
     int sets_by_controller, pods_by_controller;
+    struct own_writes *writes;    /* of ReplicaSets, by the Deployment's UID: how many each has follows from what all have */
 };
 
 typedef const struct appsv1_ReplicaSet replica_set;
@@ -73,7 +74,6 @@ bool annotation_is_own(const char *key);                                /* not c
 /* The share of `to_add` (negative: to remove) that falls to a set, when `added` have been given out. */
 int32_t set_proportion(replica_set *s, const struct appsv1_Deployment *d, int32_t to_add, int32_t added);
 int32_t sets_replicas(const struct set_list *l);
-int32_t sets_available(const struct set_list *l);
 struct set_list sets_active(struct arena *a, const struct set_list *l, replica_set *more); /* those with replicas; more may be NULL */
 void sets_sort(struct set_list *l, int (*cmp)(const void *, const void *));
 int set_by_age(const void *x, const void *y);                           /* oldest first */

@@ -17,7 +17,13 @@ static void replace(struct set_list *l, replica_set *was, replica_set *is) {
 
 static int write_set(struct rollout *ro, replica_set *was, const struct appsv1_ReplicaSet *now, replica_set **ret, struct status *reterr) {
     struct appsv1_ReplicaSet *fresh = arena_alloc(ro->a, sizeof(*fresh));
-    if (client_update(ro->dc->c->client, ro->a, &appsv1_ReplicaSet_desc, now, fresh, reterr) != 0) return -1;
+    _cleanup_status_ struct status err = STATUS_INIT;
+    if (client_update(ro->dc->c->client, ro->a, &appsv1_ReplicaSet_desc, now, fresh, &err) != 0) {
+        if (write_is_in_doubt(&err)) own_writes_doubt(ro->dc->writes, ro->d->metadata.uid);
+        if (reterr) status_copy(reterr, &err);
+        return -1;
+    }
+    own_writes_note(ro->dc->writes, ro->d->metadata.uid, fresh);
     replace(&ro->all, was, fresh);
     replace(&ro->old, was, fresh);
     if (ro->new_set == was) ro->new_set = fresh;
@@ -148,9 +154,11 @@ static int create_new(struct rollout *ro, struct status *reterr) {
     bool existed = false;
     if (client_create(ro->dc->c->client, ro->a, &appsv1_ReplicaSet_desc, s, made, &err) != 0) {
         existed = str_eq(err.reason, REASON_ALREADY_EXISTS);
+        if (write_is_in_doubt(&err)) own_writes_doubt(ro->dc->writes, ro->d->metadata.uid);
         if (!existed) return create_failed(ro, s, &err, reterr);
         if (name_taken(ro, s, made, reterr, &err) != 0) return -1;
     }
+    own_writes_note(ro->dc->writes, ro->d->metadata.uid, made);
     if (!existed && s->spec.replicas.value > 0)
         event_record(ro->dc->c->events, &appsv1_Deployment_desc, ro->d, EVENT_NORMAL, "ScalingReplicaSet", "Scaled up replica set %s from 0 to %d", made->metadata.name, s->spec.replicas.value);
     replica_set **items = arena_calloc(ro->a, ro->all.len + 1, sizeof(*items));
@@ -236,9 +244,15 @@ static int32_t drop_unhealthy(struct rollout *ro, struct set_list *old, int32_t 
     return dropped;
 }
 
+/* A set that was made smaller may still count those that are to go. */
+static int32_t will_be_available(replica_set *s) { return MIN(s->status.availableReplicas, s->spec.replicas.value); }
+
 static int32_t drop_available(struct rollout *ro, struct set_list *old, struct status *reterr) {
-    int32_t available = sets_available(old) + ro->new_set->status.availableReplicas, min = ro->d->spec.replicas.value - deployment_max_unavailable(ro->d);
+    int32_t available = will_be_available(ro->new_set), min = ro->d->spec.replicas.value - deployment_max_unavailable(ro->d);
+    SETS_FOREACH(s, old) available += will_be_available(s);
     int32_t dropped = 0, max = available - min;
+    SETS_FOREACH(s, &ro->all)
+        if (s->metadata.generation > s->status.observedGeneration) return 0; /* what it counts is from before it was made smaller; its status comes soon */
     for (size_t i = 0; i < old->len && dropped < max; i++) {
         int32_t size = old->items[i]->spec.replicas.value, n = MIN(size, max - dropped);
         if (size == 0) continue;

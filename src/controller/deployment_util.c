@@ -176,12 +176,6 @@ int32_t sets_replicas(const struct set_list *l) {
     return n;
 }
 
-int32_t sets_available(const struct set_list *l) {
-    int32_t n = 0;
-    SETS_FOREACH(s, l) n += s->status.availableReplicas;
-    return n;
-}
-
 struct set_list sets_active(struct arena *a, const struct set_list *l, replica_set *more) {
     struct set_list ret = {arena_calloc(a, l->len + 1, sizeof(*ret.items)), 0};
     SETS_FOREACH(s, l)

@@ -30,7 +30,8 @@ struct garbage_collector {
     pthread_rwlock_t lock;           /* of resources */
     struct gc_resources *resources;
     struct { struct monitor **items; size_t len, cap; } monitors; /* the run thread alone */
-    atomic_bool ready;               /* the graph has been built once: orphaning may be trusted */
+    atomic_bool ready;               /* the graph has been built once, or that took too long */
+    atomic_bool whole;               /* it has been built: who depends on whom is known */
 };
 
 /* ---- the graph's wishes ---- */
@@ -425,6 +426,8 @@ static int sync_node(void *self, struct arena *a, const char *key, struct status
     while (!gc->ready)
         if (!controller_sleep_ms(gc->c, 10)) return 0;
     if (!gc_graph_view(gc->graph, a, key + 2, &v)) return 0;
+    /* Upstream goes by what it has after half a minute, and so may orphan none of the dependents, which are then deleted. */
+    if (!gc->whole && (*key == 'o' || v.deleting_dependents)) return status_internal(reterr, "not all resources are known yet");
     if (*key == 'o') return attempt_to_orphan(gc, a, &v, reterr);
     switch (attempt_to_delete(gc, a, &v, reterr)) {
         case DONE_GONE: return 0;
@@ -446,7 +449,8 @@ static void probe_unsynced(struct garbage_collector *gc) {
         char target[600];
         if (m->synced || m->refused) continue;
         snprintf(target, sizeof(target), "%s?limit=1", m->path);
-        m->refused = request(gc, "GET", target, NULL, NULL, &answer, &err) != 0;
+        /* Refused for good, not for now: what is in trouble or busy is waited for. */
+        m->refused = request(gc, "GET", target, NULL, NULL, &answer, &err) != 0 && !write_is_in_doubt(&err) && !status_is(&err, 429);
         if (m->refused) log_info("garbage collector: %s cannot be listed, going on without it: %s", m->path, status_message(&err));
     }
 }
@@ -468,14 +472,25 @@ static void wait_ready(struct garbage_collector *gc) {
         }
         if (!controller_sleep_ms(gc->c, 5)) return;
     }
+    gc->whole = all_synced(gc);
     gc->ready = true;
+}
+
+/* The rest of the graph, after half a minute. */
+static bool wait_whole(struct garbage_collector *gc) {
+    while (!gc->whole) {
+        if (!controller_sleep_ms(gc->c, PROBE_PERIOD_MS)) return false;
+        probe_unsynced(gc);
+        gc->whole = all_synced(gc);
+    }
+    return true;
 }
 
 static void run(void *self) {
     struct garbage_collector *gc = self;
     sync_monitors(gc);
     wait_ready(gc);
-    while (controller_sleep_ms(gc->c, DISCOVERY_PERIOD_MS)) sync_monitors(gc);
+    while (wait_whole(gc) && controller_sleep_ms(gc->c, DISCOVERY_PERIOD_MS)) sync_monitors(gc);
     for (size_t i = 0; i < gc->monitors.len; i++) monitor_free(gc->monitors.items[i]);
     gc->monitors.len = 0;
 }

@@ -60,7 +60,13 @@ bool job_set_condition(struct job_sync *s, const char *type, const char *status,
 
 bool job_write_status(struct job_sync *s, struct status *reterr) {
     struct batchv1_Job *fresh = arena_alloc(s->a, sizeof(*fresh));
-    if (client_update_status(s->jc->c->client, s->a, &batchv1_Job_desc, s->job, fresh, reterr) != 0) return false;
+    _cleanup_status_ struct status err = STATUS_INIT;
+    if (client_update_status(s->jc->c->client, s->a, &batchv1_Job_desc, s->job, fresh, &err) != 0) {
+        if (write_is_in_doubt(&err)) own_writes_doubt(s->jc->statuses, s->job->metadata.uid);
+        if (reterr) status_copy(reterr, &err);
+        return false;
+    }
+    own_writes_note(s->jc->statuses, fresh->metadata.uid, fresh);
     s->job->metadata.resourceVersion = fresh->metadata.resourceVersion;
     return true;
 }
@@ -422,6 +428,18 @@ static bool finished_already(struct job_controller *jc, const char *key, const c
     return yes;
 }
 
+/* Whether the cache has the status that was written last. One that may have been written is read from the server first. */
+static bool is_up_to_date(struct job_sync *s) {
+    struct job_controller *jc = s->jc;
+    const struct metav1_ObjectMeta *meta = &s->job->metadata;
+    struct batchv1_Job live;
+    if (own_writes_in_doubt(jc->statuses, meta->uid) && client_get(jc->c->client, s->a, &batchv1_Job_desc, meta->namespace, meta->name, &live, NULL) == 0) {
+        own_writes_note(jc->statuses, meta->uid, &live);
+        own_writes_settle(jc->statuses, meta->uid);
+    }
+    return own_writes_seen(jc->statuses, meta->uid, jc->jobs);
+}
+
 static int sync_job(void *self, struct arena *a, const char *key, struct status *reterr) {
     struct job_controller *jc = self;
     const char *ns, *name;
@@ -443,6 +461,7 @@ static int sync_job(void *self, struct arena *a, const char *key, struct status 
     s.per_index = s.indexed && s.job->spec.backoffLimitPerIndex.has;
     int rc = 0;
     if (finished_already(jc, key, s.job->metadata.uid, s.removing)) rc = 0;
+    else if (!is_up_to_date(&s)) work_queue_add_after(jc->c->queue, key, DOUBT_PERIOD_MS);
     else if (mode && !s.indexed && !str_eq(mode, "NonIndexed"))
         event_record(jc->c->events, &batchv1_Job_desc, s.job, EVENT_WARNING, "UnknownCompletionMode", "Skipped Job sync because completion mode is unknown");
     else if ((rc = label_selector_from(a, s.job->spec.selector, &s.selector, reterr)) == 0) rc = sync_one(&s, reterr);
@@ -458,6 +477,7 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     CHECK(jc);
     jc->c = c;
     jc->expectations = expectations_new(c->env);
+    jc->statuses = own_writes_new();
     jc->removing = map_new();
     jc->backoffs = map_new();
     jc->finished = map_new();
@@ -475,6 +495,7 @@ static void free_map(void *m) { map_free(m); }
 static void free_self(void *self) {
     struct job_controller *jc = self;
     expectations_free(jc->expectations);
+    own_writes_free(jc->statuses);
     map_free_with(jc->removing, free_map);
     map_free_with(jc->backoffs, free);
     map_free(jc->finished);

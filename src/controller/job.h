@@ -34,6 +34,7 @@ struct job_controller {
     struct informer *jobs, *pods;
     int by_controller;
     struct expectations *expectations;
+    struct own_writes *statuses;        /* by UID: with an older status than its Pods' finalizers are, what was counted would be missing, and run again */
     pthread_mutex_t mutex;              /* of what follows */
     struct map *removing;               /* job key -> struct map * of UIDs whose finalizer was taken away, which the cache does not show */
     struct map *backoffs;               /* job key -> struct job_backoff * */

@@ -237,6 +237,15 @@ static void clear_failure(struct appsv1_ReplicaSetStatus *s) {
 
 struct tally { const struct corev1_Pod **active; size_t active_len; int32_t terminating; };
 
+/* Without those whose deletion the cache does not show yet: what is counted as available is what a Deployment goes by when it takes away more. (Upstream counts them once more.) */
+static void leave_out_deleted(struct replica_set_controller *rc, struct arena *a, const struct appsv1_ReplicaSet *set, struct tally *t) {
+    size_t kept = 0;
+    if (expectations_satisfied(rc->expectations, set->metadata.uid)) return;
+    for (size_t i = 0; i < t->active_len; i++)
+        if (!expectations_deletes(rc->expectations, set->metadata.uid, object_key(a, t->active[i]))) t->active[kept++] = t->active[i];
+    t->active_len = kept;
+}
+
 /* *ret_wait_ms: when the next Pod becomes available by time alone; 0: none does. */
 static struct appsv1_ReplicaSetStatus status_of(struct replica_set_controller *rc, struct arena *a, const struct appsv1_ReplicaSet *set, const struct tally *t, const struct status *failure,
                                                 int64_t *ret_wait_ms) {
@@ -312,6 +321,7 @@ int replica_set_sync(void *self, struct arena *a, const char *key, struct status
     int failed = 0;
     int64_t wait_ms = 0;
     if (needs_sync && !set->metadata.deletionTimestamp.set) failed = manage_replicas(rc, a, key, set, t.active, t.active_len, &err);
+    leave_out_deleted(rc, a, set, &t);
     struct appsv1_ReplicaSetStatus s = status_of(rc, a, set, &t, failed ? &err : NULL, &wait_ms);
     if (write_status(rc, a, cached->obj, set, &s, reterr) != 0) return -1;
     if (failed) {

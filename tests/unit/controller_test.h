@@ -38,15 +38,7 @@
 enum { CLUSTER_WAIT_MS = 60000, CLUSTER_CLIENTS_MAX = 80 };
 enum kubelet_mode { KUBELET_OFF, KUBELET_RUNS, KUBELET_HOLDS /* makes Pods ready, but does not let deleted ones go */ };
 
-/* What befalls the controllers' writes. Chances are in a thousand; drawn from the seed by one generator that all share. */
-struct faults {
-    _Atomic int refused;    /* 500, nothing was done */
-    _Atomic int lost;       /* it was done, but no answer comes */
-    _Atomic int conflict;   /* 409 for updates */
-    _Atomic int delay_ms;   /* up to */
-    _Atomic int64_t writes_left; /* then nothing is written any more: the controllers are as good as dead; -1: no end */
-    _Atomic uint64_t seed;
-};
+#include "controller_faults.h"
 
 struct cluster {
     char dir[64];
@@ -63,7 +55,7 @@ struct cluster {
     struct { const char *name; struct client *client; } clients[CLUSTER_CLIENTS_MAX];
     size_t clients_len;
     struct faults faults;
-    const char *metrics;        /* what GETs below /apis/metrics.k8s.io answer to controllers; NULL: the apiserver answers */
+    struct client *watcher;     /* whose the controllers' informers are: the admin's rights, and the faults of watches */
     /* the pretended kubelet */
     _Atomic int kubelet;
     atomic_bool stopping;
@@ -88,59 +80,6 @@ static bool cluster_cond_wait(struct env *e, pthread_cond_t *c, pthread_mutex_t 
 }
 
 static UNUSED void cluster_advance(struct cluster *k, int64_t ms) { k->offset_ns += ms * 1000000; }
-
-/* ---- faults ---- */
-
-struct faulty_transport { struct transport base; struct transport *inner; struct cluster *k; };
-
-static int faults_draw(struct faults *f) {
-    uint64_t x = atomic_fetch_add(&f->seed, 0x9e3779b97f4a7c15u);
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return (int)((x ^ (x >> 31)) % 1000);
-}
-
-static int faulty_call(struct transport *t, const struct transport_call *c, int *ret_code, struct buf *ret_body, struct status *reterr) {
-    struct faulty_transport *ft = (struct faulty_transport *)t;
-    struct faults *f = &ft->k->faults;
-    if (ft->k->metrics && str_has_prefix(c->target, "/apis/metrics.k8s.io/")) {
-        *ret_code = 200;
-        for (const char *p = ft->k->metrics; *p; p++) buf_append_char(ret_body, *p == '\'' ? '"' : *p);
-        return 0;
-    }
-    if (str_eq(c->method, "GET")) return ft->inner->call(ft->inner, c, ret_code, ret_body, reterr);
-    if (f->writes_left >= 0 && atomic_fetch_sub(&f->writes_left, 1) <= 0) {
-        f->writes_left = 0;
-        return status_set(reterr, 503, REASON_SERVICE_UNAVAILABLE, "dead");
-    }
-    int delay_ms = f->delay_ms; /* the test may end the faults at any moment */
-    if (delay_ms) env_sleep_ms(env_real(), faults_draw(f) % delay_ms);
-    if (f->refused && faults_draw(f) < f->refused) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "refused by the test");
-    if (f->conflict && str_eq(c->method, "PUT") && faults_draw(f) < f->conflict) return status_set(reterr, 409, REASON_CONFLICT, "conflict by the test");
-    int rc = ft->inner->call(ft->inner, c, ret_code, ret_body, reterr);
-    if (rc == 0 && f->lost && faults_draw(f) < f->lost) {
-        buf_clear(ret_body);
-        return status_set(reterr, 503, REASON_SERVICE_UNAVAILABLE, "the answer was lost by the test");
-    }
-    return rc;
-}
-
-static struct transport_stream *faulty_stream_new(struct transport *t) {
-    struct faulty_transport *ft = (struct faulty_transport *)t;
-    return ft->inner->stream_new(ft->inner);
-}
-
-static void faulty_free(struct transport *t) {
-    transport_free(((struct faulty_transport *)t)->inner);
-    free(t);
-}
-
-static struct transport *cluster_faulty(struct cluster *k, struct transport *inner) {
-    struct faulty_transport *t = calloc(1, sizeof(*t));
-    assert_non_null(t);
-    *t = (struct faulty_transport){{faulty_call, faulty_stream_new, faulty_free}, inner, k};
-    return &t->base;
-}
 
 /* ---- requests, as the admin ---- */
 
@@ -374,12 +313,12 @@ static struct client *cluster_client_for(struct controller_context *cc, const ch
     bool itself = str_eq(name, CONTROLLER_MANAGER_ITSELF);
     struct transport *t = local_transport_new(k->apiserver, itself ? name : arena_printf(k->arena, "system:serviceaccount:kube-system:%s", name), itself ? NULL : groups, "kube-controller-manager");
     k->clients[k->clients_len].name = name;
-    return k->clients[k->clients_len++].client = client_new(cluster_faulty(k, t));
+    return k->clients[k->clients_len++].client = client_new(faulty_new(&k->faults, t));
 }
 
 static void cluster_start_controllers(struct cluster *k) {
     _cleanup_status_ struct status err = STATUS_INIT;
-    k->cc.informers = informers_new(k->admin, &k->env);
+    k->cc.informers = informers_new(k->watcher, &k->env);
     k->manager = controller_manager_new(&k->cc, k->controllers, &err);
     if (!k->manager) fail_msg("%s", status_message(&err));
     controller_manager_start(k->manager);
@@ -399,11 +338,13 @@ static UNUSED void cluster_restart_controllers(struct cluster *k) {
 
 static const char *cluster_runtime_config; /* --runtime-config of clusters to come; NULL: the defaults */
 
+static const char *cluster_folder = "/tmp";
+
 static UNUSED struct cluster *cluster_start(const char *controllers) {
     _cleanup_status_ struct status err = STATUS_INIT;
     struct cluster *k = calloc(1, sizeof(*k));
     assert_non_null(k);
-    snprintf(k->dir, sizeof(k->dir), "/tmp/ckube-controller-test-XXXXXX");
+    snprintf(k->dir, sizeof(k->dir), "%s/ckube-controller-test-XXXXXX", cluster_folder);
     assert_non_null(mkdtemp(k->dir));
     k->arena = arena_new();
     k->env = (struct env){cluster_now, cluster_mono, cluster_sleep, cluster_random, cluster_cond_wait, k};
@@ -419,6 +360,7 @@ static UNUSED struct cluster *cluster_start(const char *controllers) {
     if (!(k->apiserver = apiserver_command_start(&k->command, k->arena, &err))) fail_msg("%s", status_message(&err));
     static const char *const masters[] = {"system:masters", NULL};
     k->admin = client_new(local_transport_new(k->apiserver, "admin", masters, "test"));
+    k->watcher = client_new(faulty_new(&k->faults, local_transport_new(k->apiserver, "admin", masters, "test")));
     k->options = controller_options_default();
     k->options.root_ca_file = arena_printf(k->arena, "%s/tls/server-ca.crt", k->dir);
     k->options.service_account_private_key_file = k->command.options.service_account_signing_key_file;
@@ -444,6 +386,7 @@ static UNUSED void cluster_stop(struct cluster *k) {
     informers_free(k->kubelet_informers);
     apiserver_free(k->apiserver);
     client_free(k->admin);
+    client_free(k->watcher);
     for (size_t i = 0; i < k->clients_len; i++) client_free(k->clients[i].client);
     nftw(k->dir, cluster_remove_one, 8, FTW_DEPTH | FTW_PHYS);
     arena_free(k->arena);

@@ -34,7 +34,7 @@ static void use(struct cluster *k, struct arena *a, const char *cpu) {
         buf_printf(&b, "%s{'metadata':{'name':'%s'},'timestamp':'2030-01-01T00:00:00Z','window':'30s','containers':[{'name':'c','usage':{'cpu':'%s','memory':'1Mi'}}]}", p == l.items.items ? "" : ",",
                    p->metadata.name, cpu);
     buf_append_str(&b, "]}");
-    k->metrics = arena_strdup(k->arena, b.data);
+    k->faults.metrics = arena_strdup(k->arena, b.data);
 }
 
 static void without_metrics_it_says_so(void **state UNUSED) {

@@ -38,7 +38,7 @@ static struct candidate *candidate_start(struct cluster *k, const char *name) {
     c->k = k;
     c->name = name;
     c->cut.faults.writes_left = -1;
-    c->elector = client_new(cluster_faulty(&c->cut, local_transport_new(k->apiserver, "admin", masters, "test")));
+    c->elector = client_new(faulty_new(&c->cut.faults, local_transport_new(k->apiserver, "admin", masters, "test")));
     c->fence = lease_fence_new(&k->env);
     c->acting = client_new(lease_fence_transport(c->fence, local_transport_new(k->apiserver, "admin", masters, "test")));
     struct leader_election_config config = {.name = "the-lease", .identity = name, .fence = c->fence, .lease_duration_ms = 4000, .renew_deadline_ms = 3500, .retry_period_ms = 1000,
