@@ -49,7 +49,7 @@ static void cron_begin(struct world *w) {
         "{'spec':{'template':{'metadata':{'annotations':{'test/phase':'Succeeded'}},'spec':{'restartPolicy':'Never','terminationGracePeriodSeconds':1,'containers':[{'name':'c','image':'a'}]}}}}}}");
 }
 
-static const char *cron_ready(struct world *w, struct arena *a) { return str_eq(cluster_get(w->k, a, JOBS, "#items"), "0") ? "no Job yet" : NULL; }
+static const char *cron_ready(struct world *w, struct arena *a) { return *cluster_get(w->k, a, CRON, "status.lastScheduleTime") ? NULL : "no Job yet"; }
 
 static void cron_act(struct world *w, int step) {
     if (step == 3) cluster_patch(w->k, CRON, "{'spec':{'suspend':true}}");
