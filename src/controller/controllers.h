@@ -24,6 +24,7 @@
     CONTROLLER(resource_quota) \
     CONTROLLER(persistent_volume_binder) \
     CONTROLLER(ephemeral_volume) \
+    CONTROLLER(resource_claim) \
     CONTROLLER(csr_approving) \
     CONTROLLER(csr_serving_approving) \
     CONTROLLER(csr_signing) \

@@ -14,6 +14,7 @@ static struct corev1_TopologySpreadConstraint system_defaults[] = {
 };
 static const struct pod_topology_spread_args spread = {{system_defaults, 2}, true};
 static const struct volume_binding_args volumes = {600};
+static const struct dynamic_resources_args claims = {10000, 600000};
 
 const void *plugin_default_args(int id) {
     switch (id) {
@@ -24,6 +25,7 @@ const void *plugin_default_args(int id) {
     case PLUGIN_NODE_RESOURCES_BALANCED_ALLOCATION: return &balanced;
     case PLUGIN_POD_TOPOLOGY_SPREAD: return &spread;
     case PLUGIN_VOLUME_BINDING: return &volumes;
+    case PLUGIN_DYNAMIC_RESOURCES: return &claims;
     default: return NULL;
     }
 }

@@ -21,6 +21,7 @@ struct node_resources_fit_args {
 struct node_resources_balanced_args { struct resource_weight_list resources; };
 struct pod_topology_spread_args { struct corev1_TopologySpreadConstraint_list defaults; bool system_defaulted; };
 struct volume_binding_args { int64_t bind_timeout_seconds; };
+struct dynamic_resources_args { int64_t filter_timeout_ms, binding_timeout_ms; }; /* filter_timeout_ms 0: none */
 
 /* Upstream's defaults; NULL for plugins without arguments. By plugin id (framework.h). */
 const void *plugin_default_args(int id);

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "scheduler/devices.h"
 
 #define LISTERS_MAX 24
 
@@ -15,6 +16,7 @@ struct lister { const struct type_desc *type; struct map *objects; uint64_t gene
 struct scheduler_cache {
     pthread_mutex_t mutex;
     struct topology_index *index;
+    struct devices *devices;
     struct map *nodes;      /* name -> node_info */
     struct map *pods;       /* key -> placement */
     struct map *nominated;  /* key -> node_info */
@@ -38,6 +40,7 @@ struct scheduler_cache *cache_new(void) {
     CHECK(c);
     pthread_mutex_init(&c->mutex, NULL);
     c->index = index_new(namespace_labels, c);
+    c->devices = devices_new();
     c->nodes = map_new();
     c->pods = map_new();
     c->nominated = map_new();
@@ -70,6 +73,7 @@ static void object_free(void *v) {
 void cache_free(struct scheduler_cache *c) {
     if (!c) return;
     index_free(c->index);
+    devices_free(c->devices);
     map_free_with(c->pods, placement_free);
     map_free(c->nominated);
     map_free_with(c->nodes, node_free);
@@ -85,6 +89,7 @@ void cache_free(struct scheduler_cache *c) {
 void cache_lock(struct scheduler_cache *c) { pthread_mutex_lock(&c->mutex); }
 void cache_unlock(struct scheduler_cache *c) { pthread_mutex_unlock(&c->mutex); }
 struct topology_index *cache_index(struct scheduler_cache *c) { return c->index; }
+struct devices *cache_devices(struct scheduler_cache *c) { return c->devices; }
 
 /* ---- nodes ---- */
 
@@ -178,7 +183,10 @@ struct old_node cache_set_node(struct scheduler_cache *c, const struct corev1_No
     struct old_node old = {n->arena, n->node};
     bool fresh = !old.node, relabelled = fresh || !string_map_equal(&old.node->metadata.labels, &node->metadata.labels);
     bool images = fresh || !images_equal(old.node, node);
-    if (relabelled) index_remove_node(c->index, n);
+    if (relabelled) {
+        index_remove_node(c->index, n);
+        devices_node_changed(c->devices, n->name);
+    }
     if (images) node_images_drop(c, n);
     n->arena = NULL;
     n->version++;
@@ -198,6 +206,7 @@ struct old_node cache_delete_node(struct scheduler_cache *c, const char *name) {
     if (!n) return (struct old_node){0};
     struct old_node old = {n->arena, n->node};
     index_remove_node(c->index, n);
+    devices_node_changed(c->devices, n->name);
     node_images_drop(c, n);
     all_remove(c, n);
     n->arena = NULL;
@@ -408,6 +417,8 @@ struct arena *cache_set(struct scheduler_cache *c, const struct type_desc *type,
     o->obj = object_copy(o->arena, type, obj);
     l->generation++;
     if (news) cache_restore_object(c, type, meta->namespace, meta->name);
+    if (type == &resourcev1_ResourceSlice_desc) devices_slice_changed(c->devices, meta->name, o->obj);
+    if (type == &resourcev1_ResourceClaim_desc) devices_claim_changed(c->devices, meta->namespace, meta->name, o->obj);
     if (type == &corev1_Namespace_desc) {
         const struct corev1_Namespace *was = *ret_old, *is = o->obj;
         if (!was || !string_map_equal(&was->metadata.labels, &is->metadata.labels)) index_namespaces_changed(c->index);
@@ -426,6 +437,8 @@ struct arena *cache_delete(struct scheduler_cache *c, const struct type_desc *ty
     arena_free(o->assumed_arena);
     free(o);
     l->generation++;
+    if (type == &resourcev1_ResourceSlice_desc) devices_slice_changed(c->devices, name, NULL);
+    if (type == &resourcev1_ResourceClaim_desc) devices_claim_changed(c->devices, namespace, name, NULL);
     return old;
 }
 

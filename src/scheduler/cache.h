@@ -18,6 +18,7 @@ void cache_lock(struct scheduler_cache *c);
 void cache_unlock(struct scheduler_cache *c);
 
 struct topology_index *cache_index(struct scheduler_cache *c);
+struct devices *cache_devices(struct scheduler_cache *c); /* devices.h */
 /* Nodes that have a node object, one zone after the other in turn (upstream: nodeTree); valid until a node comes or goes. */
 struct node_info *const *cache_nodes(struct scheduler_cache *c, size_t *ret_len);
 struct node_info *cache_node(struct scheduler_cache *c, const char *name); /* NULL: none of that name has a node object */

@@ -247,6 +247,15 @@ static const void *volume_binding_args(const struct place *p) {
     return x;
 }
 
+static const void *dynamic_resources_args(const struct place *p) {
+    struct dynamic_resources_args *x = ARENA_NEW(p->r->arena, struct dynamic_resources_args);
+    *x = (struct dynamic_resources_args){10000, 600000};
+    fields(p, "DynamicResourcesArgs", (const struct config_field[]){{"filterTimeout", CONFIG_DURATION_MS, &x->filter_timeout_ms}, {"bindingTimeout", CONFIG_DURATION_MS, &x->binding_timeout_ms}, {0}});
+    if (x->filter_timeout_ms < 0) field_invalid_int(p->valid, FIELD(p->at, "filterTimeout"), x->filter_timeout_ms, "%s", "must be zero or positive");
+    if (x->binding_timeout_ms < 1000) field_invalid_int(p->valid, FIELD(p->at, "bindingTimeout"), x->binding_timeout_ms, "%s", "must be at least 1 second");
+    return x;
+}
+
 const void *config_plugin_args(struct reader *r, enum plugin_id id, yyjson_val *args, const char *where, const struct field_path *at, struct field_errors *valid_errs,
                                struct field_errors *init_errs) {
     struct place p = {r, args, where, at, valid_errs, init_errs};
@@ -258,6 +267,7 @@ const void *config_plugin_args(struct reader *r, enum plugin_id id, yyjson_val *
     case PLUGIN_NODE_RESOURCES_BALANCED_ALLOCATION: return balanced_args(&p);
     case PLUGIN_POD_TOPOLOGY_SPREAD: return spread_args(&p);
     case PLUGIN_VOLUME_BINDING: return volume_binding_args(&p);
+    case PLUGIN_DYNAMIC_RESOURCES: return dynamic_resources_args(&p);
     default: return NULL;
     }
 }

@@ -7,7 +7,8 @@
 const struct type_desc *const scheduler_wanted[] = {
     &corev1_Pod_desc, &corev1_Node_desc, &corev1_Namespace_desc, &corev1_PersistentVolume_desc, &corev1_PersistentVolumeClaim_desc, &storagev1_StorageClass_desc,
     &storagev1_CSINode_desc, &storagev1_CSIDriver_desc, &storagev1_CSIStorageCapacity_desc, &storagev1_VolumeAttachment_desc, &policyv1_PodDisruptionBudget_desc,
-    &corev1_Service_desc, &corev1_ReplicationController_desc, &appsv1_ReplicaSet_desc, &appsv1_StatefulSet_desc, NULL};
+    &corev1_Service_desc, &corev1_ReplicationController_desc, &appsv1_ReplicaSet_desc, &appsv1_StatefulSet_desc, &resourcev1_ResourceClaim_desc,
+    &resourcev1_ResourceSlice_desc, &resourcev1_DeviceClass_desc, NULL};
 
 static bool pod_finished(const struct corev1_Pod *p) { return str_eq(p->status.phase, "Succeeded") || str_eq(p->status.phase, "Failed"); }
 
@@ -111,6 +112,9 @@ static enum event_resource resource_of(const struct type_desc *type) {
     if (type == &storagev1_CSIDriver_desc) return EVENT_CSI_DRIVER;
     if (type == &storagev1_CSIStorageCapacity_desc) return EVENT_CSI_STORAGE_CAPACITY;
     if (type == &storagev1_VolumeAttachment_desc) return EVENT_VOLUME_ATTACHMENT;
+    if (type == &resourcev1_ResourceClaim_desc) return EVENT_RESOURCE_CLAIM;
+    if (type == &resourcev1_ResourceSlice_desc) return EVENT_RESOURCE_SLICE;
+    if (type == &resourcev1_DeviceClass_desc) return EVENT_DEVICE_CLASS;
     return EVENT_RESOURCES;
 }
 

@@ -269,11 +269,13 @@ static void nodes_again(struct cycle *cy, struct found *found, const struct exte
     }
 }
 
-/* What the volume plugins had looked up may have been replaced. */
+/* What the plugins of volumes and claims had looked up may have been replaced. */
 static void volumes_again(struct cycle *cy, struct schedule_result *ret) {
-    const uint32_t volumes = BIT(PLUGIN_VOLUME_RESTRICTIONS) | BIT(PLUGIN_NODE_VOLUME_LIMITS) | BIT(PLUGIN_VOLUME_BINDING) | BIT(PLUGIN_VOLUME_ZONE);
+    const uint32_t volumes = BIT(PLUGIN_VOLUME_RESTRICTIONS) | BIT(PLUGIN_NODE_VOLUME_LIMITS) | BIT(PLUGIN_VOLUME_BINDING) | BIT(PLUGIN_VOLUME_ZONE) |
+        BIT(PLUGIN_DYNAMIC_RESOURCES);
     const struct plugin_uses *uses = &cy->profile->points[POINT_PRE_FILTER];
-    for (int i = 0; cy->pod->has_volumes && !ret->error && i < uses->len; i++) {
+    bool any = cy->pod->has_volumes || cy->pod->pod->spec.resourceClaims.len;
+    for (int i = 0; any && !ret->error && i < uses->len; i++) {
         struct reasons why = {0};
         cy->use = &uses->items[i];
         if (!(volumes & BIT(cy->use->plugin->id) & ~cy->skip_filter)) continue;

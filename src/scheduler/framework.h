@@ -43,6 +43,11 @@ struct scheduler_client {
     /* Optional, for delayed volume binding: PUT of the object as it is, its resourceVersion included. */
     int (*update_volume)(void *data, const struct corev1_PersistentVolume *pv, struct status *reterr);
     int (*update_claim)(void *data, const struct corev1_PersistentVolumeClaim *pvc, struct status *reterr);
+    /* Optional, for dynamic resources: reads the claim as it is; PUT of the claim or, `status`, of its status; *ret (may be NULL) lives in the arena. */
+    int (*get_resource_claim)(void *data, struct arena *a, const char *namespace, const char *name, struct resourcev1_ResourceClaim *ret, struct status *reterr);
+    int (*put_resource_claim)(void *data, struct arena *a, const struct resourcev1_ResourceClaim *claim, bool status, struct resourcev1_ResourceClaim *ret, struct status *reterr);
+    /* Optional: the Pod is no longer among those that the claim is reserved for. */
+    int (*unreserve_resource_claim)(void *data, const struct resourcev1_ResourceClaim *claim, const struct corev1_Pod *pod, struct status *reterr);
 };
 
 /* What plugins may use besides their arguments; binding threads take the cache's lock themselves. */
@@ -97,13 +102,15 @@ struct binding {
     void *state[PLUGINS_LEN];
     struct pod_info **victims; /* not a binding: Pods to evict for pod */
     size_t victims_len;
+    struct resourcev1_ResourceClaim *deallocate; /* nor then: a claim that is to give its devices back, so that pod may get others */
 };
 
 struct plugin {
     const char *name;
     enum plugin_id id;
     int weight; /* of its scores by default; 0: none */
-    enum code (*pre_enqueue)(const struct pod_info *pod, struct reasons *why); /* anything but success keeps the Pod out of the queue */
+    /* Anything but success keeps the Pod out of the queue. cache NULL: it is not locked now; say success if it cannot be told without. */
+    enum code (*pre_enqueue)(struct scheduler_cache *cache, const struct pod_info *pod, struct reasons *why);
     bool queue_sort;
     enum code (*pre_filter)(struct cycle *cycle, struct reasons *why);
     /* A dry run puts a Pod on a node (+1) or takes it away (-1): what PreFilter found out beside the index follows. */
@@ -166,6 +173,7 @@ struct schedule_result {
     const char *nominated;     /* NULL: leave the nomination as it is; "": clear it; else a node where room is being made */
     struct pod_info **victims; /* by whose eviction; in the cycle's arena, without references */
     size_t victims_len;
+    const struct resourcev1_ResourceClaim *deallocate; /* without allocation and reservations, to be written so; in the cycle's arena */
 };
 /* One Pod against the cache's nodes; the caller holds the cache's lock (which an extender's call lets go of for a while). *ret_cycle may be NULL. */
 void framework_schedule(struct framework *f, const struct profile *profile, struct arena *arena, struct pod_info *pod, struct schedule_result *ret, struct cycle **ret_cycle);

@@ -164,11 +164,20 @@ static bool victim_evict(struct scheduler *s, const struct binding *b, const str
     return true;
 }
 
+/* The claim's devices are free again, for this very Pod as for others; its update wakes them. */
+static bool claim_deallocate(struct scheduler *s, const struct binding *b) {
+    _cleanup_status_ struct status st = STATUS_INIT;
+    if (!s->client.put_resource_claim) return false;
+    if (s->client.put_resource_claim(s->client.data, b->arena, b->deallocate, true, NULL, &st) == 0) return true;
+    log_warning("scheduler: deallocation of ResourceClaim %s/%s: %s", b->deallocate->metadata.namespace, b->deallocate->metadata.name, status_message(&st));
+    return false;
+}
+
 static void victims_evict(struct scheduler *s, struct binding *b) {
-    nominations_clear(s, b);
-    bool all = true;
+    if (b->victims_len) nominations_clear(s, b);
+    bool all = !b->deallocate || claim_deallocate(s, b);
     for (size_t i = 0; i < b->victims_len && all; i++) all = victim_evict(s, b, b->victims[i]);
-    atomic_fetch_add(&s->preemptions, 1);
+    if (b->victims_len) atomic_fetch_add(&s->preemptions, 1);
     queue_preempted(s->queue, b->pod->key, !all);
 }
 
@@ -209,11 +218,12 @@ static struct binding *pod_choose(struct scheduler *s, const struct profile *pro
             binding_free(b);
             b = NULL;
         }
-    } else if (ret->victims_len) {
-        b = binding_new(profile, pod, ret->nominated);
+    } else if (ret->victims_len || ret->deallocate) {
+        b = binding_new(profile, pod, ret->victims_len ? ret->nominated : "");
+        if (ret->deallocate) b->deallocate = object_copy(b->arena, &resourcev1_ResourceClaim_desc, ret->deallocate);
         b->victims = arena_calloc(b->arena, ret->victims_len, sizeof(*b->victims));
         for (size_t i = 0; i < ret->victims_len; i++) b->victims[b->victims_len++] = pod_info_ref(ret->victims[i]);
-        ret->nominated = b->node;
+        ret->nominated = ret->victims_len ? b->node : ret->nominated ? arena_strdup(s->arena, ret->nominated) : NULL;
     } else if (ret->nominated) {
         ret->nominated = arena_strdup(s->arena, ret->nominated);
     }
@@ -239,7 +249,7 @@ static void waiting_add(struct scheduler *s, struct binding *b) {
 }
 
 static void binding_run(struct scheduler *s, struct binding *b) {
-    if (b->victims_len) victims_evict(s, b);
+    if (b->victims_len || b->deallocate) victims_evict(s, b);
     else if (!pod_bind(s, b)) return waiting_add(s, b);
     binding_free(b);
 }

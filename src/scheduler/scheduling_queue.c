@@ -18,6 +18,7 @@ struct entry {
     uint32_t rejectors;
     uint32_t flight_hints; /* of plugins that think that an event since it was popped may help */
     bool preempting, woken; /* woken: an event helped while preempting */
+    bool held;             /* among the unschedulable, but a gate holds it: it has not been tried */
     struct entry *next_flight;
 };
 
@@ -37,7 +38,7 @@ struct scheduling_queue {
     struct entry **unschedulable;
     size_t unschedulable_cap;
     struct entry *flights;
-    size_t lengths[PLACES];
+    size_t lengths[PLACES], held; /* held: of those in IN_UNSCHEDULABLE */
     uint64_t seq;
     int64_t next_flush_ns; /* of those who have been unschedulable for long */
     size_t poppers;
@@ -124,6 +125,7 @@ static struct heap *backoff_of(struct scheduling_queue *q, const struct entry *e
 
 static void entry_leave(struct scheduling_queue *q, struct entry *e) {
     q->lengths[e->place]--;
+    q->held -= e->place == IN_UNSCHEDULABLE && e->held;
     if (e->place == IN_ACTIVE) heap_remove(&q->active, e);
     if (e->place == IN_BACKOFF) heap_remove(backoff_of(q, e), e);
     if (e->place == IN_UNSCHEDULABLE) {
@@ -159,21 +161,36 @@ static void entry_enter(struct scheduling_queue *q, struct entry *e, enum place 
         q->flights = e;
         e->flight_hints = 0;
     }
+    if (place != IN_UNSCHEDULABLE) e->held = false;
+    q->held += e->held;
     q->lengths[place]++;
     if ((place == IN_ACTIVE || place == IN_BACKOFF) && q->poppers) pthread_cond_broadcast(&q->cond);
 }
 
-static bool gated(const struct entry *e) {
+/* The PreEnqueue plugin that holds it, or NULL. cache NULL: its lock is not held. */
+static const struct plugin *gate_of(const struct entry *e, struct scheduler_cache *cache) {
     struct reasons why = {0};
     const struct plugin_uses *uses = &e->profile->points[POINT_PRE_ENQUEUE];
     for (int i = 0; i < uses->len; i++)
-        if (uses->items[i].plugin->pre_enqueue(e->pod, &why) != CODE_SUCCESS) return true;
+        if (uses->items[i].plugin->pre_enqueue(cache, e->pod, &why) != CODE_SUCCESS) return uses->items[i].plugin;
+    return NULL;
+}
+
+/* A gate that other events than an update of the Pod may open: the Pod waits for those as if it had been refused. */
+static bool gate_waits(const struct plugin *gate) {
+    for (int i = 0; i < EVENT_RESOURCES; i++)
+        if (i != EVENT_TARGET_POD && gate->events[i]) return true;
     return false;
 }
 
 /* To where it may go now: its back-off may still run. */
-static void entry_retry(struct scheduling_queue *q, struct entry *e) {
-    if (gated(e)) entry_enter(q, e, IN_GATED);
+static void entry_retry(struct scheduling_queue *q, struct scheduler_cache *cache, struct entry *e) {
+    const struct plugin *gate = gate_of(e, cache);
+    e->held = gate && gate_waits(gate);
+    if (e->held) {
+        e->rejectors = UINT32_C(1) << gate->id;
+        entry_enter(q, e, IN_UNSCHEDULABLE);
+    } else if (gate) entry_enter(q, e, IN_GATED);
     else entry_enter(q, e, e->ready_ns > env_mono_ns(q->env) ? IN_BACKOFF : IN_ACTIVE);
 }
 
@@ -199,10 +216,10 @@ static void entry_update(struct scheduling_queue *q, struct scheduler_cache *cac
     e->pod = pod_info_ref(pod);
     if (e->place == IN_FLIGHT) e->flight_hints |= hints;
     if (reorder) heap_fix(&q->active, e->index);
-    bool moves = e->place == IN_GATED ? !gated(e) : e->place == IN_UNSCHEDULABLE && (hints & e->rejectors) && !e->preempting;
+    bool moves = e->place == IN_GATED ? !gate_of(e, cache) : e->place == IN_UNSCHEDULABLE && (hints & e->rejectors) && !e->preempting;
     if (moves) {
         entry_leave(q, e);
-        entry_retry(q, e);
+        entry_retry(q, cache, e);
     }
     pod_info_unref(old);
 }
@@ -224,7 +241,7 @@ void queue_set(struct scheduling_queue *q, struct scheduler_cache *cache, struct
         e->pod = pod_info_ref(pod);
         e->profile = profile_of(q, pod);
         map_put(q->entries, pod->key, e);
-        entry_retry(q, e);
+        entry_retry(q, cache, e);
     }
     pthread_mutex_unlock(&q->mutex);
 }
@@ -262,7 +279,7 @@ void queue_event(struct scheduling_queue *q, struct scheduler_cache *cache, cons
             continue;
         }
         entry_leave(q, u);
-        entry_retry(q, u);
+        entry_retry(q, cache, u);
     }
     pthread_mutex_unlock(&q->mutex);
 }
@@ -282,9 +299,9 @@ static void queue_flush(struct scheduling_queue *q, int64_t now) {
     q->next_flush_ns = now + 30 * SECOND_NS;
     for (size_t i = q->lengths[IN_UNSCHEDULABLE]; i > 0; i--) {
         struct entry *e = q->unschedulable[i - 1];
-        if (e->preempting || now - e->since_ns < QUEUE_UNSCHEDULABLE_MAX_MS * INT64_C(1000000)) continue;
+        if (e->preempting || e->held || now - e->since_ns < QUEUE_UNSCHEDULABLE_MAX_MS * INT64_C(1000000)) continue;
         entry_leave(q, e);
-        entry_retry(q, e);
+        entry_retry(q, NULL, e);
     }
 }
 
@@ -351,7 +368,7 @@ void queue_put_back(struct scheduling_queue *q, const char *key, uint32_t reject
         bool helped = !rejectors || (e->flight_hints & rejectors) || (rejectors >> PLUGIN_EXTENDER & 1 && e->flight_hints);
         e->preempting = preempting;
         e->woken = preempting && helped;
-        if (helped && !preempting) entry_retry(q, e);
+        if (helped && !preempting) entry_retry(q, NULL, e);
         else entry_enter(q, e, IN_UNSCHEDULABLE);
     }
     pthread_mutex_unlock(&q->mutex);
@@ -364,7 +381,7 @@ void queue_preempted(struct scheduling_queue *q, const char *key, bool failed) {
         e->preempting = false;
         if (e->place == IN_UNSCHEDULABLE && (e->woken || failed)) {
             entry_leave(q, e);
-            entry_retry(q, e);
+            entry_retry(q, NULL, e);
         }
         e->woken = false;
     }
@@ -380,7 +397,7 @@ void queue_close(struct scheduling_queue *q) {
 
 struct queue_lengths queue_lengths(struct scheduling_queue *q) {
     pthread_mutex_lock(&q->mutex);
-    struct queue_lengths l = {q->lengths[IN_ACTIVE], q->lengths[IN_BACKOFF], q->lengths[IN_UNSCHEDULABLE], q->lengths[IN_GATED], q->lengths[IN_FLIGHT] + q->lengths[IN_BINDING]};
+    struct queue_lengths l = {q->lengths[IN_ACTIVE], q->lengths[IN_BACKOFF], q->lengths[IN_UNSCHEDULABLE] - q->held, q->lengths[IN_GATED] + q->held, q->lengths[IN_FLIGHT] + q->lengths[IN_BINDING]};
     pthread_mutex_unlock(&q->mutex);
     return l;
 }

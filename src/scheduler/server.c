@@ -102,6 +102,27 @@ static int update_claim(void *data, const struct corev1_PersistentVolumeClaim *p
     return client_update(((struct scheduler_server *)data)->client, a, &corev1_PersistentVolumeClaim_desc, pvc, NULL, reterr);
 }
 
+static int get_resource_claim(void *data, struct arena *a, const char *ns, const char *name, struct resourcev1_ResourceClaim *ret, struct status *reterr) {
+    return client_get(((struct scheduler_server *)data)->client, a, &resourcev1_ResourceClaim_desc, ns, name, ret, reterr);
+}
+
+static int put_resource_claim(void *data, struct arena *a, const struct resourcev1_ResourceClaim *claim, bool status, struct resourcev1_ResourceClaim *ret, struct status *reterr) {
+    struct client *c = ((struct scheduler_server *)data)->client;
+    return status ? client_update_status(c, a, &resourcev1_ResourceClaim_desc, claim, ret, reterr) : client_update(c, a, &resourcev1_ResourceClaim_desc, claim, ret, reterr);
+}
+
+static int unreserve_resource_claim(void *data, const struct resourcev1_ResourceClaim *claim, const struct corev1_Pod *pod, struct status *reterr) {
+    _cleanup_arena_ struct arena *a = arena_new();
+    _cleanup_buf_ struct buf b = BUF_INIT;
+    buf_append_str(&b, "{\"metadata\":{\"uid\":");
+    json_write_string(&b, str_or(claim->metadata.uid, ""));
+    buf_append_str(&b, "},\"status\":{\"reservedFor\":[{\"$patch\":\"delete\",\"uid\":");
+    json_write_string(&b, str_or(pod->metadata.uid, ""));
+    buf_append_str(&b, "}]}}");
+    return client_patch(((struct scheduler_server *)data)->client, a, &resourcev1_ResourceClaim_desc, claim->metadata.namespace, claim->metadata.name, "status", PATCH_STRATEGIC, buf_cstr(&b),
+                        NULL, reterr);
+}
+
 static struct corev1_ObjectReference pod_reference(const struct corev1_Pod *pod) {
     return (struct corev1_ObjectReference){.kind = "Pod", .apiVersion = "v1", .namespace = pod->metadata.namespace, .name = pod->metadata.name, .uid = pod->metadata.uid,
         .resourceVersion = pod->metadata.resourceVersion};
@@ -169,7 +190,8 @@ struct scheduler_server *scheduler_server_start(struct client *c, struct env *en
     s->env = env;
     pthread_mutex_init(&s->mutex, NULL);
     s->scheduler = scheduler_new(env, &(struct scheduler_client){.data = s, .bind = pod_bind, .set_unscheduled = pod_unscheduled, .record = pod_record,
-        .nominate = pod_nominate, .evict = pod_evict, .record_related = pod_record_related, .update_volume = update_volume, .update_claim = update_claim}, config);
+        .nominate = pod_nominate, .evict = pod_evict, .record_related = pod_record_related, .update_volume = update_volume, .update_claim = update_claim,
+        .get_resource_claim = get_resource_claim, .put_resource_claim = put_resource_claim, .unreserve_resource_claim = unreserve_resource_claim}, config);
     while (scheduler_wanted[s->sources_len]) s->sources_len++;
     CHECK(s->sources_len <= FEEDS_MAX);
     for (size_t i = 0; i < s->sources_len; i++) s->sources[i] = (struct source){.server = s, .type = scheduler_wanted[i]};

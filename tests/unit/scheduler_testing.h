@@ -18,7 +18,8 @@ static uint64_t seed = 7;
 static int64_t fake_now(struct env *e) { return (void)e, clock_ns; }
 static void fake_random(struct env *e, void *out, size_t len) { (void)e, memset(out, (int)seed, len); }
 static bool fake_wait(struct env *e, pthread_cond_t *c, pthread_mutex_t *m, int64_t deadline) { return (void)e, (void)c, (void)m, clock_ns = MAX(clock_ns, deadline), false; }
-static struct env fake_env = {.now_ns = fake_now, .mono_ns = fake_now, .random = fake_random, .cond_wait = fake_wait};
+static void fake_sleep(struct env *e, int64_t ns) { (void)e, clock_ns += ns; }
+static struct env fake_env = {.now_ns = fake_now, .mono_ns = fake_now, .sleep_ns = fake_sleep, .random = fake_random, .cond_wait = fake_wait};
 
 static struct arena *arena;
 static int setup(void **state) { return (void)state, clock_ns = SECOND, arena = arena_new(), 0; }
@@ -98,6 +99,8 @@ static struct {
     int claims_updated, volumes_updated;
     struct corev1_PersistentVolume *volume;
     struct corev1_PersistentVolumeClaim *claim;
+    int resource_claims_put, unreserved, resource_claim_fail_code, resource_claim_fails; /* the next so many PUTs fail */
+    struct resourcev1_ResourceClaim *resource_claim; /* as it was last put, with its resourceVersion */
     pthread_mutex_t mutex;
 } seen = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 UNUSED static void seen_reset(void) { memset(&seen, 0, offsetof(__typeof__(seen), mutex)); }
@@ -151,5 +154,30 @@ static int seen_claim(void *data, const struct corev1_PersistentVolumeClaim *pvc
     seen.claim = object_copy(arena, &corev1_PersistentVolumeClaim_desc, pvc);
     return 0;
 }
-UNUSED static const struct scheduler_client seen_client = {NULL, seen_bind, seen_condition, seen_event, seen_nominate, seen_evict, seen_related, seen_volume, seen_claim};
+static int seen_get_resource_claim(void *data, struct arena *a, const char *ns, const char *name, struct resourcev1_ResourceClaim *ret, struct status *reterr) {
+    (void)data, (void)reterr;
+    assert_string_equal(ns, "default");
+    assert_non_null(name);
+    *ret = *(struct resourcev1_ResourceClaim *)object_copy(a, &resourcev1_ResourceClaim_desc, seen.resource_claim);
+    return 0;
+}
+static int seen_put_resource_claim(void *data, struct arena *a, const struct resourcev1_ResourceClaim *claim, bool status, struct resourcev1_ResourceClaim *ret, struct status *reterr) {
+    (void)data, (void)status;
+    if (seen.resource_claim_fails > 0) {
+        seen.resource_claim_fails--;
+        return status_set(reterr, seen.resource_claim_fail_code, REASON_CONFLICT, "no luck");
+    }
+    seen.resource_claims_put++;
+    seen.resource_claim = object_copy(arena, &resourcev1_ResourceClaim_desc, claim);
+    seen.resource_claim->metadata.resourceVersion = arena_printf(arena, "%d", 1000 + seen.resource_claims_put);
+    if (ret) *ret = *(struct resourcev1_ResourceClaim *)object_copy(a, &resourcev1_ResourceClaim_desc, seen.resource_claim);
+    return 0;
+}
+static int seen_unreserve(void *data, const struct resourcev1_ResourceClaim *claim, const struct corev1_Pod *p, struct status *reterr) {
+    (void)data, (void)claim, (void)p, (void)reterr;
+    seen.unreserved++;
+    return 0;
+}
+UNUSED static const struct scheduler_client seen_client = {NULL, seen_bind, seen_condition, seen_event, seen_nominate, seen_evict, seen_related, seen_volume, seen_claim,
+    seen_get_resource_claim, seen_put_resource_claim, seen_unreserve};
 #endif

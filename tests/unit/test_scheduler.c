@@ -36,7 +36,7 @@ static void every_plugin_says_in_upstreams_words_why_a_pod_does_not_fit(void **s
             "0/4 nodes are available: node(s) didn't satisfy plugin NodeAffinity. no new claims to deallocate, "
             "preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."},
         {CPU("1") ",\"resourceClaims\":[{\"name\":\"x\",\"resourceClaimName\":\"y\"}]", NULL,
-            "0/4 nodes are available: dynamic resource allocation is not available: pod has resourceClaims. no new claims to deallocate, "
+            "0/4 nodes are available: could not find ResourceClaim \"default/y\". no new claims to deallocate, "
             "preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."},
         {CPU("1") ",\"hostNetwork\":true,\"hostUsers\":false,\"nodeName\":\"plain\"", NULL,
             "0/4 nodes are available: 1 node(s) didn't match Pod's required features, 1 node(s) were unschedulable, 2 node(s) didn't match the requested node name. "

@@ -86,7 +86,7 @@ static void profiles_are_made_of_defaults_and_what_is_said(void **state) {
     struct scheduler_configuration c = load(HEAD);
     assert_int_equal(c.profiles_len, 1);
     assert_string_equal(c.profiles[0].name, "default-scheduler");
-    assert_string_equal(names_at(&c.profiles[0], POINT_SCORE), "TaintToleration:3 NodeAffinity:2 NodeResourcesFit:1 PodTopologySpread:2 InterPodAffinity:2 "
+    assert_string_equal(names_at(&c.profiles[0], POINT_SCORE), "TaintToleration:3 NodeAffinity:2 NodeResourcesFit:1 PodTopologySpread:2 InterPodAffinity:2 DynamicResources:2 "
         "NodeResourcesBalancedAllocation:1 ImageLocality:1");
     c = load(HEAD "percentageOfNodesToScore: 30\npodMaxBackoffSeconds: 20\nprofiles:\n- schedulerName: a\n  plugins:\n    score:\n      enabled:\n      - name: ImageLocality\n        weight: 7\n"
         "      disabled:\n      - name: TaintToleration\n    filter:\n      disabled:\n      - name: '*'\n      enabled:\n      - name: NodeName\n"
@@ -94,10 +94,10 @@ static void profiles_are_made_of_defaults_and_what_is_said(void **state) {
     assert_int_equal(c.backoff_max_seconds, 20);
     assert_int_equal(c.profiles[0].percentage, 30);
     assert_int_equal(c.profiles[1].percentage, 5);
-    assert_string_equal(names_at(&c.profiles[0], POINT_SCORE), "ImageLocality:7 NodeAffinity:2 NodeResourcesFit:1 PodTopologySpread:2 InterPodAffinity:2 "
+    assert_string_equal(names_at(&c.profiles[0], POINT_SCORE), "ImageLocality:7 NodeAffinity:2 NodeResourcesFit:1 PodTopologySpread:2 InterPodAffinity:2 DynamicResources:2 "
         "NodeResourcesBalancedAllocation:1");
     assert_string_equal(names_at(&c.profiles[0], POINT_FILTER), "NodeName:1");
-    assert_string_equal(names_at(&c.profiles[1], POINT_SCORE), "TaintToleration:3 NodeAffinity:9 NodeResourcesFit:1 PodTopologySpread:2 NodeResourcesBalancedAllocation:1 ImageLocality:1");
+    assert_string_equal(names_at(&c.profiles[1], POINT_SCORE), "TaintToleration:3 NodeAffinity:9 NodeResourcesFit:1 PodTopologySpread:2 DynamicResources:2 NodeResourcesBalancedAllocation:1 ImageLocality:1");
 }
 
 /* n1 half used, n2 empty; 2 cpu each. */

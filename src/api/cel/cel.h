@@ -48,7 +48,7 @@ struct cel_authorizer {
 struct cel_value;
 struct cel_list { struct cel_value *items; size_t len; };
 struct cel_entry { struct cel_value *key, *value; };
-struct cel_map { struct cel_entry *items; size_t len; };
+struct cel_map { struct cel_entry *items; size_t len; const struct cel_value *missing; /* what it has for keys that it has not; NULL: nothing */ };
 struct cel_value {
     enum cel_kind kind;                 /* CEL_OBJECT is a CEL_MAP made of a message */
     union {

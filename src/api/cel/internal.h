@@ -36,6 +36,7 @@ const char *cel_kind_name(const struct cel_value *v);            /* as type(v) p
 size_t cel_size(const struct cel_value *v);
 bool cel_list_at(struct arena *a, const struct cel_value *list, size_t i, struct cel_value *ret);
 bool cel_map_get(struct arena *a, const struct cel_value *map, const struct cel_value *key, struct cel_value *ret);
+bool cel_map_find(struct arena *a, const struct cel_value *map, const struct cel_value *key, struct cel_value *ret); /* without what the map answers for the missing */
 bool cel_map_entry(struct arena *a, const struct cel_value *map, size_t i, struct cel_value *key, struct cel_value *ret);
 int cel_compare(const struct cel_value *x, const struct cel_value *y, bool *ok);
 struct cel_value cel_list_new(struct arena *a);

@@ -158,7 +158,7 @@ static bool contained(struct call *c, struct cel_value *ret) {
     struct cel_value v;
     const struct cel_value *in = &c->args[1];
     *ret = CEL_BOOL_VALUE(false);
-    if (in->kind == CEL_MAP) ret->b = cel_map_get(c->arena, in, &c->args[0], &v);
+    if (in->kind == CEL_MAP) ret->b = cel_map_find(c->arena, in, &c->args[0], &v);
     else if (in->kind != CEL_LIST) return false;
     else for (size_t i = 0; !ret->b && cel_list_at(c->arena, in, i, &v); i++, c->cost++) ret->b = cel_equal(c->arena, &v, &c->args[0]);
     return true;

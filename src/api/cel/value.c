@@ -147,7 +147,7 @@ static yyjson_val *json_member(struct arena *a, const struct cel_value *map, con
     return v;
 }
 
-bool cel_map_get(struct arena *a, const struct cel_value *map, const struct cel_value *key, struct cel_value *ret) {
+bool cel_map_find(struct arena *a, const struct cel_value *map, const struct cel_value *key, struct cel_value *ret) {
     if (map->json) {
         const struct structural *schema;
         yyjson_val *v = key->kind == CEL_STRING ? json_member(a, map, key->str.s, key->str.len, &schema) : NULL;
@@ -160,6 +160,13 @@ bool cel_map_get(struct arena *a, const struct cel_value *map, const struct cel_
             return true;
         }
     return false;
+}
+
+bool cel_map_get(struct arena *a, const struct cel_value *map, const struct cel_value *key, struct cel_value *ret) {
+    if (cel_map_find(a, map, key, ret)) return true;
+    const struct cel_value *missing = map->json ? NULL : map->map->missing;
+    if (missing) *ret = *missing;
+    return missing != NULL;
 }
 
 bool cel_map_entry(struct arena *a, const struct cel_value *map, size_t i, struct cel_value *key, struct cel_value *ret) {
