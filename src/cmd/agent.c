@@ -42,27 +42,13 @@ static bool pause_ms(int ms) {
 
 /* ---- the cluster, by the token ---- */
 
-static bool worth_waiting(const struct status *s) { return s->code == 502 || s->code == 503 || s->code == 504; }
-
-static char *authority(struct agent *g, const struct join_place *place, const char *hash, struct status *reterr) {
-    for (bool told = false;; told = true) {
-        _cleanup_status_ struct status err = STATUS_INIT;
-        char *pem = join_authority(g->arena, g->server, place, hash, &err);
-        if (pem) return pem;
-        if (!told && worth_waiting(&err)) log_warning("waiting for the server: %s", status_message(&err));
-        if (worth_waiting(&err) && pause_ms(RETRY_MS)) continue;
-        status_copy(reterr, &err);
-        return NULL;
-    }
-}
-
 static int write_bootstrap(struct agent *g, const char *path, struct status *reterr) {
     struct cluster_token token;
     struct join_place place;
     const char *text = g->token, *pem;
     if (g->token_file && !(text = cluster_file_read(g->arena, g->token_file, reterr))) return -1;
     if (!g->server || !text) return status_bad_request(reterr, "--server and --token (or --token-file) are needed for the first start: see DATA_DIR/server/node-token on a server");
-    if (node_token_parse(g->arena, text, &token, reterr) != 0 || join_parse_url(g->server, &place, reterr) != 0 || !(pem = authority(g, &place, token.hash, reterr))) return -1;
+    if (node_token_parse(g->arena, text, &token, reterr) != 0 || join_parse_url(g->server, &place, reterr) != 0 || !(pem = join_authority(g->arena, g->server, &place, token.hash, reterr))) return -1;
     bool v6 = strchr(place.host, ':') != NULL;
     return kubeconfig_write(path, arena_printf(g->arena, "https://%s%s%s:%d", v6 ? "[" : "", place.host, v6 ? "]" : "", place.port), pem, token.secret, NULL, reterr);
 }
@@ -172,5 +158,5 @@ int cmd_agent(int argc, char **argv) {
     if (!o->node_name) o->node_name = node_default_name(a);
     if (join(&g, &err) == 0 && settings(&g, &err) == 0 && serve(&g, &err) == 0) return 0;
     log_error("%s", status_message(&err));
-    return 1;
+    return command_signal_pending() ? 0 : 1; /* stopped while it waited for a server */
 }

@@ -17,7 +17,7 @@
 #include "cmd/join.h"
 #include "wire/json.h"
 
-enum { FETCH_MS = 15000, CONNECT_MS = 3000, RETRY_MS = 500, ADD_MS = 180000, PROMOTE_MS = 600000, TELL_MS = 10000 };
+enum { RETRY_MS = 500, ADD_MS = 180000, PROMOTE_MS = 600000, TELL_MS = 10000 };
 
 /* ---- the server that is named ---- */
 

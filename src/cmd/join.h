@@ -7,7 +7,8 @@
 struct join_place { char host[300]; int port; };
 /* "https://HOST[:PORT]"; the port is 6443 unless it says another. */
 int join_parse_url(const char *url, struct join_place *ret, struct status *reterr);
-/* A GET. ca_pem NULL: whoever answers. secret NULL: none is sent. The body, in the arena; *ret_code its code. NULL with a status. */
+/* A GET. ca_pem NULL: whoever answers. secret NULL: none is sent. The body, in the arena; *ret_code its code. Waits for a server that is not up yet; a
+ * signal that waits for command_wait_signal ends that. NULL with a status. */
 char *join_fetch(struct arena *a, const struct join_place *from, const char *target, const char *ca_pem, const char *secret, int *ret_code, struct status *reterr);
 /* The authority of the server's cluster in PEM, once its hash is known to be this one ("": whoever answers is believed, with a warning). */
 char *join_authority(struct arena *a, const char *url, const struct join_place *from, const char *hash, struct status *reterr);
