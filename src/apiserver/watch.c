@@ -183,8 +183,8 @@ static bool is_outdated(struct watcher *w) { return w->r->custom && atomic_load(
 static bool on_event(struct hub_watcher *h, struct hub_event *e) {
     struct watcher *w = (struct watcher *)h;
     enum event_type type;
-    if (w->over || e->store->revision <= w->last) return false;
-    if (is_outdated(w)) {
+    if (w->over || (e && e->store->revision <= w->last)) return false;
+    if (!e || is_outdated(w)) { /* after a gap, as upstream's cacher: whoever resumes is told that the revision is too old */
         end(w);
         return false;
     }

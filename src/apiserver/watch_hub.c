@@ -30,7 +30,7 @@ struct hub_channel {
 /* A prefix that is watched. */
 struct topic { struct hub_channel *channels; char prefix[]; };
 
-struct item { struct counted *event; struct hub_channel *channel; struct item *next; };
+struct item { struct counted *event; /* NULL: a gap */ struct hub_channel *channel; struct item *next; };
 struct queue { struct item *items; size_t len, cap; };
 
 struct hub_loop {
@@ -139,7 +139,7 @@ static struct counted *counted_new(struct store_event *se) {
 static void enqueue(struct counted *e, struct hub_channel *c) {
     struct hub_loop *l = c->at;
     if (!c->len) return;
-    atomic_fetch_add(&e->refs, 1);
+    if (e) atomic_fetch_add(&e->refs, 1);
     c->queued++;
     queue_push(&l->waiting, (struct item){e, c, NULL});
     if (!l->busy) loop_post(l->loop, drain, l);
@@ -166,6 +166,17 @@ static void on_event(void *arg, struct store_event *se) {
     if (e) event_unref(e);
 }
 
+/* The same thread: every watcher, in its place among the events. */
+static void on_gap(void *arg) {
+    struct watch_hub *h = arg;
+    const char *prefix;
+    void *topic;
+    pthread_mutex_lock(&h->mutex);
+    for (size_t i = 0; map_next(h->topics, &i, &prefix, &topic);)
+        for (struct hub_channel *c = ((struct topic *)topic)->channels; c; c = c->next) enqueue(NULL, c);
+    pthread_mutex_unlock(&h->mutex);
+}
+
 /* ---- on a loop ---- */
 
 /* The channels that the batch is for, each with its events. */
@@ -189,7 +200,7 @@ static struct hub_channel *sort_by_channel(struct queue *batch) {
 static bool give(struct hub_watcher *w, struct item *items) {
     bool wrote = false;
     for (struct item *i = items; i; i = i->next)
-        if (i->event->event.store->revision > w->from && w->fn(w, &i->event->event)) wrote = true;
+        if (i->event ? i->event->event.store->revision > w->from && w->fn(w, &i->event->event) : w->fn(w, NULL)) wrote = true;
     if (wrote) w->flush(w);
     return wrote;
 }
@@ -212,7 +223,8 @@ static void forget(struct watch_hub *h, struct queue *q) {
         release_channel(h, q->items[i].channel);
     }
     pthread_mutex_unlock(&h->mutex);
-    for (size_t i = 0; i < q->len; i++) event_unref(q->items[i].event);
+    for (size_t i = 0; i < q->len; i++)
+        if (q->items[i].event) event_unref(q->items[i].event);
     q->len = 0;
 }
 
@@ -297,7 +309,10 @@ struct watch_hub *watch_hub_new(struct store *store, struct status *reterr) {
     pthread_mutex_init(&h->mutex, NULL);
     pthread_mutex_init(&h->frames, NULL);
     h->seen = store_revision(store);
-    if (store_watch_start(store, "/registry/", h->seen, on_event, h, &h->subscription, reterr) == 0) return h;
+    if (store_watch_start(store, "/registry/", h->seen, on_event, h, &h->subscription, reterr) == 0) {
+        store_on_gap(store, on_gap, h);
+        return h;
+    }
     map_free(h->topics);
     free(h);
     return NULL;
@@ -305,6 +320,7 @@ struct watch_hub *watch_hub_new(struct store *store, struct status *reterr) {
 
 void watch_hub_free(struct watch_hub *h) {
     if (!h) return;
+    store_on_gap(h->store, NULL, NULL);
     store_watch_stop(h->subscription);
     CHECK(!h->watchers);
     while (h->loops) {

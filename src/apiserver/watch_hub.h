@@ -33,7 +33,7 @@ struct hub_watcher {
     struct hub_channel *channel;
     const char *prefix;         /* ends with '/'; outlives the watcher */
     uint64_t from;              /* events up to this revision are not for it */
-    bool (*fn)(struct hub_watcher *w, struct hub_event *e); /* on its loop; whether it wrote something. Must not remove a watcher but later */
+    bool (*fn)(struct hub_watcher *w, struct hub_event *e); /* on its loop; whether it wrote something. Must not remove a watcher but later. e NULL: a gap (store_on_gap) */
     void (*flush)(struct hub_watcher *w); /* on its loop, when it wrote something and there is no more for now */
     void (*free)(struct hub_watcher *w); /* on its loop, when it has been removed */
 };

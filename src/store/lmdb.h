@@ -32,6 +32,7 @@ struct submission {
     struct store_op *ops; /* with its bytes in the same block */
     size_t ops_len, bytes;
     uint64_t revision; /* etcd's, of a change that happened there; 0: the next one of our own */
+    uint64_t gap_until; /* what follows, up to this revision, is not all that happened: the log begins behind it, and whoever relates it is told so first. 0: no gap */
     void (*done)(void *, struct store_result *);
     void *arg;
     struct store_result result;
@@ -83,6 +84,8 @@ struct store {
 
     pthread_mutex_t watch_mutex; /* guards the list, and is held while events are delivered */
     struct store_watch *watches;
+    void (*on_gap)(void *arg); /* see store_on_gap */
+    void *on_gap_arg;
 
     _Atomic(struct store_txn *) spare[SPARE_READS]; /* reads that ended, kept for the next: beginning one then takes no lock */
     _Atomic uint64_t commits, read_lag_max, damaged;

@@ -167,6 +167,10 @@ struct store_watch;
 int store_watch_start(struct store *s, const char *prefix, uint64_t from_revision, void (*fn)(void *arg, struct store_event *e), void *arg, struct store_watch **ret,
                       struct status *reterr);
 void store_watch_stop(struct store_watch *w); /* no call of fn is under way or comes after it returns */
+/* With etcd, when it compacts what a store has not seen (etcd/mirror.c): watches go on with what differs, so that whoever keeps a state by them keeps the right one, but changes between are
+ * missing and a deletion has a later revision than at others. Who relates history, as clients' watches do, is told by fn, between two events, on the writer's thread, and must
+ * begin anew: the log goes no further back. fn NULL: nobody wants to know any more. */
+void store_on_gap(struct store *s, void (*fn)(void *arg), void *arg);
 /* The log's events of the prefix in (from, to], oldest first; -1 with 410 as above. */
 int store_log_read(struct store *s, const char *prefix, uint64_t from, uint64_t to, void (*fn)(void *arg, struct store_event *e), void *arg, struct status *reterr);
 

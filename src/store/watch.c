@@ -186,11 +186,19 @@ void store_watch_stop(struct store_watch *w) {
     free(w);
 }
 
+void store_on_gap(struct store *s, void (*fn)(void *), void *arg) {
+    pthread_mutex_lock(&s->watch_mutex);
+    s->on_gap = fn;
+    s->on_gap_arg = arg;
+    pthread_mutex_unlock(&s->watch_mutex);
+}
+
 void store_watch_dispatch(struct store *s, struct submission *batch) {
     pthread_mutex_lock(&s->watch_mutex);
     for (struct submission *sub = batch; sub; sub = sub->next) {
         if (sub->result.outcome != STORE_OK || (!sub->events_len && sub->result.revision <= s->dispatched)) continue;
         CHECK(sub->result.revision > s->dispatched); /* revisions ascend at the commit and here */
+        if (sub->gap_until && s->on_gap) s->on_gap(s->on_gap_arg);
         for (size_t i = 0; i < sub->events_len; i++)
             for (struct store_watch *w = s->watches; w; w = w->next)
                 if (sub->events[i]->revision > w->from && has_prefix(sub->events[i]->key, w->prefix)) w->fn(w->arg, sub->events[i]);

@@ -224,8 +224,16 @@ static int apply_op(struct store *s, MDB_txn *txn, struct submission *sub, size_
         MDB_val k = {strlen(op->key), (void *)(uintptr_t)op->key};
         rc = mdb_del(txn, s->file.kv, &k, NULL);
     }
-    if (!rc) rc = store_log_append(s, txn, e, &stored, prev, i, now_s);
+    if (!rc && revision > s->compacted) rc = store_log_append(s, txn, e, &stored, prev, i, now_s);
     shared_unref(prev);
+    return rc;
+}
+
+/* The log knows nothing up to there any more. (If the transaction fails, it is said too early: who asks lists anew.) */
+static int begin_gap(struct store *s, MDB_txn *txn, uint64_t until) {
+    int rc = mdb_drop(txn, s->file.log, 0);
+    if (!rc) rc = store_meta_put(&s->file, txn, "compacted", until);
+    if (!rc) s->compacted = until;
     return rc;
 }
 
@@ -243,6 +251,7 @@ static int apply(struct store *s, MDB_txn *txn, struct submission *sub, int64_t 
     CHECK(revision > s->next_revision);
     sub->events = calloc(sub->ops_len ? sub->ops_len : 1, sizeof(*sub->events));
     CHECK(sub->events);
+    if (sub->gap_until && (rc = begin_gap(s, txn, sub->gap_until))) return rc;
     for (size_t i = 0; i < sub->ops_len; i++)
         if ((rc = apply_op(s, txn, sub, i, revision, now_s))) return rc;
     if (sub->events_len || sub->revision) s->next_revision = revision; /* as etcd: what changes nothing has no revision of its own */
@@ -340,7 +349,7 @@ static struct submission *take_batch(struct store *s, bool *ret_stop) {
 
 /* Many writes in one second must not make the log longer than it may be by more than a little. */
 static bool log_overflows(struct store *s) {
-    return s->next_revision - s->compacted > s->log_entries_max + MAX(s->log_entries_max / 64, (size_t)1000);
+    return s->next_revision > s->compacted && s->next_revision - s->compacted > s->log_entries_max + MAX(s->log_entries_max / 64, (size_t)1000);
 }
 
 static void *writer_main(void *arg) {

@@ -120,6 +120,21 @@ class Server:
         for p in self.processes.values(): p.resume()
 
 
+def etcdctl(server, tls, *args):
+    """What etcdctl says of this server's member; tls: files of authority, certificate and key."""
+    return subprocess.run(['etcdctl', '--endpoints', f'https://{server.address}:2379', '--cacert', tls[0], '--cert', tls[1], '--key', tls[2], '--command-timeout', '5s', '--dial-timeout', '2s', *args],
+                          capture_output=True, text=True, env={**os.environ, 'ETCDCTL_API': '3'})
+
+
+def etcd_revision(server, tls):
+    """As this server's member knows it; 0: it does not say."""
+    try: return json.loads(etcdctl(server, tls, 'endpoint', 'status', '-w', 'json').stdout)[0]['Status']['header']['revision']
+    except (ValueError, IndexError, KeyError): return 0
+
+
+def compact(server, tls, revision): return etcdctl(server, tls, 'compact', str(revision)).returncode == 0
+
+
 def database_leader(servers, tls):
     """The server whose etcd member leads, as the members themselves say, or None. tls: files of authority, certificate and key."""
     for s in servers:
@@ -156,6 +171,10 @@ class Cluster:
         for s in self.servers:
             for p in reversed(s.processes.values()): p.send(signal.SIGKILL)
         for s in self.servers: s.kill()
+
+    def resyncs(self):
+        """How often apiservers compared their mirrors with etcd, since it had compacted what they had not seen."""
+        return sum(p.log_tail(1 << 30).count('the mirror of etcd was compared') for s in self.servers for p in s.processes.values() if p.role == 'apiserver')
 
     def audit_logs(self, server): return sorted(pathlib.Path(server.dir).glob('audit*.log*'))
 
@@ -199,6 +218,7 @@ class Parts(Cluster):
         self.servers = [Server(m, top) for m in lab.machines]
         shared_keys(self)
         self.tls = f'{top}/etcd-tls'
+        self.etcd_tls = [f'{self.tls}/ca.crt', f'{self.tls}/client.crt', f'{self.tls}/client.key']
         os.makedirs(self.tls)
         make_ca(self.tls, 'ca')
         make_cert(self.tls, 'client', 'ca', '/CN=client')
@@ -215,7 +235,7 @@ class Parts(Cluster):
                        '--client-cert-auth', '--trusted-ca-file', f'{t}/ca.crt', '--cert-file', f'{t}/{s.name}.crt', '--key-file', f'{t}/{s.name}.key',
                        '--peer-client-cert-auth', '--peer-trusted-ca-file', f'{t}/ca.crt', '--peer-cert-file', f'{t}/{s.name}.crt', '--peer-key-file', f'{t}/{s.name}.key'])
 
-    def database_leader(self): return database_leader(self.servers, [f'{self.tls}/ca.crt', f'{self.tls}/client.crt', f'{self.tls}/client.key'])
+    def database_leader(self): return database_leader(self.servers, self.etcd_tls)
 
 
 class Servers(Cluster):

@@ -2,6 +2,7 @@
 
 `hit` are the servers whose own clients must suffer; the others are measured as those that should not."""
 import collections, signal, threading, time
+from cluster import compact, etcd_revision
 
 Fault = collections.namedtuple('Fault', 'hit undo')
 Kind = collections.namedtuple('Kind', 'name begin seconds clusters')
@@ -9,7 +10,7 @@ PARTS, ETCD, APART, ALL = ('etcd',), ('etcd', 'servers'), ('etcd', 'embedded'), 
 
 
 class Scene:
-    def __init__(self, cluster, random): self.cluster, self.servers, self.machines, self.random = cluster, cluster.servers, [s.machine for s in cluster.servers], random
+    def __init__(self, cluster, random): self.cluster, self.servers, self.machines, self.random, self.compacted = cluster, cluster.servers, [s.machine for s in cluster.servers], random, 0
 
     def any(self): return self.random.choice(self.servers)
     def leader(self):
@@ -113,6 +114,28 @@ def from_own_member(scene, s):
     return s.machine.heal
 
 
+def compacted_behind(scene, s):
+    """Its apiserver reaches no member of etcd while the others write and etcd forgets how: what it missed it can but compare. Its own member sleeps on until it has asked another,
+    for that one still knows."""
+    member, others, tls = s.processes['etcd'], scene.others(s), scene.cluster.etcd_tls
+    member.pause()
+    for o in others: o.machine.deafen(s.address)
+    s.machine.deafen(*[o.address for o in others])
+    revision = lambda: max(etcd_revision(o, tls) for o in others)
+    missed = revision() + 5
+
+    def undo():
+        before, until = scene.cluster.resyncs(), time.monotonic() + 30
+        while (now := revision()) < missed and time.monotonic() < until: time.sleep(0.1)
+        worth = now >= missed and any(compact(o, tls, now) for o in others)
+        for m in scene.machines: m.heal()
+        until = time.monotonic() + 60
+        while worth and scene.cluster.resyncs() == before and time.monotonic() < until: time.sleep(0.1)
+        scene.compacted += worth
+        member.resume()
+    return undo
+
+
 def components_cut_off(scene, s):
     s.machine.shut(6443)
     return s.machine.heal
@@ -162,6 +185,7 @@ KINDS = [
     Kind('etcd follower paused', on_one(Scene.follower, lambda scene, s: pause(s, 'etcd')), (2, 12), ETCD),
     Kind('etcd leader slow', on_one(Scene.leader, lambda scene, s: slow(s.processes['etcd'])), (4, 10), ETCD),
     Kind('etcd follower slow', on_one(Scene.follower, lambda scene, s: slow(s.processes['etcd'])), (4, 10), ETCD),
+    Kind('etcd compacted behind a cut off apiserver', on_one(Scene.any, compacted_behind), (3, 8), ETCD),
     Kind('apiserver killed', on_one(Scene.any, lambda scene, s: kill(s, 'apiserver')), (0, 4), ALL),
     Kind('apiserver paused', on_one(Scene.any, lambda scene, s: pause(s, 'apiserver')), (1, 14), ALL),
     Kind('apiserver stopped by SIGTERM', on_one(Scene.any, stop_gently), (0, 2), ALL),
@@ -186,7 +210,7 @@ KINDS = [
     Kind('all cut off from each other', all_apart, (3, 10), ETCD),
 ]
 
-SHORT = 'etcd leader killed', 'leader cut off from its peers', 'apiserver paused', 'apiserver killed', 'all servers killed'  # the test suite's: quick, and of every sort
+SHORT = 'etcd leader killed', 'leader cut off from its peers', 'apiserver paused', 'apiserver killed', 'all servers killed', 'etcd compacted behind a cut off apiserver'  # the test suite's: quick, and of every sort
 
 
 class Standstills:

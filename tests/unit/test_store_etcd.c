@@ -189,6 +189,14 @@ static void keys_with_a_ttl_go_by_themselves(void **state) {
 }
 
 /* Compacted away while a store could not listen: it compares, and its watches hear of each difference once. */
+struct gap_seen { const struct buf *log; int times; size_t after_bytes; };
+
+static void note_gap(void *arg) {
+    struct gap_seen *g = arg;
+    g->times++;
+    g->after_bytes = g->log->len;
+}
+
 static void a_watch_survives_a_compaction_it_slept_through(void **state) {
     (void)state;
     NEEDS_ETCD
@@ -201,6 +209,8 @@ static void a_watch_survives_a_compaction_it_slept_through(void **state) {
     assert_int_equal(write_one(a, "/registry/pods/e/renewed", "1", 0, 0).outcome, STORE_OK);
     assert_int_equal(write_one(a, "/registry/pods/e/still", "1", 0, 0).outcome, STORE_OK);
     assert_int_equal(store_watch_start(a, "/registry/pods/e/", store_revision(a), note_event, &log, &w, NULL), 0);
+    struct gap_seen gap = {.log = &log};
+    store_on_gap(a, note_gap, &gap);
     stop_etcd(); /* the store cannot reach the address the cluster moves to */
     char before[64];
     strcpy(before, etcd.client);
@@ -224,6 +234,19 @@ static void a_watch_survives_a_compaction_it_slept_through(void **state) {
     assert_int_equal(store_wait_current(a, NULL), 0);
     store_watch_stop(w);
     assert_string_equal(log.data, "+changed +new -renewed -gone +renewed ");
+    /* what keeps a state has the right one; what relates history is told that there is a gap, before the first event of it, and cannot go on from before */
+    assert_int_equal(gap.times, 1);
+    assert_int_equal(gap.after_bytes, 0);
+    assert_int_equal(store_compacted_revision(a), store_revision(a));
+    struct status err = STATUS_INIT;
+    assert_int_equal(store_watch_start(a, "/registry/pods/e/", last.revision - 1, note_event, &log, &w, &err), -1);
+    assert_int_equal(err.code, 410);
+    status_release(&err);
+    assert_int_equal(write_one(a, "/registry/pods/e/later", "1", 0, 0).outcome, STORE_OK);
+    assert_int_equal(store_watch_start(a, "/registry/pods/e/", last.revision, note_event, &log, &w, NULL), 0);
+    store_watch_stop(w);
+    assert_string_equal(log.data, "+changed +new -renewed -gone +renewed +later ");
+    store_on_gap(a, NULL, NULL);
     assert_string_equal(value_of(a, "/registry/pods/e/renewed"), "2");
     assert_string_equal(value_of(a, "/registry/pods/e/still"), "1");
     buf_release(&log);

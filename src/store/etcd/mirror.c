@@ -6,6 +6,7 @@
  * COMPARING pages of one revision are compared with the tables (nothing is queued meanwhile); what differs becomes events:
  *           a put at its mod_revision; a delete, whose revision nobody knows any more, at the listed revision; an object that was deleted and made anew,
  *           first a delete right before its creation                                       -> WATCHING
+ *           What happened between is not known: the log is cut, and clients' watches are ended (store_on_gap)
  * `received` is the last revision queued; events at or below it are old ones, sent again. */
 #include <protobuf-c/protobuf-c.h>
 #include <stdio.h>
@@ -56,12 +57,13 @@ static void applied(void *arg, struct store_result *result) {
     etcd_applied(m->etcd);
 }
 
-static void queue_revision(struct mirror *m, uint64_t revision, const struct store_op *ops, size_t n) {
+static void queue_revision(struct mirror *m, uint64_t revision, uint64_t gap_until, const struct store_op *ops, size_t n) {
     struct submission *sub = calloc(1, sizeof(*sub));
     CHECK(sub && revision > m->received);
     sub->ops = store_ops_copy(ops, n, &sub->bytes);
     sub->ops_len = n;
     sub->revision = revision;
+    sub->gap_until = gap_until;
     sub->done = applied;
     sub->arg = m;
     m->received = revision;
@@ -203,7 +205,7 @@ static void queue_changes(struct mirror *m) {
         struct { struct store_op *items; size_t len; } ops = {0};
         uint64_t revision = m->changes.items[i].revision;
         for (n = i; n < m->changes.len && m->changes.items[n].revision == revision; n++) *LIST_PUSH(m->arena, &ops) = m->changes.items[n].op;
-        queue_revision(m, MAX(revision, m->received + 1), ops.items, ops.len);
+        queue_revision(m, MAX(revision, m->received + 1), i == 0 ? (uint64_t)m->list_revision : 0, ops.items, ops.len);
     }
 }
 
@@ -227,7 +229,8 @@ static void loaded(void *arg, bool reached) {
 static void list_done(struct mirror *m) {
     bool first = m->state == LOADING;
     if (m->state == COMPARING) queue_changes(m);
-    if (m->received < (uint64_t)m->list_revision) queue_revision(m, (uint64_t)m->list_revision, NULL, 0);
+    uint64_t gap_until = m->state == COMPARING && !m->changes.len ? (uint64_t)m->list_revision : 0; /* what came and went is not seen by comparing */
+    if (m->received < (uint64_t)m->list_revision) queue_revision(m, (uint64_t)m->list_revision, gap_until, NULL, 0);
     m->listing = false;
     m->state = WATCHING;
     arena_free(m->arena);
@@ -291,7 +294,7 @@ static void compare(struct mirror *m, const char *why) {
 /* ---- watching ---- */
 
 static void group_flush(struct mirror *m) {
-    if (m->group_revision > m->received) queue_revision(m, m->group_revision, m->group.items, m->group.len);
+    if (m->group_revision > m->received) queue_revision(m, m->group_revision, 0, m->group.items, m->group.len);
     arena_free(m->group_arena);
     m->group_arena = NULL;
     m->group.items = NULL;
