@@ -17,6 +17,9 @@ struct said {
     bool busy, stale;  /* somebody is asking; the last time nothing came */
     char *discovery;   /* an APIVersionDiscovery in JSON; NULL: it never said */
     char *openapi;     /* the address of its document; NULL: none */
+    int64_t v2_due_ms; /* the same for its OpenAPI v2 document */
+    bool v2_busy;
+    char *v2;
 };
 struct aggregated_cache {
     pthread_mutex_t mutex;
@@ -35,6 +38,7 @@ static void said_free(void *arg) {
     struct said *s = arg;
     free(s->discovery);
     free(s->openapi);
+    free(s->v2);
     free(s);
 }
 
@@ -152,10 +156,14 @@ static struct said *said_of(struct aggregated_cache *c, const char *key) {
     return s;
 }
 
+static const char *key_of(struct api_request *r, const struct aggregated_version *v) {
+    return arena_printf(r->arena, "%s %s %lld", v->name, str_or(v->service->metadata.uid, ""), (long long)v->service->metadata.generation);
+}
+
 /* What it says; old answers are renewed, by one request at a time: the others have the old one meanwhile. */
 static struct said ask(struct api_request *r, const struct aggregated_version *v) {
     struct aggregated_cache *c = apiserver_aggregated_cache(r->server);
-    const char *key = arena_printf(r->arena, "%s %s %lld", v->name, str_or(v->service->metadata.uid, ""), (long long)v->service->metadata.generation);
+    const char *key = key_of(r, v);
     pthread_mutex_lock(&c->mutex);
     struct said *s = said_of(c, key);
     bool mine = !s->busy && env_mono_ns(env_real()) / MS >= s->due_ms;
@@ -188,3 +196,34 @@ void aggregated_discover(struct api_request *r, const struct aggregated_version 
 }
 
 const char *aggregated_openapi_url(struct api_request *r, const struct aggregated_version *v) { return ask(r, v).openapi; }
+
+static char *fetch_v2(struct api_request *r, const struct aggregated_version *v) {
+    struct buf text = BUF_INIT;
+    const char *type = NULL;
+    yyjson_doc *doc = aggregated_get(r, v->service, "/openapi/v2", "application/json", &text, &type, NULL) == 0 ? json_parse_in(r->arena, buf_cstr(&text), text.len, 0, NULL) : NULL;
+    if (doc && yyjson_is_obj(yyjson_doc_get_root(doc))) return buf_steal(&text);
+    buf_release(&text);
+    return NULL;
+}
+
+const char *aggregated_openapi_v2(struct api_request *r, const struct aggregated_version *v) {
+    struct aggregated_cache *c = apiserver_aggregated_cache(r->server);
+    pthread_mutex_lock(&c->mutex);
+    struct said *s = said_of(c, key_of(r, v));
+    bool mine = !s->v2_busy && env_mono_ns(env_real()) / MS >= s->v2_due_ms;
+    if (mine) s->v2_busy = true;
+    pthread_mutex_unlock(&c->mutex);
+    char *v2 = mine ? fetch_v2(r, v) : NULL;
+    pthread_mutex_lock(&c->mutex);
+    if (mine) {
+        s->v2_busy = false;
+        s->v2_due_ms = env_mono_ns(env_real()) / MS + (v2 ? REFRESH_MS : RETRY_MS);
+    }
+    if (v2) {
+        free(s->v2);
+        s->v2 = v2;
+    }
+    const char *copy = arena_strdup(r->arena, s->v2);
+    pthread_mutex_unlock(&c->mutex);
+    return copy;
+}

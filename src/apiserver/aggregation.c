@@ -1,6 +1,6 @@
 /* See aggregation.h. The other server learns from X-Remote-* headers who asks, and believes them by our front proxy certificate.
  *
- * Limits: an Available condition of False does not keep requests away: a Service that cannot be had answers for itself. Discovery: aggregated_discovery.h. Tests: tests/integration/test_aggregation.py. */
+ * An Available condition of False (aggregated_availability.h) does not keep requests away: a Service that cannot be had answers for itself. Discovery: aggregated_discovery.h. Tests: tests/integration/test_aggregation.py. */
 #include "apiserver/aggregation.h"
 #include <string.h>
 #include <strings.h>
@@ -90,18 +90,39 @@ bool handle_aggregated(struct api_request *r) {
     return true;
 }
 
-int aggregated_get(struct api_request *r, const struct apiregistrationv1_APIService *service, const char *target, const char *accept, struct buf *ret, const char **ret_type, struct status *reterr) {
-    struct service_target to;
-    if (resolve(r, service, &to, reterr) != 0) return -1;
-    const struct http_header headers[] = {{"Accept", accept}, {"Host", to.server_name}, {"User-Agent", "kube-apiserver"}, {"X-Remote-User", "system:kube-aggregator"}, {"X-Remote-Group", "system:masters"}};
-    const struct upstream_request request = {.method = "GET", .target = target, .headers = headers, .headers_len = ARRAY_LEN(headers)};
-    struct upstream_response response = {0};
+/* A GET in our own name, accept NULL: of any type; the answer whatever its code. */
+static int get(struct api_request *r, const struct apiregistrationv1_APIService *service, const struct service_target *at, const char *target, const char *accept, int timeout_ms, struct upstream_response *ret,
+               struct buf *body, struct status *reterr) {
+    struct service_target to = *at;
+    const struct http_header headers[] = {{"Host", to.server_name}, {"User-Agent", "kube-apiserver"}, {"X-Remote-User", "system:kube-aggregator"}, {"X-Remote-Group", "system:masters"}, {"Accept", accept}};
+    const struct upstream_request request = {.method = "GET", .target = target, .headers = headers, .headers_len = ARRAY_LEN(headers) - !accept};
     struct upstream_tls *tls = tls_to(r, &service->spec, &to, reterr);
-    struct upstream *u = tls ? upstream_connect(to.host, to.port, tls, GET_TIMEOUT_MS, reterr) : NULL;
-    int failed = !u || upstream_request(u, &request, GET_TIMEOUT_MS, r->arena, &response, reterr) != 0 || upstream_read_all(u, ret, DOCUMENT_BYTES_MAX, GET_TIMEOUT_MS, reterr) != 0;
+    struct upstream *u = tls ? upstream_connect(to.host, to.port, tls, timeout_ms, reterr) : NULL;
+    int failed = !u || upstream_request(u, &request, timeout_ms, r->arena, ret, reterr) != 0 || upstream_read_all(u, body, DOCUMENT_BYTES_MAX, timeout_ms, reterr) != 0;
     upstream_free(u);
     upstream_tls_unref(tls);
-    if (failed) return -1;
+    return failed ? -1 : 0;
+}
+
+int aggregated_get(struct api_request *r, const struct apiregistrationv1_APIService *service, const char *target, const char *accept, struct buf *ret, const char **ret_type, struct status *reterr) {
+    struct service_target to;
+    struct upstream_response response = {0};
+    if (resolve(r, service, &to, reterr) != 0 || get(r, service, &to, target, accept, GET_TIMEOUT_MS, &response, ret, reterr) != 0) return -1;
     *ret_type = http_headers_get(response.headers, response.headers_len, "Content-Type");
     return response.code == 200 ? 0 : status_set(reterr, response.code, REASON_INTERNAL_ERROR, "%s answered with %d", to.server_name, response.code);
+}
+
+int aggregated_probe(struct api_request *r, const struct apiregistrationv1_APIService *service, int timeout_ms, struct status *reterr) {
+    _cleanup_buf_ struct buf body = BUF_INIT;
+    _cleanup_status_ struct status err = STATUS_INIT;
+    struct service_target to;
+    struct upstream_response response = {0};
+    const struct apiregistrationv1_APIServiceSpec *spec = &service->spec;
+    if (resolve(r, service, &to, reterr) != 0) return -1;
+    const char *path = str_empty(spec->group) ? arena_printf(r->arena, "/api/%s", spec->version) : arena_printf(r->arena, "/apis/%s/%s", spec->group, spec->version);
+    const char *url = arena_printf(r->arena, strchr(to.host, ':') ? "https://[%s]:%d%s" : "https://%s:%d%s", to.host, to.port, path);
+    if (get(r, service, &to, path, NULL, timeout_ms, &response, &body, &err) != 0)
+        return status_set(reterr, err.code, err.reason, "failing or missing response from %s: Get \"%s\": %s", url, url, status_message(&err));
+    if (response.code >= 200 && response.code < 300) return 0;
+    return status_set(reterr, 503, REASON_SERVICE_UNAVAILABLE, "failing or missing response from %s: bad status from %s: %d", url, url, response.code);
 }

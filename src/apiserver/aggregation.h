@@ -10,4 +10,6 @@ struct apiregistrationv1_APIService;
 void aggregated_pass_on(struct api_request *r, const struct apiregistrationv1_APIService *service);
 /* GETs a document of its own from it as system:kube-aggregator; its type is in the request's arena. -1: nothing came in time, or another code than 200. In a fiber. */
 int aggregated_get(struct api_request *r, const struct apiregistrationv1_APIService *service, const char *target, const char *accept, struct buf *ret, const char **ret_type, struct status *reterr);
+/* Whether it answers on the discovery path of its group version, which any such server must serve. -1 with why not, in upstream's words; code 504 when it took too long. In a fiber. */
+int aggregated_probe(struct api_request *r, const struct apiregistrationv1_APIService *service, int timeout_ms, struct status *reterr);
 #endif

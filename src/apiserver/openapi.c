@@ -10,6 +10,7 @@
 #include "apiserver/apiserver.h"
 #include "apiserver/custom_resources.h"
 #include "apiserver/openapi_document.h"
+#include "apiserver/openapi_merge.h"
 #include "base/str.h"
 
 #define V2_PROTO "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
@@ -26,6 +27,7 @@ struct openapi {
     pthread_mutex_t mutex;
     struct form v2[FORMS];
     uint64_t generation;    /* of the custom resources that are in them */
+    char others[SHA512_DIGEST_LENGTH * 2 + 3]; /* a sum of the other servers' documents that are */
 };
 
 struct openapi *openapi_new(void) {
@@ -127,7 +129,39 @@ static void put_custom(struct openapi_document *d, const struct custom_version *
     if (v->type.has_scale) openapi_put_resource(d, &v->scale);
 }
 
-static void build_v2(struct openapi *o, int form, struct custom_resources *custom) {
+/* The other servers' documents, each with the paths that are taken from it. */
+struct foreign { struct { const char *prefix, *text; } *items; size_t len; };
+
+static struct foreign foreign_documents(struct api_request *r, char *ret_sum) {
+    struct foreign list = {0};
+    struct aggregated_list others = aggregated_versions(r);
+    _cleanup_buf_ struct buf all = BUF_INIT;
+    for (size_t i = 0; i < others.len; i++) {
+        const char *text = aggregated_openapi_v2(r, &others.items[i]), *prefix = arena_printf(r->arena, "/apis/%s/%s/", others.items[i].group, others.items[i].version);
+        if (!text) continue;
+        LIST_PUSH(r->arena, &list);
+        list.items[list.len - 1].prefix = prefix;
+        list.items[list.len - 1].text = text;
+        buf_append_str(&all, prefix);
+        buf_append_str(&all, text);
+    }
+    put_etag(ret_sum, buf_cstr(&all), all.len);
+    return list;
+}
+
+static void merge_foreign(struct arena *a, struct buf *document, const struct foreign *others) {
+    yyjson_doc *ours = others->len ? json_parse_in(a, document->data, document->len, 0, NULL) : NULL;
+    if (!ours) return;
+    yyjson_mut_doc *merged = json_mut_new(a, yyjson_doc_get_root(ours));
+    for (size_t i = 0; i < others->len; i++) {
+        yyjson_doc *doc = json_parse_in(a, others->items[i].text, strlen(others->items[i].text), 0, NULL);
+        if (doc) openapi_v2_merge(a, merged, yyjson_doc_get_root(doc), others->items[i].prefix);
+    }
+    buf_clear(document);
+    json_write_mut(document, yyjson_mut_doc_get_root(merged));
+}
+
+static void build_v2(struct openapi *o, int form, struct custom_resources *custom, const struct foreign *others) {
     _cleanup_arena_ struct arena *a = arena_new();
     struct openapi_document d;
     _cleanup_buf_ struct buf proto = BUF_INIT;
@@ -139,6 +173,7 @@ static void build_v2(struct openapi *o, int form, struct custom_resources *custo
         for (size_t j = 0; j < all.items[i]->versions.len; j++)
             if (all.items[i]->versions.items[j].served) put_custom(&d, &all.items[i]->versions.items[j]);
     openapi_document_end(&d);
+    merge_foreign(a, &d.out, others);
     struct buf *out = &d.out;
     if (form == FORM_PROTO) {
         yyjson_doc *doc = json_parse(d.out.data, d.out.len, 0, NULL);
@@ -175,10 +210,13 @@ static void respond_v2(struct api_request *r) {
     }
     struct custom_resources *custom = apiserver_custom_resources(r->server);
     uint64_t generation = custom_resources_generation(custom);
+    char sum[sizeof(o->others)];
+    struct foreign others = foreign_documents(r, sum);
     pthread_mutex_lock(&o->mutex);
-    if (o->generation != generation) forget(o);
+    if (o->generation != generation || strcmp(o->others, sum) != 0) forget(o);
     o->generation = generation;
-    if (!o->v2[form].zipped) build_v2(o, form, custom);
+    memcpy(o->others, sum, sizeof(sum));
+    if (!o->v2[form].zipped) build_v2(o, form, custom, &others);
     struct form f = o->v2[form];
     shared_ref(f.zipped);
     pthread_mutex_unlock(&o->mutex);
@@ -221,6 +259,29 @@ static bool put_group_version(struct api_request *r, struct openapi_document *d,
     return !d->first_path;
 }
 
+/* Of a server that has a v2 document alone: that as v3, and where it is to be had. NULL: it has none. */
+static const char *converted(struct api_request *r, const struct aggregated_version *v, struct buf *out) {
+    const char *text = aggregated_openapi_v2(r, v);
+    yyjson_doc *doc = text ? json_parse_in(r->arena, text, strlen(text), 0, NULL) : NULL;
+    char etag[SHA512_DIGEST_LENGTH * 2 + 3];
+    if (!doc) return NULL;
+    openapi_v2_to_v3(r->arena, yyjson_doc_get_root(doc), out);
+    put_etag(etag, out->data, out->len);
+    return arena_strndup(r->arena, etag + 1, strlen(etag) - 2);
+}
+
+static void respond_other(struct api_request *r, const struct aggregated_version *v) {
+    _cleanup_buf_ struct buf out = BUF_INIT;
+    const char *hash = aggregated_openapi_url(r, v) ? NULL : converted(r, v, &out);
+    if (!hash) {
+        aggregated_pass_on(r, v->service);
+        return;
+    }
+    struct shared *body = shared_new(out.data, out.len);
+    respond(r, &(struct answer){"application/json", arena_printf(r->arena, "\"%s\"", hash), false, str_eq(url_query_get(&r->query, "hash"), hash)}, body);
+    shared_unref(body);
+}
+
 static void respond_v3(struct api_request *r, const char *group, const char *version) {
     struct openapi_document d;
     const char *asked = url_query_get(&r->query, "hash"), *hash = document_hash(r, group, version);
@@ -229,7 +290,7 @@ static void respond_v3(struct api_request *r, const char *group, const char *ver
         openapi_document_release(&d);
         struct aggregated_list others = aggregated_versions(r);
         const struct aggregated_version *other = aggregated_find(&others, group, version);
-        if (other) aggregated_pass_on(r, other->service);
+        if (other) respond_other(r, other);
         else http_respond(r->http, 404, NULL, 0, NULL, 0);
         return;
     }
@@ -259,7 +320,13 @@ static void put_others(struct api_request *r, struct buf *out, struct string_lis
     struct aggregated_list others = aggregated_versions(r);
     for (size_t i = 0; i < others.len; i++) {
         const char *path = document_path(r->arena, others.items[i].group, others.items[i].version), *url = aggregated_openapi_url(r, &others.items[i]);
-        if (!url || string_list_has(seen, path)) continue;
+        if (string_list_has(seen, path)) continue;
+        if (!url) {
+            _cleanup_buf_ struct buf document = BUF_INIT;
+            const char *hash = converted(r, &others.items[i], &document);
+            url = hash ? arena_printf(r->arena, "/openapi/v3/%s?hash=%s", path, hash) : NULL;
+        }
+        if (!url) continue;
         buf_printf(out, "%s\"%s\":{\"serverRelativeURL\":", seen->len ? "," : "", path);
         json_write_string(out, url);
         buf_append_char(out, '}');

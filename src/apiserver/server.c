@@ -6,6 +6,7 @@
 #include <time.h>
 #include <sys/stat.h>
 #include "apiserver/admission.h"
+#include "apiserver/aggregated_availability.h"
 #include "apiserver/aggregated_discovery.h"
 #include "apiserver/aggregation.h"
 #include "apiserver/allocators.h"
@@ -54,6 +55,7 @@ struct apiserver {
     struct authorizer *authorizer;
     struct admission *admission;
     struct audit *audit; /* NULL: none */
+    struct availability *availability;
     struct kubernetes_service *kubernetes_service; /* NULL: its endpoints are others' work */
     struct flow_control *flow;
     struct encryption *encryption; /* NULL: none */
@@ -261,6 +263,7 @@ static void watch_files(struct apiserver *s) {
 static void destroy(struct apiserver *s) {
     file_watch_free(s->files);
     kubernetes_service_stop(s->kubernetes_service);
+    availability_stop(s->availability);
     flow_control_stop(s->flow);
     if (s->http) http_server_free(s->http, 500);
     flow_control_free(s->flow);
@@ -336,7 +339,7 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     struct http_server_options ho = {.bind_address = options->bind_address, .port = options->secure_port, .cert_file = options->cert_file, .key_file = options->key_file,
                                      .client_ca_file = options->client_ca_file, .more_client_ca_names_file = options->requestheader_client_ca_file, .body_bytes_max = BODY_BYTES_MAX, .handler = handle, .on_answer = s->audit ? audit_answered : NULL, .ctx = s};
     s->http = http_server_new(&ho, reterr);
-    if (s->http && (!options->reconcile_endpoints || (s->kubernetes_service = kubernetes_service_start(s, reterr)))) {
+    if (s->http && (s->availability = availability_start(s, reterr)) && (!options->reconcile_endpoints || (s->kubernetes_service = kubernetes_service_start(s, reterr)))) {
         watch_files(s);
         flow_control_start(s->flow);
         return s;
