@@ -5,7 +5,7 @@
 #define CKUBE_CLIENT_PARALLEL_H
 #include <stddef.h>
 
-enum { PARALLEL_THREADS_MAX = 16 };
+enum { PARALLEL_THREADS_MAX = 32 }; /* as many as are committed by one sync of the store; they come as they are needed */
 /* Calls fn(arg, i) for each i < n, on the calling thread and the shared ones, in no order; returns when all have returned. fn may not call it again. */
 void parallel_run(size_t n, void (*fn)(void *arg, size_t i), void *arg);
 /* In batches of 1, 2, 4, ... while fn returns 0; after a batch with a failure no further one begins. Returns how many succeeded. Upstream: slowStartBatch. */

@@ -27,7 +27,7 @@
 #include "proxy/server.h"
 #include "scheduler/server.h"
 
-enum { BINDERS = 8, CONTROLLER_CLIENTS_MAX = 80 };
+enum { BINDERS = 32 /* what waits for one sync of the store is committed by the next, together */, CONTROLLER_CLIENTS_MAX = 80 };
 
 struct server_flags {
     const char *cluster_cidr, *controllers, *runtime_endpoint, *node_name, *node_ip, *cluster_dns;
