@@ -135,6 +135,33 @@ static void put_object_counts(struct api_request *r, struct buf *out) {
     store_read_end(t);
 }
 
+static struct { void (*put)(void *data, struct buf *out); void *data; } sources[4];
+static pthread_mutex_t sources_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+void metrics_source_add(void (*put)(void *data, struct buf *out), void *data) {
+    pthread_mutex_lock(&sources_mutex);
+    size_t i = 0;
+    while (i < ARRAY_LEN(sources) && sources[i].put) i++;
+    CHECK(i < ARRAY_LEN(sources));
+    sources[i].put = put;
+    sources[i].data = data;
+    pthread_mutex_unlock(&sources_mutex);
+}
+
+void metrics_source_remove(void *data) {
+    pthread_mutex_lock(&sources_mutex);
+    for (size_t i = 0; i < ARRAY_LEN(sources); i++)
+        if (sources[i].data == data) sources[i].put = NULL, sources[i].data = NULL;
+    pthread_mutex_unlock(&sources_mutex);
+}
+
+static void put_sources(struct buf *out) {
+    pthread_mutex_lock(&sources_mutex);
+    for (size_t i = 0; i < ARRAY_LEN(sources); i++)
+        if (sources[i].put) sources[i].put(sources[i].data, out);
+    pthread_mutex_unlock(&sources_mutex);
+}
+
 void respond_metrics(struct api_request *r) {
     struct store_metrics m;
     _cleanup_buf_ struct buf out = BUF_INIT;
@@ -155,5 +182,6 @@ void respond_metrics(struct api_request *r) {
     authorizer_put_metrics(&out);
     jwt_authenticators_put_metrics(&out);
     flow_put_metrics(apiserver_flow_control(r->server), &out);
+    put_sources(&out);
     respond_text(r, 200, "text/plain; version=0.0.4; charset=utf-8", buf_cstr(&out));
 }

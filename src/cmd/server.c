@@ -25,6 +25,7 @@
 #include "cmd/snapshots.h"
 #include "controller/controller.h"
 #include "proxy/server.h"
+#include "apiserver/metrics.h"
 #include "scheduler/server.h"
 
 enum { BINDERS = 32 /* what waits for one sync of the store is committed by the next, together */, CONTROLLER_CLIENTS_MAX = 80 };
@@ -163,10 +164,12 @@ static void start_controllers(struct server *s) {
 static void scheduler_lead(void *arg) {
     struct server *s = arg;
     s->scheduler = scheduler_server_start(s->scheduler_client, env_real(), &s->scheduler_config, s->host);
+    metrics_source_add(scheduler_server_put_metrics, s->scheduler);
 }
 
 static void scheduler_lost(void *arg) {
     struct server *s = arg;
+    if (s->scheduler) metrics_source_remove(s->scheduler);
     scheduler_server_stop(s->scheduler);
     s->scheduler = NULL;
 }

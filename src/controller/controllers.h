@@ -25,6 +25,7 @@
     CONTROLLER(persistent_volume_binder) \
     CONTROLLER(ephemeral_volume) \
     CONTROLLER(resource_claim) \
+    CONTROLLER(device_taint_eviction) \
     CONTROLLER(csr_approving) \
     CONTROLLER(csr_serving_approving) \
     CONTROLLER(csr_signing) \

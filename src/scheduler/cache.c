@@ -302,6 +302,14 @@ bool cache_pod_assumed(struct scheduler_cache *c, const char *key) {
     return p && p->assumed;
 }
 
+size_t cache_pods_len(struct scheduler_cache *c, size_t *ret_assumed) {
+    const char *key;
+    void *v;
+    *ret_assumed = 0;
+    for (size_t pos = 0; map_next(c->pods, &pos, &key, &v);) *ret_assumed += ((const struct placement *)v)->assumed;
+    return map_len(c->pods);
+}
+
 bool cache_assume(struct scheduler_cache *c, struct pod_info *pod, const char *node) {
     if (map_has(c->pods, pod->key)) return false;
     pod_place(c, pod, node, true);

@@ -36,6 +36,7 @@ struct pod_info *cache_delete_pod(struct scheduler_cache *c, const char *key); /
 const struct pod_info *cache_pod(struct scheduler_cache *c, const char *key);
 struct node_info *cache_pod_node(struct scheduler_cache *c, const char *key);
 bool cache_pod_assumed(struct scheduler_cache *c, const char *key);
+size_t cache_pods_len(struct scheduler_cache *c, size_t *ret_assumed); /* Pods on nodes, and how many of them are assumed */
 bool cache_assume(struct scheduler_cache *c, struct pod_info *pod, const char *node); /* false if the Pod is already on a node */
 
 /* Dry runs: the counts change, the books on who is where do not. Whoever takes a Pod away holds a reference to it. */

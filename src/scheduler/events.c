@@ -1,4 +1,5 @@
 /* What changed in a Pod or a node: see events.h. Upstream: framework/events.go. */
+#include <stdio.h>
 #include "scheduler/events.h"
 #include "base/str.h"
 
@@ -53,4 +54,15 @@ unsigned node_change_actions(const struct corev1_Node *old, const struct corev1_
     if (!conditions_equal(old, new)) actions |= ACTION_NODE_CONDITION;
     if (!strings_equal(&old->status.declaredFeatures, &new->status.declaredFeatures)) actions |= ACTION_NODE_FEATURES;
     return actions;
+}
+
+const char *event_label(const struct cluster_event *e, char *room, size_t size) {
+    static const char *const resources[EVENT_RESOURCES] = {"AssignedPod", "TargetPod", "Node", "PersistentVolume", "PersistentVolumeClaim", "StorageClass", "CSINode", "CSIDriver",
+        "CSIStorageCapacity", "VolumeAttachment", "ResourceClaim", "ResourceSlice", "DeviceClass"};
+    static const char *const actions[] = {"Add", "Delete", "Update", "UpdateNodeAllocatable", "UpdateNodeLabel", "UpdateNodeTaint", "UpdateNodeCondition", "UpdateNodeDeclaredFeature", "UpdatePodLabel",
+        "UpdatePodScaleDown", "UpdatePodToleration", "UpdatePodSchedulingGatesEliminated", "UpdatePodGeneratedResourceClaim"};
+    size_t i = 0;
+    while (i + 1 < sizeof(actions) / sizeof(*actions) && !(e->actions >> i & 1)) i++;
+    snprintf(room, size, "%s%s", resources[e->resource], actions[i]);
+    return room;
 }

@@ -25,6 +25,8 @@ struct cluster_event {
 };
 
 /* What differs between two states of a Pod. Upstream: framework.PodSchedulingPropertiesChange. */
+/* "NodeAdd", "AssignedPodDelete": upstream's label of an event, in room. */
+const char *event_label(const struct cluster_event *e, char *room, size_t size);
 unsigned pod_change_actions(const struct pod_info *old, const struct pod_info *new);
 unsigned node_change_actions(const struct corev1_Node *old, const struct corev1_Node *new);
 #endif

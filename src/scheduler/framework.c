@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "scheduler/extender.h"
+#include "scheduler/metrics.h"
 
 #define FEASIBLE_MIN 100         /* upstream: minFeasibleNodesToFind */
 #define FEASIBLE_PERCENT_MIN 5   /* upstream: minFeasibleNodesPercentageToFind */
@@ -33,6 +34,13 @@ uint64_t framework_random(struct framework *f, uint64_t below) {
     f->random ^= f->random >> 7;
     f->random ^= f->random << 17;
     return (f->random >> 11) % below;
+}
+
+/* The time since begun is the point's; returns now. */
+static int64_t point_end(const struct framework *f, const struct profile *p, enum point point, enum code code, int64_t begun) {
+    int64_t now = env_mono_ns(f->handle.env);
+    metrics_point(f->metrics, p, point, code, now - begun);
+    return now;
 }
 
 /* ---- reasons ---- */
@@ -354,13 +362,15 @@ static void found_none(struct cycle *cy, struct found *found, const char *pre_fi
         message = reason_counts_message(cy->arena, cy->nodes_len, &found->counts);
     }
     ret->rejectors = cy->rejectors;
+    int64_t begun = env_mono_ns(cy->handle->env);
     post_filter_run(cy, found->codes, message, ret);
+    point_end(cy->framework, cy->profile, POINT_POST_FILTER, ret->victims_len ? CODE_SUCCESS : CODE_UNSCHEDULABLE, begun);
 }
 
 /* ---- Score ---- */
 
 static bool score_run(struct cycle *cy, struct node_info *const *nodes, size_t len, int64_t *totals, struct schedule_result *ret) {
-    int64_t *scores = arena_calloc(cy->arena, len, sizeof(*scores));
+    int64_t *scores = arena_calloc(cy->arena, len, sizeof(*scores)), begun = env_mono_ns(cy->handle->env);
     const struct plugin_uses *pre = &cy->profile->points[POINT_PRE_SCORE], *uses = &cy->profile->points[POINT_SCORE];
     for (int i = 0; i < pre->len; i++) {
         cy->use = &pre->items[i];
@@ -368,6 +378,7 @@ static bool score_run(struct cycle *cy, struct node_info *const *nodes, size_t l
         if (code == CODE_SKIP) cy->skip_score |= BIT(cy->use->plugin->id);
         else if (code != CODE_SUCCESS) return result_error(cy, ret, "running PreScore plugin", "", &(struct reasons){{"failed"}, 1}), false;
     }
+    begun = point_end(cy->framework, cy->profile, POINT_PRE_SCORE, CODE_SUCCESS, begun);
     for (int i = 0; i < uses->len; i++) {
         const struct plugin *p = uses->items[i].plugin;
         cy->use = &uses->items[i];
@@ -376,6 +387,7 @@ static bool score_run(struct cycle *cy, struct node_info *const *nodes, size_t l
         if (p->normalize) p->normalize(cy, nodes, scores, len);
         for (size_t n = 0; n < len; n++) totals[n] += scores[n] * cy->use->weight;
     }
+    point_end(cy->framework, cy->profile, POINT_SCORE, CODE_SUCCESS, begun);
     return true;
 }
 
@@ -412,14 +424,19 @@ static void cycle_run(struct framework *f, struct cycle *cy, struct schedule_res
     struct found found = {.items = arena_calloc(cy->arena, cy->nodes_len, sizeof(*found.items)), .codes = arena_alloc(cy->arena, cy->nodes_len + 1)};
     memset(found.codes, CODE_UNSCHEDULABLE_AND_UNRESOLVABLE, cy->nodes_len + 1);
     const char *message = NULL;
-    if (!pre_filter_run(cy, ret, &message)) {
+    int64_t begun = env_mono_ns(cy->handle->env);
+    bool go_on = pre_filter_run(cy, ret, &message);
+    begun = point_end(f, cy->profile, POINT_PRE_FILTER, go_on ? CODE_SUCCESS : ret->error ? CODE_ERROR : CODE_UNSCHEDULABLE_AND_UNRESOLVABLE, begun);
+    if (!go_on) {
         if (!ret->error) found_none(cy, &found, message, ret);
         return;
     }
     filters_select(cy);
     if (!nominated_fits(f, cy, &found, ret)) {
         struct node_info *const *nodes = cy->restricted ? cy->only.items : cy->nodes;
-        if (!filter_run(f, cy, nodes, cy->restricted ? cy->only.len : cy->nodes_len, &found, ret)) return;
+        go_on = filter_run(f, cy, nodes, cy->restricted ? cy->only.len : cy->nodes_len, &found, ret);
+        point_end(f, cy->profile, POINT_FILTER, !go_on ? CODE_ERROR : found.len ? CODE_SUCCESS : CODE_UNSCHEDULABLE, begun);
+        if (!go_on) return;
         if (!extenders_filter(f, cy, &found, ret)) return;
     }
     ret->feasible = found.len;
@@ -454,12 +471,15 @@ void framework_schedule(struct framework *f, const struct profile *profile, stru
 bool framework_reserve(struct cycle *cy, struct node_info *node, struct binding *b, struct schedule_result *ret) {
     const struct plugin_uses *points[] = {&cy->profile->points[POINT_RESERVE], &cy->profile->points[POINT_PERMIT]};
     static const char *const failures[] = {"running Reserve plugin", "running Permit plugin"};
-    for (int p = 0; p < 2; p++)
+    static const enum point point_ids[] = {POINT_RESERVE, POINT_PERMIT};
+    int64_t begun = env_mono_ns(cy->handle->env);
+    for (int p = 0; p < 2; p++) {
         for (int i = 0; i < points[p]->len; i++) {
             struct reasons why = {0};
             cy->use = &points[p]->items[i];
             enum code code = p ? cy->use->plugin->permit(cy, node, &why) : cy->use->plugin->reserve(cy, node, b, &why);
             if (code == CODE_SUCCESS || code == CODE_SKIP) continue;
+            point_end(cy->framework, cy->profile, point_ids[p], code, begun);
             ret->node = NULL;
             ret->nominated = "";
             ret->rejectors = BIT(cy->use->plugin->id);
@@ -469,6 +489,8 @@ bool framework_reserve(struct cycle *cy, struct node_info *node, struct binding 
             ret->message = reason_counts_message(cy->arena, 1, &counts);
             return false;
         }
+        begun = point_end(cy->framework, cy->profile, point_ids[p], CODE_SUCCESS, begun);
+    }
     return true;
 }
 
@@ -480,12 +502,15 @@ void framework_unreserve(struct handle *h, struct binding *b) {
 
 int framework_bind(struct framework *f, struct binding *b, struct status *reterr) {
     const struct plugin_uses *pre = &b->profile->points[POINT_PRE_BIND], *bind = &b->profile->points[POINT_BIND], *post = &b->profile->points[POINT_POST_BIND];
+    int64_t begun = env_mono_ns(f->handle.env);
     for (int i = 0; i < pre->len; i++) {
         int r = pre->items[i].plugin->pre_bind(&f->handle, b, reterr);
+        if (r) point_end(f, b->profile, POINT_PRE_BIND, r < 0 ? CODE_ERROR : CODE_WAIT, begun);
         if (r < 0) status_wrap(reterr, "running PreBind plugin \"%s\"", pre->items[i].plugin->name);
         if (r) return r;
     }
     bool bound = false;
+    begun = point_end(f, b->profile, POINT_PRE_BIND, CODE_SUCCESS, begun);
     if (f->extenders)
         LIST_FOREACH(e, f->extenders) {
             if (bound || str_empty(e->bind_verb) || !extender_interested(e, b->pod->pod)) continue;
@@ -494,11 +519,14 @@ int framework_bind(struct framework *f, struct binding *b, struct status *reterr
         }
     for (int i = 0; i < bind->len && !bound; i++) {
         if (bind->items[i].plugin->bind(&f->handle, b, reterr)) {
+            point_end(f, b->profile, POINT_BIND, CODE_ERROR, begun);
             status_wrap(reterr, "running Bind plugin \"%s\"", bind->items[i].plugin->name);
             return -1;
         }
         bound = true;
     }
+    begun = point_end(f, b->profile, POINT_BIND, CODE_SUCCESS, begun);
     for (int i = 0; i < post->len; i++) post->items[i].plugin->post_bind(&f->handle, b);
+    if (post->len) point_end(f, b->profile, POINT_POST_BIND, CODE_SUCCESS, begun);
     return 0;
 }

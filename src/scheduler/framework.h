@@ -99,6 +99,8 @@ struct binding {
     const struct profile *profile;
     struct pod_info *pod;
     const char *node;
+    int attempts;              /* of the Pod, this one included */
+    int64_t first_ns, begun_ns; /* when the first of them began, and this one */
     void *state[PLUGINS_LEN];
     struct pod_info **victims; /* not a binding: Pods to evict for pod */
     size_t victims_len;
@@ -158,11 +160,13 @@ uint32_t profile_hints(const struct profile *p, struct scheduler_cache *c, const
 void scores_normalize(int64_t *scores, size_t len, bool reverse);
 
 struct extender_list;
+struct scheduler_metrics;
 struct framework {
     struct handle handle;
     const struct extender_list *extenders; /* NULL: none */
     size_t next_start;                     /* where the next cycle begins to look, so that all nodes get their turn in large clusters */
     uint64_t random;                       /* of the choice among equals; 0: not yet seeded */
+    struct scheduler_metrics *metrics;     /* NULL: nothing is counted */
 };
 struct schedule_result {
     struct node_info *node;    /* NULL: it fits nowhere */

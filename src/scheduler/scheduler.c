@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "scheduler/metrics.h"
 
 #define BINDERS_DEFAULT 4
 #define NOTE_BYTES_MAX 1024               /* of an Event; upstream: NoteLengthLimit */
@@ -18,8 +19,9 @@ struct scheduler *scheduler_new(struct env *env, const struct scheduler_client *
     s->env = env;
     s->client = *client;
     s->cache = cache_new();
-    s->framework = (struct framework){.handle = {env, s->cache, &s->client}, .extenders = config->extenders};
-    s->queue = queue_new(env, &(struct queue_options){config->backoff_initial_ms, config->backoff_max_ms, s->profiles, n});
+    s->metrics = scheduler_metrics_new(s->profiles, n);
+    s->framework = (struct framework){.handle = {env, s->cache, &s->client}, .extenders = config->extenders, .metrics = s->metrics};
+    s->queue = queue_new(env, &(struct queue_options){config->backoff_initial_ms, config->backoff_max_ms, s->profiles, n, s->metrics});
     s->arena = arena_new();
     s->binders = MIN(config->binders > 0 ? config->binders : BINDERS_DEFAULT, BINDERS_MAX);
     s->last = &s->first;
@@ -45,6 +47,7 @@ void scheduler_free(struct scheduler *s) {
     }
     queue_free(s->queue);
     cache_free(s->cache);
+    scheduler_metrics_free(s->metrics);
     arena_free(s->arena);
     pthread_cond_destroy(&s->cond);
     pthread_mutex_destroy(&s->mutex);
@@ -74,12 +77,13 @@ static void pod_nominate(struct scheduler *s, struct pod_info *pod, const char *
     if (s->client.nominate(s->client.data, pod->pod, node, &st) && !status_is(&st, 404)) log_warning("scheduler: nominated node of Pod %s: %s", pod->key, status_message(&st));
 }
 
-struct failure { const char *message, *nominated; uint32_t rejectors; bool error, preempting; };
+struct failure { const char *message, *nominated; uint32_t rejectors; bool error, preempting; const struct profile *profile; int64_t begun_ns; };
 
 static void pod_failed(struct scheduler *s, struct pod_info *pod, const struct failure *f) {
     _cleanup_status_ struct status st = STATUS_INIT;
     char room[NOTE_BYTES_MAX + 1];
     atomic_fetch_add(f->error ? &s->errors : &s->unschedulable, 1);
+    metrics_attempt(s->metrics, f->profile, f->error ? ATTEMPT_ERROR : ATTEMPT_UNSCHEDULABLE, env_mono_ns(s->env) - f->begun_ns);
     queue_put_back(s->queue, pod->key, f->error ? 0 : f->rejectors, f->preempting);
     pod_nominate(s, pod, f->nominated);
     s->client.record(s->client.data, pod->pod, "Warning", "FailedScheduling", "Scheduling", note_of(f->message, room));
@@ -113,11 +117,14 @@ static bool pod_bind(struct scheduler *s, struct binding *b) {
             queue_delete(s->queue, b->pod->key, b->pod->pod->metadata.uid);
             return true;
         }
-        pod_failed(s, b->pod, &(struct failure){.message = status_message(&st), .nominated = "", .error = true});
+        pod_failed(s, b->pod, &(struct failure){.message = status_message(&st), .nominated = "", .error = true, .profile = b->profile, .begun_ns = b->begun_ns});
         return true;
     }
     queue_delete(s->queue, b->pod->key, b->pod->pod->metadata.uid);
     atomic_fetch_add(&s->scheduled, 1);
+    int64_t now = env_mono_ns(s->env);
+    metrics_attempt(s->metrics, b->profile, ATTEMPT_SCHEDULED, now - b->begun_ns);
+    metrics_scheduled(s->metrics, b->attempts, now - b->first_ns);
     _cleanup_buf_ struct buf text = BUF_INIT;
     buf_printf(&text, "Successfully assigned %s to %s", b->pod->key, b->node);
     s->client.record(s->client.data, b->pod->pod, "Normal", "Scheduled", "Binding", buf_cstr(&text));
@@ -177,7 +184,10 @@ static void victims_evict(struct scheduler *s, struct binding *b) {
     if (b->victims_len) nominations_clear(s, b);
     bool all = !b->deallocate || claim_deallocate(s, b);
     for (size_t i = 0; i < b->victims_len && all; i++) all = victim_evict(s, b, b->victims[i]);
-    if (b->victims_len) atomic_fetch_add(&s->preemptions, 1);
+    if (b->victims_len) {
+        atomic_fetch_add(&s->preemptions, 1);
+        metrics_preemption(s->metrics, b->victims_len);
+    }
     queue_preempted(s->queue, b->pod->key, !all);
 }
 
@@ -272,10 +282,19 @@ bool scheduler_schedule_one(struct scheduler *s, int64_t timeout_ms) {
         return true;
     }
     arena_reset(s->arena);
+    int attempts;
+    int64_t first_ns, begun_ns = env_mono_ns(s->env);
+    queue_flight(s->queue, pod->key, &attempts, &first_ns);
     struct schedule_result result;
     struct binding *b = pod_choose(s, profile, pod, &result);
+    metrics_algorithm(s->metrics, env_mono_ns(s->env) - begun_ns);
+    if (b) {
+        b->attempts = attempts;
+        b->first_ns = first_ns;
+        b->begun_ns = begun_ns;
+    }
     if (!result.node)
-        pod_failed(s, pod, &(struct failure){result.message, result.nominated, result.rejectors, result.error, b != NULL});
+        pod_failed(s, pod, &(struct failure){result.message, result.nominated, result.rejectors, result.error, b != NULL, profile, begun_ns});
     if (b && s->started) binding_add(s, b);
     else if (b) binding_run(s, b);
     pod_info_unref(pod);
@@ -358,4 +377,17 @@ void scheduler_stop(struct scheduler *s) {
 struct queue_lengths scheduler_queue_lengths(struct scheduler *s) { return queue_lengths(s->queue); }
 struct scheduler_stats scheduler_stats(struct scheduler *s) {
     return (struct scheduler_stats){atomic_load(&s->scheduled), atomic_load(&s->unschedulable), atomic_load(&s->errors), atomic_load(&s->preemptions)};
+}
+
+void scheduler_put_metrics(struct scheduler *s, struct buf *out) {
+    struct queue_lengths l = queue_lengths(s->queue);
+    struct metrics_state state = {.queues = {l.active, l.backoff, l.unschedulable, l.gated}, .unschedulable = calloc(s->profiles_len, sizeof(*state.unschedulable))};
+    CHECK(state.unschedulable);
+    queue_count_rejected(s->queue, state.unschedulable);
+    cache_lock(s->cache);
+    (void)cache_nodes(s->cache, &state.nodes);
+    state.pods = cache_pods_len(s->cache, &state.assumed);
+    cache_unlock(s->cache);
+    scheduler_metrics_put(s->metrics, &state, out);
+    free(state.unschedulable);
 }

@@ -17,6 +17,7 @@ struct scheduler_config {
 };
 struct scheduler_stats { uint64_t scheduled, unschedulable, errors, preemptions; };
 
+struct buf;
 struct scheduler;
 struct scheduler *scheduler_new(struct env *env, const struct scheduler_client *client, const struct scheduler_config *config);
 void scheduler_free(struct scheduler *s); /* stopped */
@@ -41,4 +42,5 @@ bool scheduler_schedule_one(struct scheduler *s, int64_t timeout_ms);
 size_t scheduler_bind_waiting(struct scheduler *s);
 struct queue_lengths scheduler_queue_lengths(struct scheduler *s);
 struct scheduler_stats scheduler_stats(struct scheduler *s);
+void scheduler_put_metrics(struct scheduler *s, struct buf *out); /* the text for /metrics; any thread */
 #endif

@@ -13,6 +13,7 @@ struct scheduler {
     size_t profiles_len;
     struct framework framework;  /* the scheduling thread's, but for its handle */
     struct scheduling_queue *queue;
+    struct scheduler_metrics *metrics;
     struct scheduler_cache *cache;
     struct arena *arena;         /* of the cycle; the scheduling thread's */
     pthread_t thread, binder_threads[BINDERS_MAX];

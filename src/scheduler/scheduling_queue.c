@@ -1,5 +1,6 @@
 /* The scheduling queue: see its header for the states. One mutex, one condition; entries are found by key. */
 #include "scheduler/scheduling_queue.h"
+#include "scheduler/metrics.h"
 #include "base/map.h"
 #include "base/str.h"
 
@@ -14,6 +15,7 @@ struct entry {
     size_t index;          /* in its heap, or in the list of the unschedulable */
     int attempts, unschedulable_count, error_count;
     uint64_t seq;          /* for order */
+    int64_t first_ns;      /* when it was popped for the first time */
     int64_t ready_ns, since_ns; /* end of back-off; when it became unschedulable */
     uint32_t rejectors;
     uint32_t flight_hints; /* of plugins that think that an event since it was popped may help */
@@ -42,6 +44,7 @@ struct scheduling_queue {
     uint64_t seq;
     int64_t next_flush_ns; /* of those who have been unschedulable for long */
     size_t poppers;
+    const char *event;     /* why Pods come into queues just now, for metrics */
     bool closed;
 };
 
@@ -162,6 +165,9 @@ static void entry_enter(struct scheduling_queue *q, struct entry *e, enum place 
         e->flight_hints = 0;
     }
     if (place != IN_UNSCHEDULABLE) e->held = false;
+    static const enum metrics_queue queues[] = {[IN_ACTIVE] = METRICS_QUEUE_ACTIVE, [IN_BACKOFF] = METRICS_QUEUE_BACKOFF, [IN_UNSCHEDULABLE] = METRICS_QUEUE_UNSCHEDULABLE,
+                                                [IN_GATED] = METRICS_QUEUE_GATED};
+    if (place <= IN_GATED && q->event) metrics_incoming(q->options.metrics, e->held ? METRICS_QUEUE_GATED : queues[place], q->event);
     q->held += e->held;
     q->lengths[place]++;
     if ((place == IN_ACTIVE || place == IN_BACKOFF) && q->poppers) pthread_cond_broadcast(&q->cond);
@@ -227,6 +233,7 @@ static void entry_update(struct scheduling_queue *q, struct scheduler_cache *cac
 void queue_set(struct scheduling_queue *q, struct scheduler_cache *cache, struct pod_info *pod) {
     pthread_mutex_lock(&q->mutex);
     struct entry *e = map_get(q->entries, pod->key);
+    q->event = e ? "PodUpdate" : "PodAdd";
     if (e && !str_eq(e->pod->pod->metadata.uid, pod->pod->metadata.uid)) { /* another Pod of that name */
         entry_leave(q, e);
         map_del(q->entries, pod->key);
@@ -267,6 +274,8 @@ bool queue_has(struct scheduling_queue *q, const char *key) {
 void queue_event(struct scheduling_queue *q, struct scheduler_cache *cache, const struct cluster_event *e, const char *except) {
     pthread_mutex_lock(&q->mutex);
     uint32_t mask = profile_event_mask(e);
+    char label[48];
+    q->event = event_label(e, label, sizeof(label));
     for (struct entry *f = q->flights; f && mask; f = f->next_flight) f->flight_hints |= profile_hints(f->profile, cache, e, f->pod, mask & ~f->flight_hints);
     for (size_t i = q->lengths[IN_UNSCHEDULABLE]; i > 0; i--) {
         struct entry *u = q->unschedulable[i - 1];
@@ -281,6 +290,7 @@ void queue_event(struct scheduling_queue *q, struct scheduler_cache *cache, cons
         entry_leave(q, u);
         entry_retry(q, cache, u);
     }
+    q->event = NULL; /* label is gone */
     pthread_mutex_unlock(&q->mutex);
 }
 
@@ -289,6 +299,7 @@ void queue_event(struct scheduling_queue *q, struct scheduler_cache *cache, cons
 /* Back-offs that have ended, and Pods that have been unschedulable for too long. */
 static void queue_flush(struct scheduling_queue *q, int64_t now) {
     struct heap *heaps[] = {&q->backoff, &q->error_backoff};
+    q->event = "BackoffComplete";
     for (size_t h = 0; h < 2; h++)
         while (heaps[h]->len && heaps[h]->items[0]->ready_ns <= now) {
             struct entry *e = heaps[h]->items[0];
@@ -297,6 +308,7 @@ static void queue_flush(struct scheduling_queue *q, int64_t now) {
         }
     if (now < q->next_flush_ns) return;
     q->next_flush_ns = now + 30 * SECOND_NS;
+    q->event = "UnschedulableTimeout";
     for (size_t i = q->lengths[IN_UNSCHEDULABLE]; i > 0; i--) {
         struct entry *e = q->unschedulable[i - 1];
         if (e->preempting || e->held || now - e->since_ns < QUEUE_UNSCHEDULABLE_MAX_MS * INT64_C(1000000)) continue;
@@ -323,7 +335,7 @@ struct pod_info *queue_pop(struct scheduling_queue *q, int64_t timeout_ms, const
             struct entry *e = from->items[0];
             entry_leave(q, e);
             entry_enter(q, e, IN_FLIGHT);
-            e->attempts++;
+            if (!e->attempts++) e->first_ns = now;
             pod = pod_info_ref(e->pod);
             if (ret_profile) *ret_profile = e->profile;
             break;
@@ -344,6 +356,23 @@ static int64_t backoff_ns(const struct scheduling_queue *q, const struct entry *
     return MIN(ms, q->options.backoff_max_ms) * 1000000;
 }
 
+void queue_flight(struct scheduling_queue *q, const char *key, int *ret_attempts, int64_t *ret_first_ns) {
+    pthread_mutex_lock(&q->mutex);
+    const struct entry *e = map_get(q->entries, key);
+    *ret_attempts = e ? e->attempts : 0;
+    *ret_first_ns = e ? e->first_ns : 0;
+    pthread_mutex_unlock(&q->mutex);
+}
+
+void queue_count_rejected(struct scheduling_queue *q, size_t (*counts)[PLUGINS_LEN]) {
+    pthread_mutex_lock(&q->mutex);
+    for (size_t i = 0; i < q->lengths[IN_UNSCHEDULABLE]; i++) {
+        const struct entry *e = q->unschedulable[i];
+        for (int p = 0; p < PLUGINS_LEN; p++) counts[e->profile - q->options.profiles][p] += e->rejectors >> p & 1;
+    }
+    pthread_mutex_unlock(&q->mutex);
+}
+
 void queue_binds(struct scheduling_queue *q, const char *key) {
     pthread_mutex_lock(&q->mutex);
     struct entry *e = map_get(q->entries, key);
@@ -357,6 +386,7 @@ void queue_binds(struct scheduling_queue *q, const char *key) {
 void queue_put_back(struct scheduling_queue *q, const char *key, uint32_t rejectors, bool preempting) {
     pthread_mutex_lock(&q->mutex);
     struct entry *e = map_get(q->entries, key);
+    q->event = "ScheduleAttemptFailure";
     if (e && (e->place == IN_FLIGHT || e->place == IN_BINDING)) {
         entry_leave(q, e);
         e->rejectors = rejectors;
@@ -377,6 +407,7 @@ void queue_put_back(struct scheduling_queue *q, const char *key, uint32_t reject
 void queue_preempted(struct scheduling_queue *q, const char *key, bool failed) {
     pthread_mutex_lock(&q->mutex);
     struct entry *e = map_get(q->entries, key);
+    q->event = "ForceActivate";
     if (e && e->preempting) {
         e->preempting = false;
         if (e->place == IN_UNSCHEDULABLE && (e->woken || failed)) {

@@ -20,8 +20,9 @@ struct scheduling_queue;
 struct queue_lengths { size_t active, backoff, unschedulable, gated, in_flight; };
 struct queue_options {
     int64_t backoff_initial_ms, backoff_max_ms; /* 0: upstream's */
-    const struct profile *profiles;             /* outlive the queue */
+    const struct profile *profiles;             /* outlive the queue, as does metrics */
     size_t profiles_len;
+    struct scheduler_metrics *metrics;          /* NULL: nothing is counted */
 };
 
 struct scheduling_queue *queue_new(struct env *env, const struct queue_options *options);
@@ -33,6 +34,8 @@ void queue_delete(struct scheduling_queue *q, const char *key, const char *uid);
 bool queue_has(struct scheduling_queue *q, const char *key);
 /* The next Pod, in flight now, with a reference for the caller; NULL after timeout_ms (< 0: none) or queue_close. *ret_profile may be NULL. */
 struct pod_info *queue_pop(struct scheduling_queue *q, int64_t timeout_ms, const struct profile **ret_profile);
+/* Of a Pod in flight: how often it has been popped, and when for the first time (monotonic); 0 if it is not there. */
+void queue_flight(struct scheduling_queue *q, const char *key, int *ret_attempts, int64_t *ret_first_ns);
 /* It has a node, and only binding can still fail: events do not matter to it any more. */
 void queue_binds(struct scheduling_queue *q, const char *key);
 /* It failed. rejectors: who said no; 0: nobody, so there is nothing to wait for but the back-off. preempting: it waits for queue_preempted too. */
@@ -43,4 +46,6 @@ void queue_preempted(struct scheduling_queue *q, const char *key, bool failed);
 void queue_event(struct scheduling_queue *q, struct scheduler_cache *cache, const struct cluster_event *e, const char *except);
 void queue_close(struct scheduling_queue *q);    /* wakes all who pop */
 struct queue_lengths queue_lengths(struct scheduling_queue *q);
+/* Adds to counts[profile][plugin] the Pods that each plugin keeps unschedulable. */
+void queue_count_rejected(struct scheduling_queue *q, size_t (*counts)[PLUGINS_LEN]);
 #endif

@@ -201,6 +201,8 @@ struct scheduler_server *scheduler_server_start(struct client *c, struct env *en
     return s;
 }
 
+void scheduler_server_put_metrics(void *scheduler_server, struct buf *out) { scheduler_put_metrics(((struct scheduler_server *)scheduler_server)->scheduler, out); }
+
 void scheduler_server_stop(struct scheduler_server *s) {
     if (!s) return;
     for (size_t i = 0; i < s->sources_len; i++) feed_stop(s->sources[i].feed);

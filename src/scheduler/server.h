@@ -7,5 +7,6 @@
 struct scheduler_server;
 /* Follows the API and schedules until it is stopped. The client must outlive it. */
 struct scheduler_server *scheduler_server_start(struct client *c, struct env *env, const struct scheduler_config *config, const char *host);
+void scheduler_server_put_metrics(void *scheduler_server, struct buf *out); /* as scheduler_put_metrics */
 void scheduler_server_stop(struct scheduler_server *s); /* bindings under way are finished; NULL is fine */
 #endif

@@ -46,7 +46,21 @@ static int evict(void *data, const struct corev1_Pod *victim, const char *messag
     scheduler_delete_pod(s, victim->metadata.namespace, victim->metadata.name);
     return 0;
 }
-static const struct scheduler_client client = {.bind = bind, .set_unscheduled = condition, .record = record, .evict = evict};
+/* The watch shows at once what was written. */
+static int put_resource_claim(void *data, struct arena *a, const struct resourcev1_ResourceClaim *claim, bool status, struct resourcev1_ResourceClaim *ret, struct status *reterr) {
+    static atomic_uint_least64_t version = 10;
+    (void)data, (void)status, (void)reterr;
+    struct resourcev1_ResourceClaim now = *claim;
+    now.metadata.resourceVersion = arena_printf(a, "%lu", (unsigned long)atomic_fetch_add(&version, 1));
+    if (ret) *ret = *(struct resourcev1_ResourceClaim *)object_copy(a, &resourcev1_ResourceClaim_desc, &now);
+    scheduler_set_object(s, &resourcev1_ResourceClaim_desc, &now);
+    return 0;
+}
+static int get_resource_claim(void *data, struct arena *a, const char *ns, const char *name, struct resourcev1_ResourceClaim *ret, struct status *reterr) {
+    return (void)data, (void)a, (void)ns, (void)ret, status_not_found(reterr, "resource.k8s.io", "resourceclaims", name);
+}
+static const struct scheduler_client client = {.bind = bind, .set_unscheduled = condition, .record = record, .evict = evict, .get_resource_claim = get_resource_claim,
+    .put_resource_claim = put_resource_claim};
 
 /* ---- what a workload is made of ---- */
 
@@ -77,9 +91,26 @@ static const char plain[] = POD("", ""), anti[] = POD(COLOR("green"), REQUIRED("
     spread[] = POD(COLOR("blue"), SPREAD("5", ZONE, "DoNotSchedule", "")), spread_soft[] = POD(COLOR("blue"), SPREAD("5", ZONE, "ScheduleAnyway", "")),
     spread_honest[] = POD(COLOR("blue"), SPREAD("1", HOST, "DoNotSchedule", ",\"nodeTaintsPolicy\":\"Honor\"")),
     secret[] = POD("", ",\"volumes\":[{\"name\":\"s\",\"secret\":{\"secretName\":\"secret\"}}]"),
+    devices[] = POD("", ",\"resourceClaims\":[{\"name\":\"resource\",\"resourceClaimName\":\"\"}]"),
     claims[] = POD("", ",\"volumes\":[{\"name\":\"v\",\"persistentVolumeClaim\":{\"claimName\":\"\"}}]");
 
-enum volumes { NO_VOLUMES, IN_TREE, MIGRATED, CSI };
+enum volumes { NO_VOLUMES, IN_TREE, MIGRATED, CSI, DEVICES };
+
+/* maxClaimsPerNode of them. */
+static void devices_of(const char *node) {
+    struct resourcev1_ResourceSlice *slice = decode(&resourcev1_ResourceSlice_desc, arena_printf(arena, "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"driver\":\"test-driver.cdi.k8s.io\","
+        "\"nodeName\":\"%s\",\"pool\":{\"name\":\"%s\",\"generation\":1,\"resourceSliceCount\":1}}}", node, node, node));
+    for (int i = 0; i < 10; i++) *LIST_PUSH(arena, &slice->spec.devices) = (struct resourcev1_Device){.name = arena_printf(arena, "instance-%d", i)};
+    scheduler_set_object(s, &resourcev1_ResourceSlice_desc, slice);
+}
+
+/* As the controller makes it of a template. */
+static void claim_of(struct corev1_Pod *p) {
+    p->spec.resourceClaims.items[0].resourceClaimName = p->metadata.name;
+    scheduler_set_object(s, &resourcev1_ResourceClaim_desc, decode(&resourcev1_ResourceClaim_desc, arena_printf(arena, "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\",\"uid\":\"%s\","
+        "\"resourceVersion\":\"1\"},\"spec\":{\"devices\":{\"requests\":[{\"name\":\"req-0\",\"exactly\":{\"deviceClassName\":\"test-class\",\"allocationMode\":\"ExactCount\",\"count\":1}}]}}}",
+        p->metadata.name, p->metadata.namespace, p->metadata.uid)));
+}
 
 static void nodes(size_t n, const char *const *zones, const char *taint, int pods, enum volumes volumes) {
     struct corev1_Node *node = decode(&corev1_Node_desc, arena_printf(arena, "{\"metadata\":{},\"spec\":{%s},\"status\":{\"allocatable\":{\"cpu\":\"%d\",\"memory\":\"%dGi\","
@@ -93,6 +124,7 @@ static void nodes(size_t n, const char *const *zones, const char *taint, int pod
         if (zones_len) string_map_set(arena, &node->metadata.labels, ZONE, zones[serial % zones_len]);
         serial++;
         scheduler_set_node(s, node);
+        if (volumes == DEVICES) devices_of(node->metadata.name);
         if (volumes == CSI || volumes == MIGRATED)
             scheduler_set_object(s, &storagev1_CSINode_desc, decode(&storagev1_CSINode_desc, arena_printf(arena, "{\"metadata\":{\"name\":\"%s\",\"annotations\":{%s}},\"spec\":{\"drivers\":["
                 "{\"name\":\"ebs.csi.aws.com\",\"nodeID\":\"x\",\"allocatable\":{\"count\":39}}]}}", node->metadata.name,
@@ -125,7 +157,8 @@ static void pods(size_t n, const char *json, const char *ns, enum volumes volume
         snprintf(uid, sizeof(uid), "uid-%zu", serial++);
         p->metadata.name = name;
         p->metadata.uid = uid;
-        if (volumes) volume_of(p, volumes);
+        if (volumes == DEVICES) claim_of(p);
+        else if (volumes) volume_of(p, volumes);
         scheduler_set_pod(s, p);
     }
 }
@@ -155,7 +188,7 @@ struct workload {
     void (*meanwhile)(size_t round);           /* each second while measuring */
     enum volumes volumes;
     int node_pods;
-    bool team;
+    bool team, steady; /* steady: ten Pods at a time, which go with their claims when they have been bound */
 };
 
 static void prepare_mixed(const struct workload *w) {
@@ -224,6 +257,10 @@ static const struct workload workloads[] = {
     {"SchedulingInTreePVs", 90, 5000, 1000, 2000, claims, claims, .volumes = IN_TREE},
     {"SchedulingMigratedInTreePVs", 35, 5000, 5000, 5000, claims, claims, .volumes = MIGRATED},
     {"SchedulingCSIPVs", 48, 5000, 5000, 5000, claims, claims, .volumes = CSI},
+    {"SchedulingWithResourceClaimTemplate", 40, 500, 2500, 2500, devices, devices, .volumes = DEVICES},
+    {"SteadyStateClusterResourceClaimTemplate/empty", 64, 500, 0, 5000, devices, devices, .volumes = DEVICES, .steady = true},
+    {"SteadyStateClusterResourceClaimTemplate/half", 70, 500, 2500, 5000, devices, devices, .volumes = DEVICES, .steady = true},
+    {"SteadyStateClusterResourceClaimTemplate/full", 60, 500, 4990, 5000, devices, devices, .volumes = DEVICES, .steady = true},
 };
 
 static double cpu_s(void) {
@@ -232,11 +269,27 @@ static double cpu_s(void) {
     return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) + (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
 }
 
+static void steady(const struct workload *w) {
+    uint64_t before = scheduler_stats(s).scheduled;
+    for (size_t n = 10; n <= w->measured; n += 10) {
+        size_t first = serial;
+        pods(10, w->pod, "sched-0", w->volumes);
+        wait_scheduled(before + n);
+        for (size_t i = first; i < serial; i++) {
+            const char *name = arena_printf(arena, "pod-%zu", i);
+            scheduler_delete_pod(s, "sched-0", name);
+            scheduler_delete_object(s, &resourcev1_ResourceClaim_desc, "sched-0", name);
+        }
+    }
+}
+
 static void run(const struct workload *w) {
     arena = arena_new();
     serial = 0;
     s = scheduler_new(env_real(), &client, &(struct scheduler_config){.binders = 2});
     namespaces(w->team ? 100 : 2, w->team ? "\"team\":\"devops\"" : "");
+    if (w->volumes == DEVICES) scheduler_set_object(s, &resourcev1_DeviceClass_desc, decode(&resourcev1_DeviceClass_desc, "{\"metadata\":{\"name\":\"test-class\"},\"spec\":{\"selectors\":"
+        "[{\"cel\":{\"expression\":\"device.driver == 'test-driver.cdi.k8s.io'\"}}]}}"));
     nodes(w->nodes, w->zones, NULL, w->node_pods ? w->node_pods : 110, w->volumes);
     scheduler_start(s);
     if (w->prepare) {
@@ -251,7 +304,8 @@ static void run(const struct workload *w) {
     size_t round = 0;
     if (w->meanwhile) w->meanwhile(round++);
     last = begun;
-    pods(w->measured, w->pod, "sched-0", w->volumes);
+    if (w->steady) steady(w);
+    else pods(w->measured, w->pod, "sched-0", w->volumes);
     while (scheduler_stats(s).scheduled < target && now - begun < TIMEOUT_S * INT64_C(1000000000)) {
         usleep(100);
         now = env_mono_ns(env_real());

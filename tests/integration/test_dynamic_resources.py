@@ -44,6 +44,8 @@ def test_a_pod_gets_a_device_and_gives_it_back():
         got = claim['status']['allocation']
         same([(r['request'], r['driver'], r['pool'], r['device']) for r in got['devices']['results']], [('r', 'dra.io', 'n1', 'large')])
         same(got['nodeSelector']['nodeSelectorTerms'][0]['matchFields'][0]['values'], ['n1'])
+        metrics = s.kubectl('get', '--raw', '/metrics').stdout
+        assert 'scheduler_schedule_attempts_total{profile="default-scheduler",result="scheduled"} 1\n' in metrics, metrics[-3000:]
         create(s, pod('p2', {'resourceClaimName': 'by-hand'}))
         c = until('p2 is told why it waits', lambda: condition(s, 'p2'), 60)
         assert c['message'].startswith('0/1 nodes are available: 1 cannot allocate all claims. still not schedulable, '), c

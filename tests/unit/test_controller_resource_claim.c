@@ -1,4 +1,4 @@
-/* ResourceClaims of Pods: from templates, reserved, given back, deleted. */
+/* ResourceClaims of Pods: from templates, reserved, given back, deleted; Pods on tainted devices. */
 #include "controller_test.h"
 
 #define CLAIMS "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims"
@@ -14,16 +14,17 @@ static void pod_make(struct cluster *k, const char *name, const char *claim) {
              name, claim);
     cluster_create(k, text);
 }
-/* With the finalizer and devices, as the scheduler leaves it, reserved for these. */
-static void claim_make(struct cluster *k, const char *name, const char *reserved) {
+/* With the finalizer and a device (its name, and more of the result), as the scheduler leaves it, reserved for these. */
+static void claim_make_on(struct cluster *k, const char *name, const char *device, const char *more, const char *reserved) {
     char text[1200], target[200];
     snprintf(text, sizeof(text), "{'apiVersion':'resource.k8s.io/v1','kind':'ResourceClaim','metadata':{'name':'%s','namespace':'default','finalizers':['resource.kubernetes.io/delete-protection']}," SPEC "}",
              name);
     cluster_create(k, text);
     snprintf(target, sizeof(target), CLAIMS "/%s/status", name);
-    snprintf(text, sizeof(text), "{'status':{'allocation':{'devices':{'results':[{'request':'r','driver':'dra.io','pool':'p','device':'%s'}]}},'reservedFor':[%s]}}", name, reserved);
+    snprintf(text, sizeof(text), "{'status':{'allocation':{'devices':{'results':[{'request':'r','driver':'dra.io','pool':'p','device':'%s'%s}]}},'reservedFor':[%s]}}", device, more, reserved);
     cluster_patch(k, target, text);
 }
+static void claim_make(struct cluster *k, const char *name, const char *reserved) { claim_make_on(k, name, name, "", reserved); }
 static const char *value(struct cluster *k, const char *target, const char *path) { return cluster_get(k, k->arena, target, path); }
 
 static void a_claim_is_made_from_its_template(void **state UNUSED) {
@@ -111,10 +112,50 @@ static void faults_do_not_make_two(void **state UNUSED) {
     cluster_stop(k);
 }
 
+/* On device d of pool p, which gets taints; tolerations: of the allocation. */
+static void pod_on_device(struct cluster *k, const char *name, const char *tolerations) {
+    char claim[64];
+    snprintf(claim, sizeof(claim), "'resourceClaimName':'%s'", name);
+    pod_make(k, name, claim);
+    claim_make_on(k, name, "d", tolerations, arena_printf(k->arena, "{'resource':'pods','name':'%s','uid':'%s'}", name, value(k, arena_printf(k->arena, PODS "/%s", name), "metadata.uid")));
+    cluster_must(k, "POST", arena_printf(k->arena, PODS "/%s/binding", name), "application/json",
+                 arena_printf(k->arena, "{'apiVersion':'v1','kind':'Binding','metadata':{'name':'%s'},'target':{'kind':'Node','name':'n1'}}", name));
+}
+
+static void pods_leave_devices_with_taints(void **state UNUSED) {
+    struct cluster *k = cluster_start("device-taint-eviction-controller");
+    cluster_create(k, "{'apiVersion':'v1','kind':'Node','metadata':{'name':'n1'}}");
+    cluster_create(k, "{'apiVersion':'resource.k8s.io/v1','kind':'ResourceSlice','metadata':{'name':'s'},'spec':{'driver':'dra.io','nodeName':'n1','pool':{'name':'p','generation':1,'resourceSliceCount':1},"
+                      "'devices':[{'name':'d'},{'name':'e','taints':[{'key':'k','effect':'NoExecute'}]}]}}");
+    pod_on_device(k, "now", "");
+    pod_on_device(k, "other-effect", ",'tolerations':[{'operator':'Exists','effect':'NoSchedule'}]");
+    pod_on_device(k, "forever", ",'tolerations':[{'key':'k','operator':'Exists','effect':'NoExecute'}]");
+    pod_on_device(k, "later", ",'tolerations':[{'key':'k','operator':'Exists','effect':'NoExecute','tolerationSeconds':600},{'operator':'Exists','effect':'NoExecute','tolerationSeconds':3000}]");
+    cluster_expect_still(k, PODS, "#items", "4"); /* e's taint is nobody's */
+    cluster_patch(k, "/apis/resource.k8s.io/v1/resourceslices/s", "{'spec':{'devices':[{'name':'d','taints':[{'key':'k','value':'v','effect':'NoExecute'}]}]}}");
+    cluster_expect(k, PODS "/now", "status.conditions[type=DisruptionTarget].message", "Device Taint manager: deleting due to NoExecute taint");
+    cluster_expect(k, PODS "/now", "status.conditions[type=DisruptionTarget].reason", "DeletionByDeviceTaintManager");
+    cluster_expect_event(k, "Pod", "DeviceTaintManagerEviction", "Marking for deletion");
+    for (int i = 0; i < CLUSTER_WAIT_MS / 20 && !*value(k, PODS "/other-effect", "metadata.deletionTimestamp"); i++) env_sleep_ms(env_real(), 20);
+    assert_true(*value(k, PODS "/now", "metadata.deletionTimestamp") && *value(k, PODS "/other-effect", "metadata.deletionTimestamp"));
+    assert_string_equal(value(k, PODS "/later", "metadata.deletionTimestamp"), "");
+    /* The taint goes in time. */
+    cluster_patch(k, "/apis/resource.k8s.io/v1/resourceslices/s", "{'spec':{'devices':[{'name':'d'}]}}");
+    cluster_expect_event(k, "Pod", "DeviceTaintManagerEviction", "Cancelling deletion");
+    cluster_patch(k, "/apis/resource.k8s.io/v1/resourceslices/s", "{'spec':{'devices':[{'name':'d','taints':[{'key':'k','effect':'NoExecute'}]}]}}");
+    cluster_expect_still(k, PODS "/later", "metadata.deletionTimestamp", "");
+    cluster_advance(k, 601 * 1000);
+    for (int i = 0; i < CLUSTER_WAIT_MS / 20 && !*value(k, PODS "/later", "metadata.deletionTimestamp"); i++) env_sleep_ms(env_real(), 20);
+    assert_true(*value(k, PODS "/later", "metadata.deletionTimestamp"));
+    assert_string_equal(value(k, PODS "/forever", "metadata.deletionTimestamp"), "");
+    cluster_stop(k);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_claim_is_made_from_its_template), cmocka_unit_test(reservations_end_with_their_pods), cmocka_unit_test(a_claim_of_a_pod_goes_when_it_has_finished),
         cmocka_unit_test(a_pod_that_was_bound_by_others_is_reserved_for), cmocka_unit_test(faults_do_not_make_two),
+        cmocka_unit_test(pods_leave_devices_with_taints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* The scheduler: plugins as tables of (Pod, nodes, what is said), the queue and the whole loop on a clock moved by hand, and a load. */
 #include "scheduler_testing.h"
+#include "base/buf.h"
 
 /* The nodes of every plugin test: a plain one, a cordoned one, a tainted one; "busy" runs a Pod of 1500m with host port 80. */
 static struct scheduler_cache *world_make(void) {
@@ -315,6 +316,42 @@ static void load(size_t pods, size_t nodes) {
 
 static void a_thousand_pods_are_spread_over_twenty_nodes_by_threads(void **state) { (void)state, load(1000, 20); }
 
+static void says(const char *text, const char *line) {
+    if (!strstr(text, line)) fail_msg("\"%s\" is not in\n%s", line, text);
+}
+
+static void attempts_queues_and_times_are_counted(void **state) {
+    (void)state;
+    seen_reset();
+    struct scheduler *s = scheduler_new(&fake_env, &seen_client, &(struct scheduler_config){0});
+    scheduler_set_node(s, node("n1", "", ""));
+    scheduler_set_pod(s, pod("fits", CPU("1")));
+    scheduler_set_pod(s, pod("big", CPU("9")));
+    scheduler_set_pod(s, pod("gated", CPU("1") ",\"schedulingGates\":[{\"name\":\"g\"}]"));
+    while (scheduler_schedule_one(s, 0)) continue;
+    scheduler_set_node(s, node("n2", "", ""));
+    _cleanup_buf_ struct buf out = BUF_INIT;
+    scheduler_put_metrics(s, &out);
+    const char *text = buf_cstr(&out);
+    says(text, "scheduler_schedule_attempts_total{profile=\"default-scheduler\",result=\"scheduled\"} 1\n");
+    says(text, "scheduler_schedule_attempts_total{profile=\"default-scheduler\",result=\"unschedulable\"} 1\n");
+    says(text, "scheduler_scheduling_attempt_duration_seconds_bucket{profile=\"default-scheduler\",result=\"scheduled\",le=\"0.001\"} 1\n");
+    says(text, "scheduler_scheduling_algorithm_duration_seconds_count 2\n");
+    says(text, "scheduler_pod_scheduling_sli_duration_seconds_count{attempts=\"1\"} 1\n");
+    says(text, "scheduler_pod_scheduling_attempts_sum 1\n");
+    says(text, "scheduler_preemption_attempts_total 0\n");
+    says(text, "scheduler_pending_pods{queue=\"gated\"} 1\n");
+    says(text, "scheduler_unschedulable_pods{plugin=\"NodeResourcesFit\",profile=\"default-scheduler\"} 1\n");
+    says(text, "scheduler_cache_size{type=\"nodes\"} 2\n");
+    says(text, "scheduler_cache_size{type=\"assumed_pods\"} 1\n");
+    says(text, "scheduler_queue_incoming_pods_total{event=\"PodAdd\",queue=\"active\"} 2\n");
+    says(text, "scheduler_queue_incoming_pods_total{event=\"PodAdd\",queue=\"gated\"} 1\n");
+    says(text, "scheduler_queue_incoming_pods_total{event=\"ScheduleAttemptFailure\",queue=\"unschedulable\"} 1\n");
+    says(text, "scheduler_framework_extension_point_duration_seconds_count{extension_point=\"Filter\",profile=\"default-scheduler\",status=\"Unschedulable\"} 1\n");
+    says(text, "scheduler_framework_extension_point_duration_seconds_count{extension_point=\"Bind\",profile=\"default-scheduler\",status=\"Success\"} 1\n");
+    scheduler_free(s);
+}
+
 int main(int argc, char **argv) {
     if (argc == 4 && str_eq(argv[1], "bench")) {
         setup(NULL);
@@ -334,7 +371,7 @@ int main(int argc, char **argv) {
         TEST(a_gated_pod_waits_until_its_gates_are_gone),
         TEST(a_pod_is_bound_when_room_appears_and_its_room_is_counted_at_once),
         TEST(a_binding_that_fails_gives_the_room_back_and_is_tried_again),
-        TEST(a_thousand_pods_are_spread_over_twenty_nodes_by_threads),
+        TEST(attempts_queues_and_times_are_counted), TEST(a_thousand_pods_are_spread_over_twenty_nodes_by_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
