@@ -1,6 +1,7 @@
 /* The apiserver: the one way in. Owns the store, the HTTP server, and what is allocated for the whole cluster. Upstream: cmd/kube-apiserver. */
 #ifndef CKUBE_APISERVER_APISERVER_H
 #define CKUBE_APISERVER_APISERVER_H
+#include "apiserver/audit_options.h"
 #include "base/env.h"
 #include "base/status.h"
 #include "store/store.h"
@@ -34,8 +35,7 @@ struct apiserver_options {
     const char *requestheader_client_ca_file, *requestheader_allowed_names, *requestheader_username_headers, *requestheader_uid_headers, *requestheader_group_headers, *requestheader_extra_headers_prefix;
     const char *advertise_address;           /* where others reach this server; NULL: nowhere */
     bool reconcile_endpoints;                /* list it in the endpoints of the Service kubernetes: see kubernetes_service.h */
-    const char *audit_policy_file, *audit_log_path; /* policy NULL: no audit */
-    int audit_log_max_size_mb, audit_log_max_backups, audit_log_max_age_days; /* each 0: no limit */
+    struct audit_options audit;              /* its policy NULL: no audit */
     const char *proxy_client_cert_file, *proxy_client_key_file; /* how we show other API servers that we are their front proxy */
     const char *authorization_mode;          /* "Node,RBAC"; NULL: that */
     const char *authorization_config;        /* a file instead of modes, see authorization_config.h; NULL: none */

@@ -1,16 +1,12 @@
 #include "apiserver/audit.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "api/field_error.h"
 #include "api/time.h"
 #include "apiserver/apiserver.h"
-#include "apiserver/audit_backups.h"
-#include "base/log.h"
+#include "apiserver/audit_backend.h"
+#include "apiserver/metric_family.h"
 #include "base/str.h"
 #include "wire/json.h"
 
@@ -18,11 +14,8 @@ enum { POLICY_BYTES_MAX = 1 << 20 };
 
 struct audit {
     struct audit_policy *policy;
-    char *path;
-    int64_t max_bytes, bytes;
-    int backups_max, age_days_max; /* 0: no limit */
-    int fd;
-    pthread_mutex_t mutex; /* fd and bytes */
+    struct audit_backend *backends[2]; /* log, webhook; each may be NULL */
+    bool legacy;                       /* somebody wants lines of text */
 };
 
 /* What is known of one request. Lives in its arena. */
@@ -36,6 +29,9 @@ struct audit_event {
     struct string_map annotations; /* sorted by key */
     int64_t received_ns;
     char id[37];
+    int code;                      /* of the answer, once there is one */
+    bool settled;                  /* the handler has returned: nobody waits any more */
+    struct audit_record *waiting;  /* for backends that may wait, once the handler has answered */
 };
 
 /* ---- life ---- */
@@ -56,27 +52,13 @@ static struct audit_policy *load_policy(const char *file, struct status *reterr)
     return p;
 }
 
-static int open_log(struct audit *a) {
-    struct stat st;
-    a->fd = strcmp(a->path, "-") == 0 ? dup(STDOUT_FILENO) : open(a->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (a->fd < 0) return -1;
-    a->bytes = fstat(a->fd, &st) == 0 && S_ISREG(st.st_mode) ? st.st_size : 0;
-    return 0;
-}
-
-struct audit *audit_new(const char *policy_file, const struct audit_log_options *o, struct status *reterr) {
+struct audit *audit_new(const struct audit_options *o, struct status *reterr) {
     struct audit *a = calloc(1, sizeof(*a));
     CHECK(a);
-    a->fd = -1;
-    pthread_mutex_init(&a->mutex, NULL);
-    a->path = strdup(str_or(o->path, "-"));
-    a->max_bytes = (int64_t)o->max_size_mb << 20;
-    a->backups_max = o->backups_max;
-    a->age_days_max = o->age_days_max;
-    if ((a->policy = load_policy(policy_file, reterr))) {
-        if (open_log(a) == 0) return a;
-        status_errno(reterr, a->path);
-    }
+    bool log = o->log.path || !o->webhook.config_file;
+    a->legacy = log && o->log.legacy;
+    if ((a->policy = load_policy(o->policy_file, reterr)) && (!log || (a->backends[0] = audit_log_backend_new(&o->log, reterr))) &&
+        (!o->webhook.config_file || (a->backends[1] = audit_webhook_backend_new(&o->webhook, reterr)))) return a;
     audit_free(a);
     return NULL;
 }
@@ -84,37 +66,21 @@ struct audit *audit_new(const char *policy_file, const struct audit_log_options 
 void audit_free(struct audit *a) {
     if (!a) return;
     audit_policy_free(a->policy);
-    if (a->fd >= 0) close(a->fd);
-    pthread_mutex_destroy(&a->mutex);
-    free(a->path);
+    for (size_t i = 0; i < ARRAY_LEN(a->backends); i++) audit_backend_free(a->backends[i]);
     free(a);
 }
 
-/* The full file steps aside under the time's name, and the oldest of those go. The mutex is held. */
-static void rotate(struct audit *a) {
-    char aside[4200];
-    int64_t now = env_now_ns(env_real());
-    audit_backup_name(a->path, now, aside, sizeof(aside));
-    if (rename(a->path, aside) != 0) return;
-    close(a->fd);
-    if (open_log(a) != 0) log_error("audit: cannot open %s: %s", a->path, strerror(errno));
-    audit_backups_prune(a->path, a->backups_max, a->age_days_max, now);
-}
+/* ---- metrics ---- */
 
-static void write_line(struct audit *a, const struct buf *line) {
-    pthread_mutex_lock(&a->mutex);
-    if (a->max_bytes && a->bytes && a->bytes + (int64_t)line->len > a->max_bytes && strcmp(a->path, "-") != 0) rotate(a);
-    for (size_t done = 0; a->fd >= 0 && done < line->len;) {
-        ssize_t n = write(a->fd, line->data + done, line->len - done);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) {
-            log_error("audit: cannot write %s: %s", a->path, strerror(errno));
-            break;
-        }
-        done += (size_t)n;
-    }
-    a->bytes += (int64_t)line->len;
-    pthread_mutex_unlock(&a->mutex);
+static struct metric_family events = METRIC_FAMILY("apiserver_audit_event_total", "counter", "[ALPHA] Counter of audit events generated and sent to the audit backend."),
+                            level_counts = METRIC_FAMILY("apiserver_audit_level_total", "counter", "[ALPHA] Counter of policy levels for audit events (1 per request)."),
+                            rejected = METRIC_FAMILY("apiserver_audit_requests_rejected_total", "counter", "[ALPHA] Counter of apiserver requests rejected due to an error in audit logging backend.");
+
+void audit_put_metrics(struct buf *out) {
+    metric_put(&events, out);
+    metric_put(&level_counts, out);
+    metric_put(&rejected, out);
+    audit_backend_put_metrics(out);
 }
 
 /* ---- what is written ---- */
@@ -204,54 +170,130 @@ static void write_status(struct audit_event *e, struct buf *out, int code, const
     buf_printf(out, ",\"code\":%d}", code);
 }
 
-static void begin_line(struct audit_event *e, struct buf *out, enum audit_stage stage) {
-    static const char *const levels[] = {"None", "Metadata", "Request", "RequestResponse"}, *const stages[] = {"RequestReceived", "ResponseStarted", "ResponseComplete", "Panic"};
+static const char *const levels[] = {"None", "Metadata", "Request", "RequestResponse"}, *const stages[] = {"RequestReceived", "ResponseStarted", "ResponseComplete", "Panic"};
+
+static const char *uri_of(const struct audit_event *e) {
     const struct http_request *http = e->r->http;
-    const char *colon = strrchr(http->peer, ':');
+    return *http->query ? arena_printf(e->r->arena, "%s?%s", http->path, http->query) : http->path;
+}
+
+static const char *ip_of(const struct audit_event *e) {
+    const char *peer = e->r->http->peer, *colon = strrchr(peer, ':');
+    return colon ? arena_strndup(e->r->arena, peer, (size_t)(colon - peer)) : NULL;
+}
+
+static void begin_line(struct audit_event *e, struct buf *out, enum audit_stage stage) {
+    const char *ip = ip_of(e);
     buf_printf(out, "{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\",\"level\":\"%s\",\"auditID\":\"%s\",\"stage\":\"%s\"", levels[e->decision.level], e->id, stages[stage]);
-    member(out, "requestURI", *http->query ? arena_printf(e->r->arena, "%s?%s", http->path, http->query) : http->path);
+    member(out, "requestURI", uri_of(e));
     member(out, "verb", e->attrs.verb);
     write_user(out, "user", &e->user);
     if (e->impersonated) write_user(out, "impersonatedUser", &e->as);
-    if (colon) {
+    if (ip) {
         buf_append_str(out, ",\"sourceIPs\":[");
-        json_write_string_n(out, http->peer, (size_t)(colon - http->peer));
+        json_write_string(out, ip);
         buf_append_char(out, ']');
     }
-    member(out, "userAgent", http_request_header(http, "User-Agent"));
+    member(out, "userAgent", http_request_header(e->r->http, "User-Agent"));
     write_reference(out, &e->attrs);
 }
 
-static void end_line(struct audit_event *e, struct buf *out) {
+static void end_line(struct audit_event *e, struct audit_record *record) {
+    struct buf *out = &record->json;
     write_time(out, "requestReceivedTimestamp", e->received_ns);
     write_time(out, "stageTimestamp", env_now_ns(apiserver_env(e->r->server)));
     for (size_t i = 0; i < e->annotations.len; i++) {
         buf_append_str(out, i ? "," : ",\"annotations\":{");
+        if (!i) record->annotations_at = out->len;
         json_write_string(out, e->annotations.items[i].key);
         buf_append_char(out, ':');
         json_write_string(out, e->annotations.items[i].value);
     }
-    if (e->annotations.len) buf_append_char(out, '}');
-    buf_append_str(out, "}\n");
-    write_line(e->audit, out);
+    buf_append_str(out, e->annotations.len ? "}}" : "}");
+}
+
+/* ---- the same as a line of text, upstream's EventString ---- */
+
+static const char *quoted_groups(struct arena *a, const struct string_list *groups) {
+    const char *text = "";
+    for (size_t i = 0; i < groups->len; i++) text = arena_printf(a, "%s%s%s", text, i ? "," : "", go_quote(a, groups->items[i]));
+    return text;
+}
+
+/* Go's RFC3339Nano: as many digits as there are. */
+static const char *received_text(struct audit_event *e) {
+    _cleanup_buf_ struct buf out = BUF_INIT;
+    struct api_time t = micro_time_from_ns(e->received_ns);
+    micro_time_format(&t, &out);
+    size_t n = out.len - 1; /* the Z */
+    while (n && out.data[n - 1] == '0') n--;
+    if (n && out.data[n - 1] == '.') n--;
+    return arena_printf(e->r->arena, "%.*sZ", (int)n, out.data);
+}
+
+static void write_legacy(struct audit_event *e, struct buf *out, enum audit_stage stage) {
+    struct arena *a = e->r->arena;
+    const char *name = str_or(e->user.name, "<none>"), *groups = !str_empty(e->user.name) && e->user.groups.len ? quoted_groups(a, &e->user.groups) : "<none>";
+    const char *as = e->impersonated ? str_or(e->as.name, "") : "<self>", *as_groups = e->impersonated && e->as.groups.len ? quoted_groups(a, &e->as.groups) : "<lookup>";
+    const char *namespace = e->attrs.resource_request ? str_or(e->attrs.namespace, "<none>") : "<none>", *agent = str_or(http_request_header(e->r->http, "User-Agent"), "");
+    buf_printf(out, "%s AUDIT: id=\"%s\" stage=\"%s\" ip=%s method=%s user=%s groups=%s as=%s asgroups=%s user-agent=%s namespace=%s uri=%s response=\"", received_text(e), e->id, stages[stage],
+               go_quote(a, str_or(ip_of(e), "<unknown>")), go_quote(a, str_or(e->attrs.verb, "")), go_quote(a, name), go_quote(a, groups), go_quote(a, as), go_quote(a, as_groups), go_quote(a, agent), go_quote(a, namespace),
+               go_quote(a, uri_of(e)));
+    if (e->code) buf_printf(out, "%d\"", e->code);
+    else buf_append_str(out, "<deferred>\"");
+}
+
+/* ---- to the backends ---- */
+
+/* Takes the record. Those that may wait get it at once if the caller may wait too; otherwise audit_settle gives it to them. False: not stored, though it must be. */
+static bool process(struct audit_event *e, enum audit_stage stage, struct audit_record *record, bool may_wait) {
+    bool stored = true;
+    end_line(e, record);
+    if (e->audit->legacy) write_legacy(e, &record->line, stage);
+    metric_add(&events, "", 1);
+    for (size_t i = 0; i < ARRAY_LEN(e->audit->backends); i++) {
+        struct audit_backend *b = e->audit->backends[i];
+        if (!b) continue;
+        if (may_wait || e->settled || !audit_backend_may_wait(b)) stored = audit_backend_process(b, record) && stored;
+        else {
+            audit_record_unref(e->waiting);
+            e->waiting = audit_record_ref(record);
+        }
+    }
+    audit_record_unref(record);
+    return stored;
 }
 
 static bool wanted(const struct audit_event *e, enum audit_stage stage) { return !(e->decision.omit_stages & 1u << stage); }
 
 /* ---- a request's way ---- */
 
-void audit_begin(struct audit *a, struct api_request *r) {
+int audit_begin(struct audit *a, struct api_request *r) {
     struct authz_attributes at = request_attributes(r);
     struct audit_decision d = audit_policy_decide(a->policy, &at);
-    if (d.level == AUDIT_NONE) return;
+    metric_add(&level_counts, arena_printf(r->arena, "level=\"%s\"", levels[d.level]), 1);
+    if (d.level == AUDIT_NONE) return 0;
     struct audit_event *e = ARENA_NEW(r->arena, struct audit_event);
     *e = (struct audit_event){.audit = a, .decision = d, .r = r, .attrs = at, .user = r->user, .received_ns = env_now_ns(apiserver_env(r->server))};
     env_uuid(apiserver_env(r->server), e->id);
     r->audit = e;
-    if (!wanted(e, AUDIT_REQUEST_RECEIVED)) return;
-    _cleanup_buf_ struct buf out = BUF_INIT;
-    begin_line(e, &out, AUDIT_REQUEST_RECEIVED);
-    end_line(e, &out);
+    if (!wanted(e, AUDIT_REQUEST_RECEIVED)) return 0;
+    struct audit_record *record = audit_record_new();
+    begin_line(e, &record->json, AUDIT_REQUEST_RECEIVED);
+    if (process(e, AUDIT_REQUEST_RECEIVED, record, true)) return 0;
+    metric_add(&rejected, "", 1);
+    return -1;
+}
+
+void audit_settle(struct api_request *r) {
+    struct audit_event *e = r->audit;
+    if (!e) return;
+    struct audit_record *record = e->waiting;
+    e->waiting = NULL;
+    e->settled = true;
+    for (size_t i = 0; record && i < ARRAY_LEN(e->audit->backends); i++)
+        if (e->audit->backends[i] && audit_backend_may_wait(e->audit->backends[i])) audit_backend_process(e->audit->backends[i], record);
+    audit_record_unref(record);
 }
 
 void audit_impersonated(struct api_request *r, const struct user_info *as) {
@@ -281,19 +323,34 @@ void audit_answered(struct http_request *http, int code, const struct http_heade
     struct api_request *r = http->user;
     struct audit_event *e = r ? r->audit : NULL;
     enum audit_stage stage = stream ? AUDIT_RESPONSE_STARTED : AUDIT_RESPONSE_COMPLETE;
+    if (e) e->code = code;
     if (!e || !wanted(e, stage)) return;
-    _cleanup_buf_ struct buf out = BUF_INIT, whole = BUF_INIT;
+    _cleanup_buf_ struct buf whole = BUF_INIT;
+    struct audit_record *record = audit_record_new();
+    struct buf *out = &record->json;
     bool full = e->decision.level == AUDIT_REQUEST_RESPONSE;
     for (size_t i = 0; !stream && (full || code >= 400) && i < body_len; i++) {
         const struct http_slice *s = &body[i];
         if (s->shared && !s->data) buf_append(&whole, shared_data(s->shared), shared_len(s->shared));
         else buf_append(&whole, s->data, s->len);
     }
-    begin_line(e, &out, stage);
-    write_status(e, &out, code, whole.data, whole.len);
-    if (e->decision.level >= AUDIT_REQUEST) write_body(e, &out, "requestObject", http_request_header(http, "Content-Type"), http->body, http->body_len);
-    if (full && !stream) write_body(e, &out, "responseObject", http_headers_get(headers, headers_len, "Content-Type"), whole.data, whole.len);
-    end_line(e, &out);
+    begin_line(e, out, stage);
+    write_status(e, out, code, whole.data, whole.len);
+    record->bodies_at = out->len;
+    if (e->decision.level >= AUDIT_REQUEST) write_body(e, out, "requestObject", http_request_header(http, "Content-Type"), http->body, http->body_len);
+    if (full && !stream) write_body(e, out, "responseObject", http_headers_get(headers, headers_len, "Content-Type"), whole.data, whole.len);
+    record->bodies_len = out->len - record->bodies_at;
+    process(e, stage, record, false);
+}
+
+void audit_ended(struct http_request *http) {
+    struct api_request *r = http->user;
+    struct audit_event *e = r ? r->audit : NULL;
+    if (!e || !wanted(e, AUDIT_RESPONSE_COMPLETE)) return;
+    struct audit_record *record = audit_record_new();
+    begin_line(e, &record->json, AUDIT_RESPONSE_COMPLETE);
+    write_status(e, &record->json, e->code, NULL, 0);
+    process(e, AUDIT_RESPONSE_COMPLETE, record, false);
 }
 
 const char *audit_id(struct api_request *r) { return r->audit ? r->audit->id : NULL; }

@@ -11,6 +11,7 @@
 
 enum { PATH_LEN = 4096, STAMP_LEN = 23, DAY_S = 86400, NS_PER_MS = 1000000 };
 static const int64_t NS_PER_S = 1000000000;
+static const char gz[] = ".gz";
 
 /* "/var/log/audit.log": where the folder, the stem and the extension end and begin. */
 struct parts { int folder, stem; const char *name, *extension; };
@@ -30,14 +31,16 @@ void audit_backup_name(const char *path, int64_t now_ns, char *ret, size_t size)
              (int)(now_ns % NS_PER_S / NS_PER_MS), p.extension);
 }
 
-struct backup { char stamp[STAMP_LEN + 1]; int64_t time_s; };
+struct backup { char stamp[STAMP_LEN + 1]; int64_t time_s; bool compressed; };
 
 /* Whether a name is one of a backup, and of when. */
 static bool read_name(const struct parts *p, const char *name, struct backup *ret) {
     struct tm tm = {0};
     size_t len = strlen(name), stem = (size_t)p->stem;
     int ms, used = 0;
-    if (len != stem + 1 + STAMP_LEN + strlen(p->extension) || strncmp(name, p->name, stem) != 0 || name[stem] != '-' || strcmp(name + stem + 1 + STAMP_LEN, p->extension) != 0) return false;
+    ret->compressed = len > sizeof(gz) - 1 && strcmp(name + len - (sizeof(gz) - 1), gz) == 0 && len != stem + 1 + STAMP_LEN + strlen(p->extension);
+    if (ret->compressed) len -= sizeof(gz) - 1;
+    if (len != stem + 1 + STAMP_LEN + strlen(p->extension) || strncmp(name, p->name, stem) != 0 || name[stem] != '-' || strncmp(name + stem + 1 + STAMP_LEN, p->extension, strlen(p->extension)) != 0) return false;
     memcpy(ret->stamp, name + stem + 1, STAMP_LEN);
     ret->stamp[STAMP_LEN] = '\0';
     if (sscanf(ret->stamp, "%4d-%2d-%2dT%2d-%2d-%2d.%3d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &ms, &used) != 7 || used != STAMP_LEN) return false;
@@ -68,7 +71,7 @@ void audit_backups_prune(const char *path, int count_max, int age_days_max, int6
     for (size_t i = 0; i < n; i++) {
         bool old = age_days_max && all[i].time_s < now_ns / NS_PER_S - (int64_t)age_days_max * DAY_S;
         if (!old && (!count_max || i < (size_t)count_max)) continue;
-        snprintf(victim, sizeof(victim), "%s%.*s-%s%s", folder, p.stem, p.name, all[i].stamp, p.extension);
+        snprintf(victim, sizeof(victim), "%s%.*s-%s%s%s", folder, p.stem, p.name, all[i].stamp, p.extension, all[i].compressed ? gz : "");
         if (unlink(victim) != 0) log_error("audit: cannot remove %s", victim);
     }
     free(all);

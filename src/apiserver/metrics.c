@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include "apiserver/apiserver.h"
+#include "apiserver/audit.h"
 #include "apiserver/authorization.h"
 #include "apiserver/config_file.h"
 #include "apiserver/flowcontrol/flow_control.h"
@@ -179,6 +180,7 @@ void respond_metrics(struct api_request *r) {
     metrics_head(&out, "ckube_store_commit_seconds_total", "counter", "Time spent in commits.");
     buf_printf(&out, "ckube_store_commit_seconds_total %.6f\n", (double)m.commit_ns_total / 1e9);
     config_file_put_metrics(&out);
+    audit_put_metrics(&out);
     authorizer_put_metrics(&out);
     jwt_authenticators_put_metrics(&out);
     flow_put_metrics(apiserver_flow_control(r->server), &out);

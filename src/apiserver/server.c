@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 #include <sys/stat.h>
+#include "api/field_error.h"
 #include "apiserver/admission.h"
 #include "apiserver/aggregated_availability.h"
 #include "apiserver/aggregated_discovery.h"
@@ -207,7 +208,11 @@ static void serve(struct api_request *r) {
     if (resource && str_eq(r->verb, "watch") && strcmp(r->path, "") == 0) resource = false;
     if (http->local_identity) r->user = *(const struct user_info *)http->local_identity;
     else known = authenticate(r->server->authenticator, r, &err) == 0;
-    if (r->server->audit) audit_begin(r->server->audit, r);
+    if (r->server->audit && audit_begin(r->server->audit, r) != 0) {
+        const char *uri = go_quote(r->arena, *http->query ? arena_printf(r->arena, "%s?%s", http->path, http->query) : http->path);
+        respond_text(r, 500, "text/plain; charset=utf-8", arena_printf(r->arena, "Internal Server Error: %s: failed to store audit event\n", uri));
+        return;
+    }
     if (!known || (!http->local_identity && impersonate(r, &err) != 0)) {
         respond_status(r, &err);
         return;
@@ -240,6 +245,7 @@ static void handle(struct http_request *http, void *ctx) {
     serve(r);
     flow_end(r);
     metrics_request_end(r, seconds_now() - begun);
+    audit_settle(r);
 }
 
 /* ---- life ---- */
@@ -318,7 +324,6 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     struct store_options so = {.dir = dir, .env = options->env,
         .etcd = {.servers = options->etcd_servers, .ca_file = options->etcd_ca_file, .cert_file = options->etcd_cert_file, .key_file = options->etcd_key_file, .prefix = options->etcd_prefix,
                  .codec = storage_codec(options->storage_media_type), .compaction_interval_s = options->etcd_compaction_interval_s}};
-    const struct audit_log_options audit = {options->audit_log_path, options->audit_log_max_size_mb, options->audit_log_max_backups, options->audit_log_max_age_days};
     const struct authorization_webhook_options webhook = {.config_file = options->authorization_webhook_config_file, .version = options->authorization_webhook_version,
         .authorized_ttl_ns = options->authorization_webhook_authorized_ttl_ns, .unauthorized_ttl_ns = options->authorization_webhook_unauthorized_ttl_ns};
     const struct admission_options admission = {options->enable_admission_plugins, options->disable_admission_plugins, options->admission_control_config_file, options->default_not_ready_toleration_s,
@@ -331,13 +336,13 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     s->kubelet_tls = upstream_tls_new(&kubelets, reterr);
     s->insecure_tls = upstream_tls_new(&(struct upstream_tls_options){.insecure = true}, reterr);
     if (runtime_config_set(options->runtime_config, reterr) != 0 || !s->kubelet_tls || !s->insecure_tls || split_service_ranges(s, options->service_cluster_ip_range, reterr) != 0 || !s->authenticator || begin_encryption(s, &so, reterr) != 0 || store_open(&so, &s->store, reterr) != 0 || !(s->hub = watch_hub_new(s->store, reterr)) || bootstrap(s, reterr) != 0 ||
-        policy_reconcile(s, reterr) != 0 || auth_config_publish(s, reterr) != 0 || (options->audit_policy_file && !(s->audit = audit_new(options->audit_policy_file, &audit, reterr))) ||
+        policy_reconcile(s, reterr) != 0 || auth_config_publish(s, reterr) != 0 || (options->audit.policy_file && !(s->audit = audit_new(&options->audit, reterr))) ||
         !(s->authorizer = options->authorization_config ? authorizer_new_from_file(options->authorization_config, s->store, reterr) : authorizer_new(options->authorization_mode, &webhook, s->store, reterr)) || !(s->admission = admission_new(&admission, s->store, reterr)) || !(s->custom = custom_resources_new(s, reterr)) || !(s->service_repair = service_repair_new(s, reterr)) || !(s->flow = flow_control_new(s, reterr))) {
         destroy(s);
         return NULL;
     }
     struct http_server_options ho = {.bind_address = options->bind_address, .port = options->secure_port, .cert_file = options->cert_file, .key_file = options->key_file,
-                                     .client_ca_file = options->client_ca_file, .more_client_ca_names_file = options->requestheader_client_ca_file, .body_bytes_max = BODY_BYTES_MAX, .handler = handle, .on_answer = s->audit ? audit_answered : NULL, .ctx = s};
+                                     .client_ca_file = options->client_ca_file, .more_client_ca_names_file = options->requestheader_client_ca_file, .body_bytes_max = BODY_BYTES_MAX, .handler = handle, .on_answer = s->audit ? audit_answered : NULL, .on_end = s->audit ? audit_ended : NULL, .ctx = s};
     s->http = http_server_new(&ho, reterr);
     if (s->http && (s->availability = availability_start(s, reterr)) && (!options->reconcile_endpoints || (s->kubernetes_service = kubernetes_service_start(s, reterr)))) {
         watch_files(s);

@@ -20,7 +20,8 @@
 
 void apiserver_command_init(struct apiserver_command *c) {
     *c = (struct apiserver_command){.endpoint_reconciler = "lease", .node_ports = "30000-32767", .fairness = true, .anonymous = true, .bootstrap_tokens = true, .extend_tokens = true,
-        .options = {.default_not_ready_toleration_s = 300, .default_unreachable_toleration_s = 300, .data_dir = "/var/lib/ckube", .bind_address = "0.0.0.0", .secure_port = 6443, .audit_log_max_size_mb = 100, .audit_log_max_backups = 100, .audit_log_max_age_days = 366, .max_requests_inflight = 400, .max_mutating_requests_inflight = 200, .service_cluster_ip_range = "10.43.0.0/16"}};
+        .options = {.default_not_ready_toleration_s = 300, .default_unreachable_toleration_s = 300, .data_dir = "/var/lib/ckube", .bind_address = "0.0.0.0", .secure_port = 6443, .max_requests_inflight = 400, .max_mutating_requests_inflight = 200, .service_cluster_ip_range = "10.43.0.0/16"}};
+    audit_flags_init(&c->audit, &c->options.audit);
 }
 
 size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
@@ -83,11 +84,6 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "requestheader-extra-headers-prefix", .text = &o->requestheader_extra_headers_prefix, .help = "how headers with more about the user begin (default: X-Remote-Extra-)"},
         {.name = "proxy-client-cert-file", .text = &o->proxy_client_cert_file, .help = "certificate by which other API servers know us as their front proxy (default: our own)"},
         {.name = "proxy-client-key-file", .text = &o->proxy_client_key_file, .help = "its key"},
-        {.name = "audit-policy-file", .text = &o->audit_policy_file, .help = "which requests are logged, audit.k8s.io/v1 Policy (default: none)"},
-        {.name = "audit-log-path", .text = &o->audit_log_path, .help = "where they are logged; - is standard output (default: -)"},
-        {.name = "audit-log-maxsize", .number = &o->audit_log_max_size_mb, .help = "megabytes after which the audit log is begun anew, the old one set aside (default 100; 0: never)"},
-        {.name = "audit-log-maxbackup", .number = &o->audit_log_max_backups, .help = "how many of the files set aside are kept (default 100; 0: all)"},
-        {.name = "audit-log-maxage", .number = &o->audit_log_max_age_days, .help = "for how many days they are kept (default 366; 0: for ever)"},
         {.name = "event-ttl", .text = &c->event_ttl, .help = "how long Events are kept (default 1h0m0s)"},
         {.name = "runtime-config", .text = &o->runtime_config, .help = "which groups, versions and resources are served besides or without the defaults: api/all=true,batch/v1/jobs=false"},
         {.name = "etcd-servers", .text = &o->etcd_servers, .help = "etcd's client addresses, commas: etcd is the store then (default: the embedded store)"},
@@ -107,9 +103,9 @@ size_t apiserver_command_flags(struct apiserver_command *c, struct flag *out) {
         {.name = "request-timeout", .text = &c->request_timeout, .help = "how long a request may take; a quarter of that it waits for a seat (default 1m0s)"},
         {.name = "v", .number = &c->verbosity, .help = "log verbosity"},
     };
-    static_assert(ARRAY_LEN(flags) <= APISERVER_FLAGS_MAX, "room for all flags");
+    static_assert(ARRAY_LEN(flags) + AUDIT_FLAGS_MAX <= APISERVER_FLAGS_MAX, "room for all flags");
     memcpy(out, flags, sizeof(flags));
-    return ARRAY_LEN(flags);
+    return ARRAY_LEN(flags) + audit_flags_rows(&c->audit, &o->audit, out + ARRAY_LEN(flags));
 }
 
 /* "30000-32767" */
@@ -173,12 +169,6 @@ static int check_limits(struct apiserver_command *c, const char *command) {
     o->no_priority_and_fairness = !c->fairness;
     if (take_duration_ns(command, "request-timeout", str_or(c->request_timeout, "1m0s"), &timeout_ns) != 0) return 2;
     o->request_timeout_ms = (int)MIN(timeout_ns / NS_PER_MS, (int64_t)INT32_MAX);
-    const struct { const char *flag; int value; } logs[] = {{"maxage", o->audit_log_max_age_days}, {"maxbackup", o->audit_log_max_backups}, {"maxsize", o->audit_log_max_size_mb}};
-    for (size_t i = 0; i < ARRAY_LEN(logs); i++) {
-        if (logs[i].value >= 0) continue;
-        fprintf(stderr, "ckube %s: --audit-log-%s %d can't be a negative number\n", command, logs[i].flag, logs[i].value);
-        return 2;
-    }
     if (o->encryption_provider_config_reload && !o->encryption_provider_config)
         fprintf(stderr, "ckube %s: --encryption-provider-config-automatic-reload must be set with --encryption-provider-config\n", command);
     else if (o->max_requests_inflight < 0) fprintf(stderr, "ckube %s: --max-requests-inflight can not be negative value\n", command);
@@ -201,7 +191,8 @@ int apiserver_command_check(struct apiserver_command *c, const char *command) {
         take_duration(command, "event-ttl", c->event_ttl, 1, &o->event_ttl_s) != 0 ||
         take_duration_ns(command, "authorization-webhook-cache-authorized-ttl", str_or(c->webhook_authorized_ttl, "5m0s"), &o->authorization_webhook_authorized_ttl_ns) != 0 ||
         take_duration_ns(command, "authorization-webhook-cache-unauthorized-ttl", str_or(c->webhook_unauthorized_ttl, "30s"), &o->authorization_webhook_unauthorized_ttl_ns) != 0) return 2;
-    if (check_etcd(c, command) != 0 || check_endpoints(c, command) != 0 || check_limits(c, command) != 0 || check_authorization(c, command) != 0) return 2;
+    if (check_etcd(c, command) != 0 || check_endpoints(c, command) != 0 || check_limits(c, command) != 0 || check_authorization(c, command) != 0 || audit_flags_check(&c->audit, &o->audit, command) != 0) return 2;
+    o->audit.webhook.blocking_ns_max = (int64_t)o->request_timeout_ms * NS_PER_MS;
     _cleanup_status_ struct status err = STATUS_INIT;
     if (admission_check_flags(o->enable_admission_plugins, o->disable_admission_plugins, &err) != 0) {
         fprintf(stderr, "ckube %s: %s\n", command, status_message(&err));

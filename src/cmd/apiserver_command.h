@@ -3,6 +3,7 @@
 #define CKUBE_CMD_APISERVER_COMMAND_H
 #include "apiserver/apiserver.h"
 #include "base/arena.h"
+#include "cmd/audit_flags.h"
 #include "cmd/flags.h"
 
 struct apiserver_command {
@@ -10,6 +11,7 @@ struct apiserver_command {
         *webhook_unauthorized_ttl, *token_webhook_ttl, *request_timeout;
     bool fairness, anonymous, bootstrap_tokens, extend_tokens;
     struct flag_values required_claims;
+    struct audit_flags audit;
     int verbosity;
     struct apiserver_options options;
 };

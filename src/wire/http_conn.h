@@ -66,6 +66,7 @@ struct conn {
     size_t handlers;             /* running, also for requests that are over: each keeps this memory */
     bool gone;                   /* the socket has closed; freed with the last handler's return */
     struct http_stream stream;   /* after an upgrade */
+    struct request_ext *upgraded; /* whose connection it was, held while on_end is to hear of its end; else NULL */
     /* HTTP/1.1 */
     llhttp_t parser;
     struct buf in;               /* read but not yet parsed */
@@ -129,6 +130,7 @@ void conn_sweep(struct http_loop *hl);         /* once a second: closes what is 
 /* http_server_request.c */
 struct request_ext *request_new(struct conn *c);
 void request_dispatch(struct request_ext *r);  /* headers and body are there: run the handler */
+void request_upgrade_ended(struct conn *c);    /* the raw connection has closed */
 void request_finished(struct request_ext *r);  /* the answer is complete or the stream has gone: the connection lets go of it */
 void request_add_header(struct request_ext *r, const char *name, size_t name_len, const char *value, size_t value_len);
 int request_take_body(struct request_ext *r, const char *data, size_t len); /* counts against the limit; -1 once above */

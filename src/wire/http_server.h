@@ -35,6 +35,8 @@ struct http_server_options {
     void (*handler)(struct http_request *req, void *ctx);
     /* NULL, or called on the loop before each answer goes out, also when the client has gone meanwhile; `stream`: the body comes later and is not shown. */
     void (*on_answer)(struct http_request *req, int code, const struct http_header *headers, size_t headers_len, const struct http_slice *body, size_t body_len, bool stream);
+    /* NULL, or called once on the loop when what on_answer was told of as a stream has ended: a body that came bit by bit, or (code 101) an upgraded connection. */
+    void (*on_end)(struct http_request *req);
     void *ctx;
 };
 

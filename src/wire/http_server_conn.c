@@ -78,6 +78,7 @@ static void on_close(struct sock *s) {
     if (c->mode == CONN_HTTP2) http2_release(c);
     else http1_release(c);
     if (c->mode == CONN_RAW) http_stream_closed(&c->stream);
+    request_upgrade_ended(c);
     if (c->prev) c->prev->next = c->next;
     else hl->conns = c->next;
     if (c->next) c->next->prev = c->prev;

@@ -58,9 +58,21 @@ static void wake_drain_waiter(struct request_ext *r) {
     if (f) fiber_wake(f);
 }
 
+static void tell_end(struct request_ext *r) {
+    if (r->server && r->server->options.on_end) r->server->options.on_end(&r->pub);
+}
+
+void request_upgrade_ended(struct conn *c) {
+    if (!c->upgraded) return;
+    tell_end(c->upgraded);
+    http_request_unref(&c->upgraded->pub);
+    c->upgraded = NULL;
+}
+
 void request_finished(struct request_ext *r) {
     if (r->closed) return;
     r->closed = true;
+    if (r->streaming) tell_end(r);
     struct conn *c = r->conn;
     if (r->local) local_gone(r);
     else if (r->dispatched && --c->requests == 0) c->idle_since_ms = MAX(conn_now_ms(c), (int64_t)1);
@@ -140,6 +152,7 @@ static void answer(struct http_request *req, int code, const struct http_header 
     r->responded = true;
     r->streaming = stream;
     if (r->server && r->server->options.on_answer) r->server->options.on_answer(req, code, headers, headers_len, body, body_len, stream);
+    if (stream && r->closed) tell_end(r); /* before it began */
     if (http_request_closed(req)) return;
     if (r->local) local_answer(r, code, body, body_len, stream);
     else if (r->conn->mode == CONN_HTTP2) http2_respond(r, code, headers, headers_len, body, body_len, stream);
@@ -248,6 +261,11 @@ struct http_stream *http_upgrade(struct http_request *req, const struct http_hea
     }
     CHECK(!r->responded);
     r->responded = r->ended = true;
+    if (r->server && r->server->options.on_answer) r->server->options.on_answer(req, 101, headers, headers_len, NULL, 0, true);
+    if (r->server && r->server->options.on_end) {
+        http_request_ref(req);
+        c->upgraded = r;
+    }
     http1_respond(r, 101, headers, headers_len, NULL, 0, true);
     c->mode = CONN_RAW;
     c->current = NULL;

@@ -7,9 +7,11 @@
 #include <string.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
 #include "apiserver/audit.h"
+#include "apiserver/audit_backend.h"
 #include "apiserver/audit_backups.h"
 
 static const char *const policy =
@@ -105,7 +107,61 @@ static void backups_are_pruned(void **state UNUSED) {
     assert_int_equal(rmdir(dir), 0);
 }
 
+static struct audit_record *record_of(const char *json, const char *bodies, const char *annotations) {
+    struct audit_record *r = audit_record_new();
+    const char *at = bodies ? strstr(json, bodies) : NULL, *notes = annotations ? strstr(json, annotations) : NULL;
+    buf_append_str(&r->json, json);
+    r->bodies_at = at ? (size_t)(at - json) : strlen(json) - 1;
+    r->bodies_len = at ? strlen(bodies) : 0;
+    r->annotations_at = notes ? (size_t)(notes - json) : 0;
+    return r;
+}
+
+static void large_events_lose_their_bodies(void **state UNUSED) {
+    static const struct { const char *json, *bodies, *annotations, *want; } cases[] = {
+        {"{\"a\":1,\"requestObject\":{},\"t\":2}", ",\"requestObject\":{}", NULL, "{\"a\":1,\"t\":2,\"annotations\":{\"audit.k8s.io/truncated\":\"true\"}}"},
+        {"{\"a\":1,\"requestObject\":{},\"annotations\":{\"x\":\"y\"}}", ",\"requestObject\":{}", "\"x\"", "{\"a\":1,\"annotations\":{\"audit.k8s.io/truncated\":\"true\",\"x\":\"y\"}}"},
+        {"{\"a\":1}", NULL, NULL, "{\"a\":1,\"annotations\":{\"audit.k8s.io/truncated\":\"true\"}}"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct audit_record *r = record_of(cases[i].json, cases[i].bodies, cases[i].annotations), *t = audit_record_truncate(r);
+        assert_string_equal(buf_cstr(&t->json), cases[i].want);
+        audit_record_unref(t);
+        audit_record_unref(r);
+    }
+}
+
+struct sent { pthread_mutex_t mutex; pthread_cond_t cond; size_t events, batches, largest; bool held; };
+
+static void take_batch(void *arg, struct audit_record *const *records UNUSED, size_t n) {
+    struct sent *s = arg;
+    pthread_mutex_lock(&s->mutex);
+    while (s->held) pthread_cond_wait(&s->cond, &s->mutex);
+    s->events += n;
+    s->batches++;
+    s->largest = n > s->largest ? n : s->largest;
+    pthread_mutex_unlock(&s->mutex);
+}
+
+/* The buffer never waits and never grows: what does not fit is dropped; what was taken is sent, at the end at the latest. */
+static void a_buffer_is_bounded_and_drained(void **state UNUSED) {
+    struct sent s = {.mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER, .held = true};
+    const struct audit_backend_options o = {.mode = AUDIT_BATCH, .buffer_size = 8, .batch_size_max = 4, .batch_wait_ns = 3600000000000, .throttle = true, .throttle_qps = 0.001, .throttle_burst = 1};
+    struct audit_buffer *b = audit_buffer_new(&o, take_batch, &s);
+    struct audit_record *r = record_of("{}", NULL, NULL);
+    for (int i = 0; i < 100; i++) audit_buffer_put(b, r);
+    pthread_mutex_lock(&s.mutex);
+    s.held = false;
+    pthread_cond_broadcast(&s.cond);
+    pthread_mutex_unlock(&s.mutex);
+    audit_buffer_free(b);
+    assert_true(s.events >= 8 && s.events <= 16); /* a ring full, and what was on its way */
+    assert_int_equal(s.largest, 4);
+    assert_int_equal(atomic_load(&r->refs), 1);
+    audit_record_unref(r);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(backups_are_pruned), cmocka_unit_test(rules_are_tried_in_order), cmocka_unit_test(wrong_policies_are_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(large_events_lose_their_bodies), cmocka_unit_test(a_buffer_is_bounded_and_drained), cmocka_unit_test(backups_are_pruned), cmocka_unit_test(rules_are_tried_in_order), cmocka_unit_test(wrong_policies_are_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
