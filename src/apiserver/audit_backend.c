@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "apiserver/metric_family.h"
+#include "base/env.h"
 #include "base/fiber.h"
 #include "base/log.h"
 
@@ -49,7 +50,9 @@ void audit_count_error(const char *plugin, size_t events, const char *why) {
     char labels[64];
     snprintf(labels, sizeof(labels), "plugin=\"%s\"", plugin);
     metric_add(&errors, labels, (double)events);
-    log_error("Error in audit plugin '%s' affecting %zu audit events: %s", plugin, events, why);
+    static _Atomic int64_t said_ns; /* of a flood one line a second is enough: the metric has the number */
+    int64_t now = env_mono_ns(env_real()), last = atomic_load(&said_ns);
+    if ((!last || now - last >= 1000000000) && atomic_compare_exchange_strong(&said_ns, &last, now)) log_error("Error in audit plugin '%s' affecting %zu audit events: %s", plugin, events, why);
 }
 
 void audit_backend_put_metrics(struct buf *out) { metric_put(&errors, out); }

@@ -40,12 +40,18 @@ def image(path):
     with tarfile.open(path, 'w') as t: t.add(work, '.')
 
 
+def audit_connections(server):
+    server.flags = [f.replace('{dir}', server.dir) for f in server.flags]
+    with open(f'{server.dir}/audit.json', 'w') as f:
+        json.dump({'apiVersion': 'audit.k8s.io/v1', 'kind': 'Policy', 'omitStages': ['RequestReceived'], 'rules': [{'level': 'Metadata', 'resources': [{'group': '', 'resources': ['pods/exec']}]}]}, f)
+
+
 def start():
     if setup: return setup['server']
     if os.geteuid() != 0: raise Skip('containers need root')
     for program in ('containerd', 'runc', 'busybox'):
         if not shutil.which(program): raise Skip(f'no {program}')
-    server = Server()
+    server = Server(flags=['--audit-policy-file', '{dir}/audit.json', '--audit-log-path', '{dir}/audit.log'], prepare=audit_connections)
     setup['server'] = server
     images = pathlib.Path(server.dir) / 'agent/images'
     images.mkdir(parents=True)
@@ -83,6 +89,17 @@ def test_exec_carries_stdin_outputs_and_exit_code():
         same(s.kubectl('exec', '-i', 'web', '--', 'cat', stdin='to and fro\n', kubectl=kubectl).stdout, 'to and fro\n', kubectl)
         r = s.kubectl('exec', 'web', '--', 'sh', '-c', 'echo out; echo err >&2; exit 3', check=False, kubectl=kubectl)
         same((r.returncode, r.stdout, r.stderr), (3, 'out\n', 'err\ncommand terminated with exit code 3\n'), kubectl)
+
+
+def test_exec_is_audited_from_its_beginning_to_its_end():
+    s = start()
+    s.kubectl('exec', 'web', '--', 'true', '--', 'audited')
+    end = time.time() + 30
+    while True:
+        with open(f'{s.dir}/audit.log') as f: stages = [(e['stage'], e['responseStatus']['code']) for e in map(json.loads, f) if 'command=audited' in e['requestURI']]
+        if stages == [('ResponseStarted', 101), ('ResponseComplete', 101)]: return
+        if time.time() > end: raise AssertionError(stages)
+        time.sleep(0.1)
 
 
 def test_exec_of_what_is_not_there_says_so():

@@ -461,8 +461,49 @@ static void connections_over_the_limit_are_turned_away(void **state UNUSED) {
     server = first;
 }
 
+static atomic_int answers_begun, answers_ended, whole_answers;
+
+static void note_answer(struct http_request *req UNUSED, int code UNUSED, const struct http_header *headers UNUSED, size_t headers_len UNUSED, const struct http_slice *body UNUSED, size_t body_len UNUSED, bool stream) {
+    atomic_fetch_add(stream ? &answers_begun : &whole_answers, 1);
+}
+
+static void note_end(struct http_request *req) {
+    assert_non_null(req->path);
+    atomic_fetch_add(&answers_ended, 1);
+}
+
+/* Whoever watches answers hears of each stream's end once: of one that was written to its end, of one that was cut, of an upgraded connection. */
+static void the_ends_of_streams_are_told(void **state UNUSED) {
+    struct http_server *first = server;
+    struct http_server_options o = {.bind_address = "127.0.0.1", .loops = 2, .handler = handler, .on_answer = note_answer, .on_end = note_end};
+    server = http_server_new(&o, NULL);
+    int fd = dial();
+    contains(talk(fd, "GET /a HTTP/1.1\r\nHost: h\r\n\r\n", "host=h"), "200 OK");
+    assert_int_equal(write(fd, "GET /polite HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 52), 52);
+    assert_true(drink(fd) > 5000000);
+    close(fd);
+    assert_true(soon(&answers_ended, 1));
+    fd = dial();
+    assert_int_equal(write(fd, "GET /polite HTTP/1.1\r\nHost: h\r\n\r\n", 33), 33);
+    assert_true(soon(&answers_begun, 2));
+    close(fd);
+    assert_true(soon(&answers_ended, 2));
+    fd = dial();
+    contains(talk(fd, "GET /raw HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nearly", "early"), "101 Switching Protocols");
+    assert_int_equal(atomic_load(&answers_begun), 3);
+    assert_int_equal(atomic_load(&answers_ended), 2);
+    close(fd);
+    assert_true(soon(&answers_ended, 3));
+    http_server_free(server, 500);
+    server = first;
+    assert_int_equal(atomic_load(&answers_begun), 3);
+    assert_int_equal(atomic_load(&answers_ended), 3);
+    assert_int_equal(atomic_load(&whole_answers), 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_ends_of_streams_are_told),
         cmocka_unit_test(requests_are_answered_in_order_on_one_connection),
         cmocka_unit_test(hundreds_of_requests_in_one_write_are_all_answered),
         cmocka_unit_test(a_request_may_come_byte_by_byte),
