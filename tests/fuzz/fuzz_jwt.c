@@ -1,6 +1,7 @@
-/* Tokens from anybody: they are parsed, never verify, and never crash. */
+/* Tokens from anybody: they are parsed, never verify, and never crash. Keys and key sets from issuers likewise. */
 #include <stdint.h>
 #include <stdlib.h>
+#include "wire/jwks.h"
 #include "wire/jwt.h"
 
 static const char *const pem = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt\n6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==\n-----END PUBLIC KEY-----\n";
@@ -16,5 +17,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     int r = jwt_keys_parse((const char *)data, size, &more, NULL);
     (void)r;
     jwt_keys_release(&more);
+    struct jwks *set = jwks_parse((const char *)data, size, NULL);
+    const struct jwt forged = {.alg = "ES256", .signed_text = "a.b", .signed_len = 3, .signature = (const unsigned char *)pem, .signature_len = 64};
+    if (jwks_verify(set, &forged)) abort();
+    jwks_unref(set);
     return 0;
 }
