@@ -8,7 +8,7 @@
 #include "base/loop.h"
 
 enum { TIMEOUT_MS = 30000, LAST_WAIT_MS = 3000, BATCHES_ON_WAY_MAX = 256, NS_PER_MS = 1000000 };
-static const char prefix[] = "{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\","; /* items of a list do not have it */
+#define PREFIX "{\"kind\":\"Event\",\"apiVersion\":\"audit.k8s.io/v1\"," /* items of a list do not have it */
 
 struct audit_webhook {
     struct webhook_client *client;
@@ -52,7 +52,7 @@ static bool post(struct audit_webhook *w, struct audit_record *const *records, s
     buf_append_str(&body, "{\"kind\":\"EventList\",\"apiVersion\":\"audit.k8s.io/v1\",\"metadata\":{},\"items\":[");
     for (size_t i = 0; i < n; i++) {
         buf_append_str(&body, i ? ",{" : "{");
-        buf_append(&body, records[i]->json.data + sizeof(prefix) - 1, records[i]->json.len - (sizeof(prefix) - 1));
+        buf_append(&body, records[i]->json.data + sizeof(PREFIX) - 1, records[i]->json.len - (sizeof(PREFIX) - 1));
     }
     buf_append_str(&body, "]}");
     if (webhook_client_post_retrying(w->client, a, &body, &answer, &retry, &err) == 0) return true;
