@@ -378,14 +378,15 @@ static void on_claim_delete(void *data, struct cached *old) {
     if (!str_empty(c->spec.volumeName)) work_queue_add(((struct binder *)data)->c->queue, arena_printf(a, "v:%s", c->spec.volumeName));
 }
 
+/* All, bound ones too: two volumes may have been taken for a claim by a view that was behind, and the one that it did not get must become free again. */
 static void run(void *self) {
     struct binder *b = self;
     while (controller_sleep_ms(b->c, b->c->context->options->pvclaimbinder_sync_period_ms)) {
-        _cleanup_cached_list_ struct cached_list volumes = {0};
+        _cleanup_cached_list_ struct cached_list volumes = {0}, claims = {0};
         informer_list(b->volumes, NULL, &volumes);
-        CACHED_FOREACH(v, corev1_PersistentVolume, &volumes)
-            if (!str_eq(v->status.phase, "Bound")) enqueue(b, 'v', (const struct object *)(const void *)v);
-        enqueue_unbound_claims(b);
+        informer_list(b->claims, NULL, &claims);
+        for (size_t i = 0; i < claims.len; i++) enqueue(b, 'c', claims.items[i]->obj);
+        for (size_t i = 0; i < volumes.len; i++) enqueue(b, 'v', volumes.items[i]->obj);
     }
 }
 
