@@ -152,10 +152,21 @@ static bool by_token(struct authenticator *a, struct api_request *r, const char 
     return true;
 }
 
+/* The second word behind "Bearer"; NULL: the header says something else, or nothing. */
+static const char *bearer_token(struct api_request *r, const char *auth) {
+    auth += strspn(auth, " \t");
+    if (strncasecmp(auth, "Bearer ", 7) != 0) return NULL;
+    const char *token = auth + 7;
+    size_t len = strcspn(token, " ");
+    if (!len && token[strspn(token, " \t")]) request_warn(r, "the provided Authorization header contains extra space before the bearer token, and is ignored");
+    return len ? arena_strndup(r->arena, token, len) : NULL;
+}
+
 int authenticate(struct authenticator *a, struct api_request *r, struct status *reterr) {
     const char *auth = http_request_header(r->http, "Authorization");
-    bool bearer = auth && strncasecmp(auth, "Bearer ", 7) == 0, ok = (a->proxy && front_proxy_authenticate(a->proxy, r)) || by_certificate(r);
-    if (!ok && bearer) ok = by_token(a, r, auth + 7 + strspn(auth + 7, " "));
+    const char *token = auth ? bearer_token(r, auth) : NULL;
+    bool bearer = token != NULL, ok = (a->proxy && front_proxy_authenticate(a->proxy, r)) || by_certificate(r);
+    if (!ok && bearer) ok = by_token(a, r, token);
     if (!ok && (bearer || r->http->peer_cert_invalid || !structured_anonymous_allowed(a->structured, r->path))) return status_set(reterr, 401, REASON_UNAUTHORIZED, "Unauthorized");
     if (!ok) {
         r->user = (struct user_info){.name = "system:anonymous"};

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/arena.h"
 #include "base/str.h"
 
 static void print_help(const char *command, const struct flag *flags) {
@@ -9,7 +10,15 @@ static void print_help(const char *command, const struct flag *flags) {
     for (const struct flag *f = flags; f->name; f++) printf("  --%-32s %s\n", f->name, f->help);
 }
 
-static int set(const char *command, const struct flag *f, const char *value) {
+/* Joined texts live as long as the process, like argv's. */
+static const char *add_to_list(const char *list, const char *value) {
+    static struct arena *arena;
+    if (!list) return value;
+    if (!arena) arena = arena_new();
+    return arena_printf(arena, "%s,%s", list, value);
+}
+
+static int set(const char *command, const struct flag *f, const char *value, bool again) {
     int64_t n;
     if (f->given) *f->given = true;
     if (f->each && f->each->len == FLAG_VALUES_MAX) {
@@ -17,7 +26,7 @@ static int set(const char *command, const struct flag *f, const char *value) {
         return -1;
     }
     if (f->each) f->each->items[f->each->len++] = value;
-    else if (f->text) *f->text = value;
+    else if (f->text) *f->text = f->list && again ? add_to_list(*f->text, value) : value;
     else if (f->number) {
         if (!str_to_i64(value, &n) || n < INT32_MIN || n > INT32_MAX) {
             fprintf(stderr, "ckube %s: --%s: \"%s\" is no number\n", command, f->name, value);
@@ -26,6 +35,14 @@ static int set(const char *command, const struct flag *f, const char *value) {
         *f->number = (int)n;
     } else *f->on = !str_eq(value, "false");
     return 0;
+}
+
+/* "--name", "-name", either with "=value". */
+static bool names(const char *arg, const char *name) {
+    size_t len = strlen(name);
+    if (*arg != '-') return false;
+    arg += str_has_prefix(arg, "--") ? 2 : 1;
+    return strncmp(arg, name, len) == 0 && (!arg[len] || arg[len] == '=');
 }
 
 int flags_parse(const char *command, const struct flag *flags, int argc, char **argv) {
@@ -43,12 +60,15 @@ int flags_parse(const char *command, const struct flag *flags, int argc, char **
             fprintf(stderr, "ckube %s: unknown flag: %s\n", command, arg);
             return -1;
         }
+        int at = i;
         const char *value = eq ? eq + 1 : f->on ? "true" : i + 1 < argc ? argv[++i] : NULL;
         if (!value) {
             fprintf(stderr, "ckube %s: --%s needs a value\n", command, f->name);
             return -1;
         }
-        if (set(command, f, value) != 0) return -1;
+        bool again = false;
+        for (int k = 1; k < at && !again; k++) again = names(argv[k], f->name);
+        if (set(command, f, value, again) != 0) return -1;
     }
     return 0;
 }

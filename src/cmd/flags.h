@@ -14,6 +14,7 @@ struct flag {
     struct flag_values *each;
     bool *given;           /* set when the flag was there; may be NULL */
     const char *help;
+    bool list;             /* a text that, given again, is added behind a comma, as upstream's lists; else the last one counts */
 };
 /* 0; or -1 after saying on stderr what is wrong; 1 after --help was printed. */
 int flags_parse(const char *command, const struct flag *flags, int argc, char **argv);

@@ -55,7 +55,7 @@ static void begin(void) {
 static void keep_in_secret(struct arena *a, const char *token) {
     _cleanup_buf_ struct buf json = BUF_INIT;
     buf_append_str(&json, "{\"metadata\":{\"name\":\"t\",\"namespace\":\"ns\",\"uid\":\"secret-1\"},\"data\":{\"token\":\"");
-    base64_encode(&json, token, strlen(token));
+    base64_encode(&json, (const unsigned char *)token, strlen(token));
     buf_append_str(&json, "\"}}");
     put("/registry/secrets/ns/t", arena_strdup(a, buf_cstr(&json)));
 }
