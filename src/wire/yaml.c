@@ -280,6 +280,7 @@ int yaml_to_json(const char *text, size_t len, struct buf *out, char **ret_dupli
     diag_cfg.fp = NULL;
     diag_cfg.output_fn = discard;
     struct fy_diag *diag = fy_diag_create(&diag_cfg);
+    fy_diag_set_collect_errors(diag, true); /* to show an error where it is, libfyaml 0.7 reads beside the text (fuzz_audit_policy found it): collected ones are not shown */
     struct fy_parse_cfg cfg = {.diag = diag, .flags = FYPCF_QUIET | FYPCF_ALLOW_DUPLICATE_KEYS | FYPCF_DEFAULT_VERSION_1_1 | FYPCF_SLOPPY_FLOW_INDENTATION};
     struct fy_parser *p = fy_parser_create(&cfg);
     CHECK(p);
@@ -296,6 +297,7 @@ int yaml_to_json(const char *text, size_t len, struct buf *out, char **ret_dupli
         if (r == 0 && c.bad_key) r = status_bad_request(reterr, "error converting YAML to JSON: unsupported map key");
         fy_parse_document_destroy(p, doc);
     }
+    fy_diag_reset_error(diag); /* lets the collected go: they hold on to the parser's tokens */
     fy_parser_destroy(p);
     fy_diag_unref(diag);
     return r;
