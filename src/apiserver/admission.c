@@ -1,4 +1,5 @@
 #include "apiserver/admission.h"
+#include "apiserver/access_metrics.h"
 #include <string.h>
 #include "apiserver/admission/config.h"
 #include "apiserver/admission/plugins.h"
@@ -70,11 +71,11 @@ void admission_annotate(const struct admission_attributes *a, const char *key, c
 
 /* ---- the chains ---- */
 
-struct step { admission_fn run; void *state; unsigned operations; };
+struct step { admission_fn run; void *state; unsigned operations; struct admission_latencies *latencies; };
 struct steps { struct step *items; size_t len; };
 /* What is run for the objects of one type; NULL: of all types that have no chain of their own. */
 struct chain { const struct type_desc *type; struct steps mutate, validate; };
-struct loaded { const struct admission_plugin *plugin; void *state; };
+struct loaded { const struct admission_plugin *plugin; void *state; struct admission_latencies *latencies; };
 
 struct admission {
     struct arena *arena;
@@ -97,8 +98,8 @@ static void add_chain(struct admission *ad, const struct type_desc *type) {
     chain->type = type;
     LIST_FOREACH(l, &ad->loaded) {
         if (!looks_at(l->plugin, type)) continue;
-        if (l->plugin->mutate) *LIST_PUSH(ad->arena, &chain->mutate) = (struct step){l->plugin->mutate, l->state, l->plugin->operations};
-        if (l->plugin->validate) *LIST_PUSH(ad->arena, &chain->validate) = (struct step){l->plugin->validate, l->state, l->plugin->operations};
+        if (l->plugin->mutate) *LIST_PUSH(ad->arena, &chain->mutate) = (struct step){l->plugin->mutate, l->state, l->plugin->operations, l->latencies};
+        if (l->plugin->validate) *LIST_PUSH(ad->arena, &chain->validate) = (struct step){l->plugin->validate, l->state, l->plugin->operations, l->latencies};
     }
 }
 
@@ -108,26 +109,40 @@ static const struct chain *chain_of(const struct admission *ad, const struct typ
     return &ad->chains.items[0];
 }
 
-static int run(struct admission_attributes *a, const struct steps *steps, struct status *reterr) {
-    for (size_t i = 0; i < steps->len; i++)
-        if (steps->items[i].operations & 1u << a->op && steps->items[i].run(a, steps->items[i].state, reterr) != 0) return -1;
-    return 0;
+static int run(struct admission_attributes *a, const struct steps *steps, bool validating, struct status *reterr) {
+    int64_t begun = env_mono_ns(env_real()), since = begun;
+    int failed = 0;
+    for (size_t i = 0; i < steps->len && !failed; i++) {
+        const struct step *s = &steps->items[i];
+        if (!(s->operations & 1u << a->op)) continue;
+        failed = s->run(a, s->state, reterr);
+        int64_t now = env_mono_ns(env_real());
+        metrics_admission_plugin(s->latencies, validating, (int)a->op, failed != 0, now - since);
+        since = now;
+    }
+    metrics_admission_step(validating, (int)a->op, failed != 0, since - begun);
+    return failed ? -1 : 0;
+}
+
+void admission_put_metrics(const struct admission *ad, struct buf *out) {
+    metrics_admission_plugin_put(out, NULL, NULL);
+    LIST_FOREACH(l, &ad->loaded) metrics_admission_plugin_put(out, l->plugin->name, l->latencies);
 }
 
 /* What users' policies and webhooks have changed is shown to all plugins once more; of users' own, to those that ask for it. */
 int admission_mutate(struct admission_attributes *a, struct status *reterr) {
     const struct steps *steps = &chain_of(apiserver_admission(a->r->server), a->st->type)->mutate;
-    if (run(a, steps, reterr) != 0) return -1;
+    if (run(a, steps, false, reterr) != 0) return -1;
     if (!a->reinvoke) return 0;
     a->round = 1;
-    return run(a, steps, reterr);
+    return run(a, steps, false, reterr);
 }
 
 int admission_validate(struct admission_attributes *a, struct status *reterr) {
     const struct object *any = a->obj ? a->obj : a->old;
     if (str_empty(a->name) && any && a->op != ADMIT_CONNECT) a->name = any->metadata.name; /* it was generated since */
     admission_object_changed(a);                                 /* and the strategy has prepared it */
-    return run(a, &chain_of(apiserver_admission(a->r->server), a->st->type)->validate, reterr);
+    return run(a, &chain_of(apiserver_admission(a->r->server), a->st->type)->validate, true, reterr);
 }
 
 int admission_run(struct api_request *r, const struct type_desc *type, enum admission_operation op, void *obj, const void *old, const struct write_options *o, struct status *reterr) {
@@ -144,7 +159,7 @@ static int load(struct admission *ad, const struct admission_plugin *p, const st
     const struct admission_setup setup = {ad->arena, o, ad->registrations};
     _cleanup_buf_ struct buf text = BUF_INIT;
     _cleanup_status_ struct status err = STATUS_INIT;
-    struct loaded l = {.plugin = p};
+    struct loaded l = {.plugin = p, .latencies = ARENA_NEW(ad->arena, struct admission_latencies)};
     bool has;
     if (admission_config_for(config, p->name, &text, &has, reterr) != 0) return -1;
     if (p->setup && p->setup(&setup, has ? buf_cstr(&text) : NULL, text.len, &l.state, &err) != 0)

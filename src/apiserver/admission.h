@@ -63,6 +63,8 @@ struct admission_options { const char *enable, *disable, *config_file; int not_r
 int admission_check_flags(const char *enable, const char *disable, struct status *reterr);
 /* NULL with words: a name that is unknown, a configuration that cannot be read. */
 struct admission *admission_new(const struct admission_options *options, struct store *store, struct status *reterr);
+/* How long each plugin took, for /metrics. */
+void admission_put_metrics(const struct admission *ad, struct buf *out);
 void admission_free(struct admission *ad); /* NULL is fine */
 
 /* The mutating phase; obj may be changed. */

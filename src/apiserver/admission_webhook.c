@@ -1,6 +1,7 @@
 /* Mutating and validating webhooks. Upstream: pkg/admission/plugin/webhook. They are called one after another, those of a configuration in their order. */
 #include <string.h>
 #include "api/patch.h"
+#include "apiserver/access_metrics.h"
 #include "apiserver/admission/plugins.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/audit.h"
@@ -158,14 +159,18 @@ static int denied(struct admission_attributes *a, const struct webhook *w, const
 }
 
 /* 0 with *ret NULL: its failure is ignored. */
-static int consult(struct admission_attributes *a, const struct webhook *w, const char *failed_open_key, struct admissionv1_AdmissionResponse **ret, struct status *reterr) {
+static int consult_uncounted(struct admission_attributes *a, const struct webhook *w, const char *failed_open_key, struct webhook_outcome *outcome, struct admissionv1_AdmissionResponse **ret, struct status *reterr) {
     struct status err = STATUS_INIT;
     *ret = NULL;
+    outcome->error = "apiserver_internal_error";
     if (a->o->dry_run && !str_eq(w->side_effects, "None") && !str_eq(w->side_effects, "NoneOnDryRun")) return status_bad_request(reterr, "admission webhook \"%s\" does not support dry run", w->name);
     if (call(a, w, ret, &err) != 0) {
         const char *why = arena_strdup(a->r->arena, str_has_prefix(status_message(&err), "Internal error occurred: ") ? status_message(&err) + strlen("Internal error occurred: ") : status_message(&err));
         status_release(&err);
         *ret = NULL;
+        outcome->error = "calling_webhook_error";
+        outcome->code = 503; /* what upstream makes of a call without an answer */
+        outcome->failed_open = ignores(w);
         if (ignores(w)) {
             admission_annotate(a, failed_open_key, w->name);
             return 0;
@@ -176,7 +181,23 @@ static int consult(struct admission_attributes *a, const struct webhook *w, cons
     }
     LIST_FOREACH(e, &(*ret)->auditAnnotations) admission_annotate(a, arena_printf(a->r->arena, "%s/%s", w->name, e->key), e->value);
     for (size_t i = 0; i < (*ret)->warnings.len; i++) request_warn(a->r, "%s", (*ret)->warnings.items[i]);
-    return (*ret)->allowed ? 0 : denied(a, w, (*ret)->status, reterr);
+    if ((*ret)->allowed) {
+        outcome->code = 200;
+        return 0;
+    }
+    const struct metav1_Status *s = (*ret)->status;
+    outcome->error = "no_error";
+    outcome->code = s && s->code >= 400 ? s->code : 400;
+    return denied(a, w, s, reterr);
+}
+
+static int consult(struct admission_attributes *a, const struct webhook *w, bool validating, const char *failed_open_key, struct admissionv1_AdmissionResponse **ret, struct status *reterr) {
+    struct webhook_outcome outcome = {.name = w->name, .operation = admission_operation_name(a), .validating = validating};
+    int64_t begun = env_mono_ns(env_real());
+    int failed = consult_uncounted(a, w, failed_open_key, &outcome, ret, reterr);
+    outcome.rejected = failed != 0;
+    metrics_webhook(&outcome, env_mono_ns(env_real()) - begun);
+    return failed;
 }
 
 /* ---- mutating ---- */
@@ -211,7 +232,7 @@ static int mutate_once(struct admission_attributes *a, const struct webhook *w, 
     struct admissionv1_AdmissionResponse *answer = NULL;
     bool patched = false;
     *changed = false;
-    int failed = consult(a, w, arena_printf(a->r->arena, "failed-open.mutation.webhook.admission.k8s.io/round_%d_index_%zu", a->round, index), &answer, reterr);
+    int failed = consult(a, w, false, arena_printf(a->r->arena, "failed-open.mutation.webhook.admission.k8s.io/round_%d_index_%zu", a->round, index), &answer, reterr);
     if (!failed && answer && answer->patch.len && a->obj) {
         yyjson_val *before = admission_object(a);
         failed = apply_patch(a, w, &answer->patch, reterr);
@@ -265,7 +286,7 @@ static int validate_all(struct admission_attributes *a, struct status *reterr) {
         LIST_FOREACH(w, &((struct admissionregistrationv1_ValidatingWebhookConfiguration *)all->items[i])->webhooks) {
             const struct webhook h = WEBHOOK(w);
             int called = is_called(a, &h, reterr);
-            if (called < 0 || (called && consult(a, &h, arena_printf(a->r->arena, "failed-open.validating.webhook.admission.k8s.io/round_0_index_%zu", index), &answer, reterr) != 0)) return -1;
+            if (called < 0 || (called && consult(a, &h, true, arena_printf(a->r->arena, "failed-open.validating.webhook.admission.k8s.io/round_0_index_%zu", index), &answer, reterr) != 0)) return -1;
             index++;
         }
     return 0;

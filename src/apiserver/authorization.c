@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include "api/field_error.h"
+#include "apiserver/access_metrics.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/audit.h"
 #include "apiserver/authorization_webhook.h"
@@ -355,7 +356,9 @@ int authorize(struct api_request *r, struct status *reterr) {
     struct chain *c = chain_get(z);
     bool words = r->audit || c->has_webhook; /* the common case builds none */
     chain_unref(c);
+    int64_t begun = env_mono_ns(env_real());
     enum authz_decision d = authorizer_decide_error(z, r->arena, &at, words ? &reason : NULL, &error);
+    metrics_authorization(d == AUTHZ_ALLOW ? AUTHORIZATION_ALLOWED : error ? AUTHORIZATION_ERROR : d == AUTHZ_DENY ? AUTHORIZATION_DENIED : AUTHORIZATION_NO_OPINION, env_mono_ns(env_real()) - begun);
     if (d != AUTHZ_ALLOW && !words) authorizer_decide(z, r->arena, &at, &reason);
     if (r->audit && (d == AUTHZ_ALLOW || !error)) audit_decided(r, d == AUTHZ_ALLOW, reason);
     if (d == AUTHZ_ALLOW) return 0;

@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include "apiserver/access_metrics.h"
+#include "apiserver/admission.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/audit.h"
 #include "apiserver/authorization.h"
@@ -183,6 +185,8 @@ void respond_metrics(struct api_request *r) {
     audit_put_metrics(&out);
     authorizer_put_metrics(&out);
     jwt_authenticators_put_metrics(&out);
+    metrics_access_put(&out);
+    admission_put_metrics(apiserver_admission(r->server), &out);
     flow_put_metrics(apiserver_flow_control(r->server), &out);
     put_sources(&out);
     respond_text(r, 200, "text/plain; version=0.0.4; charset=utf-8", buf_cstr(&out));

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <sys/stat.h>
 #include "api/field_error.h"
+#include "apiserver/access_metrics.h"
 #include "apiserver/admission.h"
 #include "apiserver/aggregated_availability.h"
 #include "apiserver/aggregated_discovery.h"
@@ -201,13 +202,21 @@ static bool handle_more(struct api_request *r) {
     return o->more_paths && o->more_paths(r->http, o->own_paths_ctx);
 }
 
+/* Who asks, counted. */
+static bool identify(struct api_request *r, struct status *reterr) {
+    int64_t begun = env_mono_ns(env_real());
+    bool known = authenticate(r->server->authenticator, r, reterr) == 0, tried = r->http->peer_cert_invalid || http_request_header(r->http, "Authorization");
+    metrics_authentication(known ? AUTHENTICATION_SUCCESS : tried ? AUTHENTICATION_ERROR : AUTHENTICATION_FAILURE, r->user.name, env_mono_ns(env_real()) - begun);
+    return known;
+}
+
 static void serve(struct api_request *r) {
     struct http_request *http = r->http;
     _cleanup_status_ struct status err = STATUS_INIT;
     bool resource = request_info(r), known = true;
     if (resource && str_eq(r->verb, "watch") && strcmp(r->path, "") == 0) resource = false;
     if (http->local_identity) r->user = *(const struct user_info *)http->local_identity;
-    else known = authenticate(r->server->authenticator, r, &err) == 0;
+    else known = identify(r, &err);
     if (r->server->audit && audit_begin(r->server->audit, r) != 0) {
         const char *uri = go_quote(r->arena, *http->query ? arena_printf(r->arena, "%s?%s", http->path, http->query) : http->path);
         respond_text(r, 500, "text/plain; charset=utf-8", arena_printf(r->arena, "Internal Server Error: %s: failed to store audit event\n", uri));

@@ -99,6 +99,13 @@ def test_webhooks_that_fail():
         s.kubectl('create', 'configmap', 'a')
         s.kubectl('replace', '-f', '-', stdin=configuration('ValidatingWebhookConfiguration', hook, objectSelector={'matchLabels': {'x': 'y'}}))
         s.kubectl('create', 'configmap', 'b')
+        text = s.kubectl('get', '--raw', '/metrics').stdout
+        rejections = 'apiserver_admission_webhook_rejection_count{error_type="%s",name="hook.example.org",operation="CREATE",rejection_code="%d",type="validating"} %d\n'
+        contains(text, rejections % ('no_error', 400, 1))
+        contains(text, rejections % ('calling_webhook_error', 503, 2))
+        contains(text, 'apiserver_admission_webhook_fail_open_count{name="hook.example.org",type="validating"} 1\n')
+        contains(text, 'apiserver_admission_webhook_request_total{code="503",name="hook.example.org",operation="CREATE",rejected="false",type="validating"} 1\n')
+        contains(text, 'apiserver_admission_webhook_admission_duration_seconds_count{name="hook.example.org",operation="CREATE",rejected="true",type="validating"} 3\n')
     finally: s.remove()
 
 

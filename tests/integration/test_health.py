@@ -1,6 +1,6 @@
 """Health checks by name, metrics in upstream's names, compressed answers, --runtime-config."""
 import gzip, json, re, subprocess, urllib.request
-from harness import Server, contains
+from harness import Server, contains, same
 
 _s = None
 
@@ -35,6 +35,23 @@ def test_requests_and_objects_are_counted():
     contains(text, 'apiserver_current_inflight_requests{request_kind="readOnly"} 1\n')
     assert int(re.search(r'^apiserver_storage_objects\{resource="flowschemas.flowcontrol.apiserver.k8s.io"\} (\d+)$', text, re.M)[1]) == 13
     for line in text.splitlines(): assert line.startswith('# ') or re.fullmatch(r'[a-z_]+(\{[^{}]*\})? [-+.e\d]+', line), line
+
+
+def test_who_asks_what_they_may_and_what_admission_took_are_counted():
+    s().kubectl('create', 'configmap', 'watched-over')
+    s().kubectl('get', 'secrets', '--as', 'nobody@example.com', check=False)
+    s().kubectl('create', 'configmap', 'nowhere', '-n', 'missing', check=False)  # refused by NamespaceLifecycle
+    text = raw('/metrics')
+    value = lambda series: float((re.search('^' + re.escape(series) + r' ([-+.e\d]+)$', text, re.M) or [0, 'nan'])[1])
+    succeeded, failed = value('authentication_attempts{result="success"}'), value('authorization_attempts_total{result="no-opinion"}')
+    assert succeeded >= 4 and failed >= 1, text[:5000]
+    same(value('authentication_duration_seconds_count{result="success"}'), succeeded)
+    same(value('authenticated_user_requests{username="other"}') + (value('authenticated_user_requests{username="email_id"}') if 'email_id' in text else 0), succeeded)
+    assert value('authorization_duration_seconds_bucket{result="allowed",le="0.001"}') <= value('authorization_attempts_total{result="allowed"}')
+    step, plugin = 'apiserver_admission_step_admission_duration_seconds', 'apiserver_admission_controller_admission_duration_seconds'
+    assert value(step + '_count{operation="CREATE",rejected="false",type="validate"}') >= 1 and value(step + '_bucket{operation="CREATE",rejected="true",type="admit",le="+Inf"}') >= 1, text[:5000]
+    same(value(plugin + '_count{name="NamespaceLifecycle",operation="CREATE",rejected="true",type="admit"}'), value(step + '_count{operation="CREATE",rejected="true",type="admit"}'))
+    assert value(plugin + '_sum{name="NamespaceLifecycle",operation="CREATE",rejected="false",type="admit"}') > 0
 
 
 def test_large_answers_are_compressed_for_those_who_take_it():
