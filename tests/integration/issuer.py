@@ -1,5 +1,5 @@
 """An OpenID Connect issuer on loopback: discovery, keys and whatever else a test puts at a path, over HTTPS; and tokens signed by openssl."""
-import base64, hashlib, hmac, http.server, json, ssl, subprocess, tempfile, threading, time
+import atexit, base64, hashlib, hmac, http.server, json, shutil, ssl, subprocess, tempfile, threading, time
 from fixtures import make_ca, make_cert, openssl
 
 CURVES = {'ES256': ('P-256', 'prime256v1', 32), 'ES384': ('P-384', 'secp384r1', 48), 'ES512': ('P-521', 'secp521r1', 66)}
@@ -59,6 +59,7 @@ class Issuer:
 
     def __init__(self, d=None, name='issuer', cache_control=None):
         self.dir, self.asked, self.paths, self.keys, self.cache_control = d or tempfile.mkdtemp(prefix='ckube-oidc-'), {}, {}, [], cache_control
+        atexit.register(shutil.rmtree, self.dir, True)
         make_ca(self.dir, f'{name}-ca')
         make_cert(self.dir, name, f'{name}-ca', f'/CN={name}', usage='serverAuth', alt_names='IP:127.0.0.1')
         issuer = self

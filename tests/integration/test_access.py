@@ -1,5 +1,5 @@
 """Who decides when it is not the cluster itself: authorization by a webhook; and serving certificates that change under a running server."""
-import json, os, ssl, tempfile, time
+import atexit, json, os, shutil, ssl, tempfile, time
 from fixtures import JsonServer, make_ca, make_cert
 from harness import Server, contains, same
 
@@ -9,6 +9,7 @@ class Webhook:
 
     def __init__(self, answer):
         self.dir, self.asked, self.answer = tempfile.mkdtemp(prefix='ckube-webhook-'), [], answer
+        atexit.register(shutil.rmtree, self.dir, True)
         make_ca(self.dir, 'ca')
         make_cert(self.dir, 'client', 'ca', '/CN=apiserver')
         make_cert(self.dir, 'server', 'ca', '/CN=webhook', usage='serverAuth', alt_names='IP:127.0.0.1')

@@ -1,5 +1,5 @@
 """Audit events on their way: to a webhook in batches, at once or strictly; the log's formats; and the ends of what runs long."""
-import gzip, json, os, subprocess, tempfile, threading, time
+import atexit, gzip, json, os, shutil, subprocess, tempfile, threading, time
 from fixtures import fetch
 from harness import Server, contains, same
 from test_access import Webhook
@@ -116,6 +116,7 @@ def test_blocking_webhooks():
 
 def test_the_log_as_text_and_compressed():
     d = tempfile.mkdtemp(prefix='ckube-audit-')
+    atexit.register(shutil.rmtree, d, True)
     log = f'{d}/audit.log'
     s = Server(flags=['--audit-policy-file', policy(d), '--audit-log-path', log, '--audit-log-format', 'legacy', '--audit-log-mode', 'batch', '--audit-log-maxsize', '1', '--audit-log-compress'])
     s.kubectl('get', 'configmap', 'a', '--as', 'ann', '--as-group', 'crew', check=False)
