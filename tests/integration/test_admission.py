@@ -1,6 +1,6 @@
 """Admission plugins through kubectl: which are on, how they are configured, what they change and refuse."""
-import json, subprocess, time
-from fixtures import JsonServer, make_ca, make_cert
+import base64, json, subprocess, time
+from fixtures import NEW_KEY, JsonServer, make_ca, make_cert, openssl
 from harness import Server, TOP, contains, same
 
 PRIVILEGED = 'pod-security.kubernetes.io/'
@@ -289,11 +289,17 @@ def test_nodes_ask_for_certificates_of_their_own_pods_only():
         s.kubectl('create', 'clusterrole', 'pcr', '--verb=create', '--resource=podcertificaterequests.certificates.k8s.io')
         s.kubectl('create', 'clusterrolebinding', 'pcr', '--clusterrole=pcr', '--group=system:nodes')
         uid = lambda *what: s.json('get', *what)['metadata']['uid']
+        stub = base64.b64encode(openssl('req', '-new', *NEW_KEY, '-keyout', '/dev/null', '-subj', '/', '-outform', 'DER')).decode()
         def ask(name, **more):
-            spec = {'signerName': 'example.org/x', 'podName': name, 'podUID': uid('pod', name), 'serviceAccountName': 'default', 'serviceAccountUID': uid('serviceaccount', 'default'), 'nodeName': 'n', 'nodeUID': uid('node', 'n'), **more}
+            spec = {'signerName': 'example.org/x', 'podName': name, 'podUID': uid('pod', name), 'serviceAccountName': 'default', 'serviceAccountUID': uid('serviceaccount', 'default'), 'nodeName': 'n', 'nodeUID': uid('node', 'n'), 'stubPKCS10Request': stub, **more}
             request = {'apiVersion': 'certificates.k8s.io/v1beta1', 'kind': 'PodCertificateRequest', 'metadata': {'name': 'r'}, 'spec': spec}
             return apply(s, json.dumps(request), '--as=system:node:n', '--as-group=system:nodes', '--validate=false', check=False).stderr
-        assert 'forbidden' not in ask('mine')
+        contains(ask('mine', stubPKCS10Request='AAAA'), 'spec.stubPKCS10Request: Invalid value: must be a valid PKCS#10 CSR')
+        contains(ask('mine', stubPKCS10Request=None), 'exactly one of (stubPKCS10Request) or (pkixPublicKey, proofOfPossession) must be set')
+        forged = bytearray(base64.b64decode(stub))
+        forged[-1] ^= 1
+        contains(ask('mine', stubPKCS10Request=base64.b64encode(forged).decode()), 'spec.stubPKCS10Request: Invalid value: invalid signature')
+        same(ask('mine'), '')
         contains(ask('mine', nodeName='m'), 'PodCertificateRequest.Spec.NodeName="m", which is not the requesting node "n"')
         contains(ask('other'), 'pod "default/other" is not running on node "n" named in the PodCertificateRequest')
         contains(ask('mine', podUID='x'), 'which differs from running pod')

@@ -6,6 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
 #include "base/env.h"
 #include "base/file.h"
 #include "base/str.h"
@@ -16,6 +19,7 @@
 #include "wire/tls_files.h"
 #include "wire/x509.h"
 #include "wire/x509_csr.h"
+#include "wire/x509_possession.h"
 
 static char dir[64];
 static struct arena *a;
@@ -153,6 +157,41 @@ static void names_with_a_nul_byte_are_nobodys(void **state UNUSED) {
     X509_free(cert);
 }
 
+/* Who signs with which key is told from who does not. */
+static void keys_are_shown_by_what_they_sign(void **state UNUSED) {
+    static const struct { const char *type, *curve; size_t bits; enum possession want; } keys[] = {
+        {"ED25519", NULL, 0, POSSESSION_SHOWN}, {"EC", "P-256", 0, POSSESSION_SHOWN}, {"EC", "P-384", 0, POSSESSION_SHOWN}, {"EC", "secp256k1", 0, POSSESSION_CURVE}, {"RSA", NULL, 2048, POSSESSION_MODULUS},
+        {"RSA", NULL, 3072, POSSESSION_SHOWN}, {"ED448", NULL, 0, POSSESSION_KEY_TYPE}};
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        EVP_PKEY *key = keys[i].curve ? EVP_EC_gen(keys[i].curve) : keys[i].bits ? EVP_RSA_gen(keys[i].bits) : EVP_PKEY_Q_keygen(NULL, NULL, keys[i].type);
+        unsigned char *der = NULL, *request = NULL, signature[1024];
+        size_t n = sizeof(signature);
+        struct possession_key told;
+        bool digest = strcmp(keys[i].type, "EC") == 0 || keys[i].bits;
+        int der_len = i2d_PUBKEY(key, &der);
+        EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+        EVP_PKEY_CTX *how = NULL;
+        assert_int_equal(EVP_DigestSignInit(ctx, &how, digest ? EVP_sha256() : NULL, NULL, key), 1);
+        if (keys[i].bits) assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(how, RSA_PKCS1_PSS_PADDING), 1);
+        assert_int_equal(EVP_DigestSign(ctx, signature, &n, (const unsigned char *)"uid", 3), 1);
+        assert_int_equal(x509_possession_by_signature(der, (size_t)der_len, "uid", 3, signature, n, &told), keys[i].want);
+        if (keys[i].want == POSSESSION_SHOWN) assert_int_equal(x509_possession_by_signature(der, (size_t)der_len, "other", 5, signature, n, &told), POSSESSION_SIGNATURE);
+        X509_REQ *req = X509_REQ_new();
+        X509_REQ_set_pubkey(req, key);
+        assert_true(X509_REQ_sign(req, key, digest ? EVP_sha256() : NULL) > 0);
+        int len = i2d_X509_REQ(req, &request);
+        assert_int_equal(x509_possession_by_request(request, (size_t)len, &told), keys[i].want);
+        request[len - 1] ^= 1;
+        if (keys[i].want == POSSESSION_SHOWN) assert_int_not_equal(x509_possession_by_request(request, (size_t)len, &told), POSSESSION_SHOWN);
+        assert_int_equal(x509_possession_by_request(request, (size_t)len - 1, &told), POSSESSION_UNREADABLE);
+        OPENSSL_free(der);
+        OPENSSL_free(request);
+        X509_REQ_free(req);
+        EVP_MD_CTX_free(ctx);
+        EVP_PKEY_free(key);
+    }
+}
+
 static void files_that_change_are_noticed_once_a_second(void **state UNUSED) {
     struct tls_files f;
     uint64_t now;
@@ -171,6 +210,6 @@ static void files_that_change_are_noticed_once_a_second(void **state UNUSED) {
 int main(void) {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, begin, end)
     const struct CMUnitTest tests[] = {TEST(what_is_made_is_well_and_for_its_owner_alone), TEST(problems_are_told), TEST(a_rotated_leaf_says_the_same_with_another_key), TEST(authorities_are_not_rotated),
-        TEST(leaves_are_renewed_when_they_are_due), TEST(requests_name_what_they_ask_for), TEST(names_with_a_nul_byte_are_nobodys), TEST(files_that_change_are_noticed_once_a_second)};
+        TEST(leaves_are_renewed_when_they_are_due), TEST(requests_name_what_they_ask_for), TEST(names_with_a_nul_byte_are_nobodys), TEST(keys_are_shown_by_what_they_sign), TEST(files_that_change_are_noticed_once_a_second)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
