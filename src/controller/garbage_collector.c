@@ -476,21 +476,20 @@ static void wait_ready(struct garbage_collector *gc) {
     gc->ready = true;
 }
 
-/* The rest of the graph, after half a minute. */
-static bool wait_whole(struct garbage_collector *gc) {
-    while (!gc->whole) {
-        if (!controller_sleep_ms(gc->c, PROBE_PERIOD_MS)) return false;
-        probe_unsynced(gc);
-        gc->whole = all_synced(gc);
-    }
-    return true;
-}
-
 static void run(void *self) {
     struct garbage_collector *gc = self;
     sync_monitors(gc);
     wait_ready(gc);
-    while (wait_whole(gc) && controller_sleep_ms(gc->c, DISCOVERY_PERIOD_MS)) sync_monitors(gc);
+    for (int64_t slept_ms = 0, ms; controller_sleep_ms(gc->c, ms = gc->whole ? DISCOVERY_PERIOD_MS : PROBE_PERIOD_MS);) {
+        if (!gc->whole) probe_unsynced(gc);
+        slept_ms += ms;
+        if (slept_ms >= DISCOVERY_PERIOD_MS) {
+            gc->whole = false; /* what is watched only now may show an owner before its dependents */
+            sync_monitors(gc);
+            slept_ms = 0;
+        }
+        gc->whole = all_synced(gc);
+    }
     for (size_t i = 0; i < gc->monitors.len; i++) monitor_free(gc->monitors.items[i]);
     gc->monitors.len = 0;
 }
