@@ -1,5 +1,5 @@
 """An apiserver whose truth is an etcd cluster: a real etcd on loopback, over mutual TLS; two apiservers on it are one; what others write into it is read."""
-import base64, http.client, json, signal, ssl, time
+import base64, http.client, json, os, shutil, signal, ssl, subprocess, time
 from fixtures import Etcd
 from harness import Server, contains, same
 
@@ -150,3 +150,32 @@ def test_while_etcd_is_away_reads_that_may_be_old_go_on_and_writes_say_why_not()
         time.sleep(0.3)
     there = {i['metadata']['name'] for i in b.json('get', 'configmaps')['items']}
     assert {'before', 'after'} <= there, there
+
+
+def test_an_etcd_that_went_back_is_noticed_and_nothing_old_is_called_current():
+    etcd, words = Etcd(), 'etcd is another one than this server has mirrored, perhaps restored from a snapshot: restart this server'
+    s = Server(flags=etcd.flags())
+    try:
+        s.kubectl('create', 'configmap', 'before')
+        etcd.ctl('snapshot', 'save', f'{etcd.dir}/saved')
+        for n in range(3): s.kubectl('create', 'configmap', f'after-{n}')
+        etcd.kill()
+        shutil.rmtree(f'{etcd.dir}/m0')
+        tool = shutil.which('etcdutl') or 'etcdctl'          # etcdctl's is gone in 3.6
+        subprocess.run([tool, 'snapshot', 'restore', f'{etcd.dir}/saved', '--name', 'm0', '--data-dir', f'{etcd.dir}/m0', '--initial-cluster', f'm0={etcd.peers[0]}',
+                        '--initial-advertise-peer-urls', etcd.peers[0]], check=True, capture_output=True, env={**os.environ, 'ETCDCTL_API': '3'})
+        etcd.start()
+        etcd.wait_healthy()
+        deadline = time.time() + 60
+        while words not in (r := s.kubectl('get', 'configmap', 'after-1', check=False)).stderr:
+            if time.time() > deadline: raise AssertionError(f'not noticed: {r}; {s.log_text()}')
+            time.sleep(0.1)
+        contains(s.kubectl('create', 'configmap', 'new', check=False).stderr, words)
+        contains(s.kubectl('get', '--raw', '/readyz', check=False).stderr, 'etcd')
+        same(s.stop()[0], 0)
+        s.start()
+        same(s.kubectl('get', 'configmaps', '-o', 'name').stdout.split(), ['configmap/before'])
+        s.kubectl('create', 'configmap', 'new')
+    finally:
+        s.remove()
+        etcd.remove()

@@ -1,8 +1,11 @@
 /* Waiting for the mirror: until it has reached a revision, and until it is as new as the cluster (etcd.h). One linearizable Range of nothing serves all
  * who asked before it was sent; who comes later waits for the next. A question that a lost leader took with it is not waited for: after ASK_AGAIN_MS the
- * next is sent beside it, and its answer serves those of all older ones too; or the member says at once that it has no leader, and is left. */
+ * next is sent beside it, and its answer serves those of all older ones too; or the member says at once that it has no leader, and is left.
+ *
+ * The answer also shows a cluster that has gone back, as one that was restored from a snapshot: what the mirror holds is then not what there is, and nothing of it is called current. */
 #include <protobuf-c/protobuf-c.h>
 #include <string.h>
+#include "base/log.h"
 #include "rpc.pb-c.h"
 #include "store/etcd/etcd.h"
 #include "store/lmdb.h"
@@ -68,7 +71,7 @@ struct current_asker {
     struct store_waiter waiter;
     struct status error;
 };
-struct question { struct etcd *etcd; struct question *older; struct current_asker *askers; };
+struct question { struct etcd *etcd; struct question *older; struct current_asker *askers; uint64_t known; /* the mirror's revision when it was sent */ };
 
 static void ask(struct etcd *e, bool even_for_nobody);
 
@@ -82,7 +85,10 @@ static void answer_askers(struct question *q, const struct etcd_answer *answer, 
     struct etcd *e = q->etcd;
     for (struct current_asker *a = q->askers, *next; a; a = next) {
         next = a->next;
-        if (answer->code == GRPC_OK) etcd_await(e, revision, (int)MAX(a->deadline_ms - etcd_now_ms(), (int64_t)1), caught_up, a);
+        if (answer->code == GRPC_OK && e->went_back) {
+            status_set(&a->error, 500, NULL, ETCD_WENT_BACK);
+            store_waiter_wake(&a->waiter);
+        } else if (answer->code == GRPC_OK) etcd_await(e, revision, (int)MAX(a->deadline_ms - etcd_now_ms(), (int64_t)1), caught_up, a);
         else {
             etcd_error(answer, &a->error);
             store_waiter_wake(&a->waiter);
@@ -97,6 +103,10 @@ static void on_revision(void *arg, const struct etcd_answer *answer) {
     const Etcdserverpb__RangeResponse *r = answer->message;
     uint64_t revision = r && r->header ? (uint64_t)r->header->revision : 0;
     struct question *left = q->older;
+    if (revision && revision < q->known && !e->went_back) {
+        log_error("etcd has gone back from revision %llu to %llu: %s", (unsigned long long)q->known, (unsigned long long)revision, ETCD_WENT_BACK);
+        e->went_back = true;
+    }
     answer_askers(q, answer, revision);
     while (left && answer->code == GRPC_OK) { /* they have nobody to tell any more: forgotten here, freed when they end */
         struct question *o = left;
@@ -124,7 +134,7 @@ static void ask(struct etcd *e, bool even_for_nobody) {
     if (!askers && !even_for_nobody) return;
     struct question *q = malloc(sizeof(*q));
     CHECK(q);
-    *q = (struct question){e, e->questions, askers};
+    *q = (struct question){e, e->questions, askers, store_revision(e->store)};
     e->questions = q;
     e->asked_ms = etcd_now_ms();
     for (struct current_asker *a = askers; a; a = a->next) latest = MAX(latest, a->deadline_ms);

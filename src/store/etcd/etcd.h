@@ -32,6 +32,9 @@ struct ProtobufCMessageDescriptor;
 struct Etcdserverpb__ResponseHeader;
 enum { ETCD_TIMEOUT_MS = 10000, ETCD_ATTEMPT_MS = 5000, ETCD_TICK_MS = 50, ETCD_ENDPOINTS_MAX = 16, ETCD_LEASES_MAX = 8 };
 
+/* Why nothing is read or written any more. */
+#define ETCD_WENT_BACK "etcd is another one than this server has mirrored, perhaps restored from a snapshot: restart this server"
+
 struct etcd;
 /* Sets s->etcd and returns when the mirror is loaded; after -1 too, etcd_stop and etcd_free are to be called. */
 int etcd_new(struct store *s, const struct store_etcd_options *options, struct status *reterr);
@@ -95,6 +98,7 @@ struct etcd {
     struct revision_waiter *waiters;
     struct current_asker *askers;
     bool asking;
+    bool went_back;                  /* the loop's own: the cluster is at a revision before one that it has told us of */
     struct question *questions;      /* the loop's own: those without an answer, the newest first ... */
     int64_t asked_ms;                /* ... and when that was sent */
 

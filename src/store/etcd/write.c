@@ -195,6 +195,12 @@ void etcd_write_leased(struct etcd_write *w, size_t op, int64_t lease, const str
 
 static void begin(void *arg) {
     struct etcd_write *w = arg;
+    if (w->etcd->went_back) {
+        w->result.outcome = STORE_FAILED;
+        status_set(&w->result.error, 500, NULL, ETCD_WENT_BACK);
+        end(w, 0);
+        return;
+    }
     for (size_t i = 0; i < w->ops_len; i++)
         if (w->ops[i].value) map_put(w->etcd->writes, w->ops[i].key, w);
     lease_or_send(w, 0);
