@@ -18,7 +18,7 @@ static void warn(struct sink *s, const struct field_path *at, const char *format
 
 /* ---- nodes' old labels ---- */
 
-static const char *deprecated_label(const char *key) {
+const char *node_label_deprecation(const char *key) {
     static const struct { const char *key, *text; } labels[] = {
         {"beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"},
         {"beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"},
@@ -37,7 +37,7 @@ static void selector_term(struct sink *s, const struct corev1_NodeSelectorTerm *
     for (size_t i = 0; i < t->matchExpressions.len; i++) {
         const struct corev1_NodeSelectorRequirement *e = &t->matchExpressions.items[i];
         const struct field_path *p = FIELD_INDEX(FIELD(at, "matchExpressions"), i);
-        const char *text = deprecated_label(e->key);
+        const char *text = node_label_deprecation(e->key);
         if (text) warn(s, FIELD(p, "key"), "%s is %s", e->key, text);
         for (size_t k = 0; check_values && k < e->values.len; k++) {
             struct string_list msgs = {0};
@@ -67,12 +67,23 @@ static void annotations(struct sink *s, const struct corev1_PodSpec *spec, const
         if (string_map_has(&meta->annotations, old[i].key)) warn(s, FIELD_KEY(FIELD(FIELD(at, "metadata"), "annotations"), old[i].key), "%s", old[i].text);
 }
 
-static void container_annotations(struct sink *s, const struct corev1_Container *c, const struct metav1_ObjectMeta *meta, const struct field_path *at, bool is_template) {
+/* Whether an old annotation asks for what the Pod's field says too. Upstream: ApparmorFieldForAnnotation. */
+static bool armor_matches(const struct corev1_AppArmorProfile *p, const char *annotation) {
+    static const char localhost[] = "localhost/";
+    if (!p || !annotation) return false;
+    if (str_eq(annotation, "unconfined")) return str_eq(p->type, "Unconfined") && !p->localhostProfile;
+    if (str_eq(annotation, "runtime/default")) return str_eq(p->type, "RuntimeDefault") && !p->localhostProfile;
+    return str_has_prefix(annotation, localhost) && annotation[sizeof(localhost) - 1] && str_eq(p->type, "Localhost") && str_eq(p->localhostProfile, annotation + sizeof(localhost) - 1);
+}
+
+static void container_annotations(struct sink *s, const struct corev1_Container *c, const struct corev1_PodSpec *spec, const struct metav1_ObjectMeta *meta, const struct field_path *at, bool is_template) {
+    const struct corev1_AppArmorProfile *pod_armor = spec->securityContext ? spec->securityContext->appArmorProfile : NULL;
     const struct field_path *p = FIELD(FIELD(at, "metadata"), "annotations");
     const char *seccomp = arena_printf(s->arena, "container.seccomp.security.alpha.kubernetes.io/%s", str_or(c->name, "")), *armor = arena_printf(s->arena, "container.apparmor.security.beta.kubernetes.io/%s", str_or(c->name, ""));
     if ((!c->securityContext || !c->securityContext->seccompProfile) && string_map_has(&meta->annotations, seccomp))
         warn(s, FIELD_KEY(p, seccomp), "non-functional in v1.27+; use the \"seccompProfile\" field instead");
-    if (is_template && (!c->securityContext || !c->securityContext->appArmorProfile) && string_map_has(&meta->annotations, armor))
+    if (is_template && (!c->securityContext || !c->securityContext->appArmorProfile) && string_map_has(&meta->annotations, armor) &&
+        !armor_matches(pod_armor, string_map_get(&meta->annotations, armor)))
         warn(s, FIELD_KEY(p, armor), "deprecated since v1.30; use the \"appArmorProfile\" field instead");
 }
 
@@ -160,9 +171,9 @@ static void environment(struct sink *s, const struct corev1_EnvVar_list *env, co
     }
 }
 
-static void container(struct sink *s, const struct corev1_Container *c, const struct metav1_ObjectMeta *meta, const struct field_path *template, const struct field_path *at, bool is_template) {
+static void container(struct sink *s, const struct corev1_Container *c, const struct corev1_PodSpec *spec, const struct metav1_ObjectMeta *meta, const struct field_path *template, const struct field_path *at, bool is_template) {
     const struct field_path *limits = FIELD(FIELD(at, "resources"), "limits"), *requests = FIELD(FIELD(at, "resources"), "requests");
-    container_annotations(s, c, meta, template, is_template);
+    container_annotations(s, c, spec, meta, template, is_template);
     fractional(s, &c->resources.limits, "memory", limits);
     fractional(s, &c->resources.requests, "memory", requests);
     fractional(s, &c->resources.limits, "ephemeral-storage", limits);
@@ -256,12 +267,12 @@ static void pod_affinity(struct sink *s, const struct corev1_Affinity *f, const 
 
 static void placement(struct sink *s, const struct corev1_PodSpec *spec, const struct field_path *at) {
     LIST_FOREACH(e, &spec->nodeSelector)
-        if (deprecated_label(e->key)) warn(s, FIELD_KEY(FIELD(at, "nodeSelector"), e->key), "%s", deprecated_label(e->key));
+        if (node_label_deprecation(e->key)) warn(s, FIELD_KEY(FIELD(at, "nodeSelector"), e->key), "%s", node_label_deprecation(e->key));
     if (spec->affinity && spec->affinity->nodeAffinity) node_affinity(s, spec->affinity->nodeAffinity, FIELD(FIELD(at, "affinity"), "nodeAffinity"));
     for (size_t i = 0; i < spec->topologySpreadConstraints.len; i++) {
         const struct corev1_TopologySpreadConstraint *t = &spec->topologySpreadConstraints.items[i];
         const struct field_path *p = FIELD_INDEX(FIELD(at, "topologySpreadConstraints"), i);
-        if (deprecated_label(t->topologyKey)) warn(s, FIELD(p, "topologyKey"), "%s is %s", t->topologyKey, deprecated_label(t->topologyKey));
+        if (node_label_deprecation(t->topologyKey)) warn(s, FIELD(p, "topologyKey"), "%s is %s", t->topologyKey, node_label_deprecation(t->topologyKey));
         if (!t->labelSelector) warn(s, FIELD(p, "labelSelector"), "a null labelSelector results in matching no pod");
     }
 }
@@ -281,7 +292,7 @@ void pod_warnings(struct arena *a, const struct corev1_PodSpec *spec, const stru
     fractional(&s, &spec->overhead, "ephemeral-storage", FIELD(p, "overhead"));
     if ((!spec->securityContext || !spec->securityContext->seccompProfile) && string_map_has(&meta->annotations, "seccomp.security.alpha.kubernetes.io/pod"))
         warn(&s, FIELD_KEY(FIELD(FIELD(at, "metadata"), "annotations"), "seccomp.security.alpha.kubernetes.io/pod"), "non-functional in v1.27+; use the \"seccompProfile\" field instead");
-    for (size_t n = 0; (c = container_at(spec, n, &list, &index)); n++) container(&s, c, meta, at, FIELD_INDEX(FIELD(p, list), index), at != NULL);
+    for (size_t n = 0; (c = container_at(spec, n, &list, &index)); n++) container(&s, c, spec, meta, at, FIELD_INDEX(FIELD(p, list), index), at != NULL);
     ports(&s, spec, p);
     if (spec->terminationGracePeriodSeconds.has && spec->terminationGracePeriodSeconds.value < 0)
         warn(&s, FIELD(p, "terminationGracePeriodSeconds"), "must be >= 0; negative values are invalid and will be treated as 1");
@@ -290,11 +301,45 @@ void pod_warnings(struct arena *a, const struct corev1_PodSpec *spec, const stru
     for (size_t i = 0; i < spec->hostAliases.len; i++) ip_warnings(a, spec->hostAliases.items[i].ip, FIELD(FIELD_INDEX(FIELD(p, "hostAliases"), i), "ip"), ret);
 }
 
+/* An address as Go writes it: unlike inet_ntop, no IPv4 tail but for mapped addresses. */
+static const char *ipv6_text(struct arena *a, const struct in6_addr *six) {
+    char text[INET6_ADDRSTRLEN];
+    const unsigned char *b = six->s6_addr;
+    if (IN6_IS_ADDR_V4COMPAT(six) && (b[12] || b[13])) return arena_printf(a, "::%x:%x", b[12] << 8 | b[13], b[14] << 8 | b[15]);
+    return inet_ntop(AF_INET6, six, text, sizeof(text)) ? arena_strdup(a, text) : "";
+}
+
+static const char *address_text(struct arena *a, bool six, const unsigned char *address) {
+    char text[INET_ADDRSTRLEN];
+    struct in6_addr all;
+    if (six) {
+        memcpy(&all, address, sizeof(all));
+        return ipv6_text(a, &all);
+    }
+    return inet_ntop(AF_INET, address, text, sizeof(text)) ? arena_strdup(a, text) : "";
+}
+
+void cidr_warnings(struct arena *a, const char *cidr, const struct field_path *at, struct string_list *ret) {
+    struct sink s = {a, ret};
+    unsigned char address[16] = {0}, masked[16] = {0};
+    uint64_t bits = 0;
+    if (!name_is_cidr(cidr)) return;
+    const char *slash = strchr(cidr, '/'), *ip = arena_strndup(a, cidr, (size_t)(slash - cidr));
+    bool six = strchr(ip, ':') != NULL;
+    if (inet_pton(six ? AF_INET6 : AF_INET, ip, address) != 1 || !str_to_u64(slash + 1, &bits)) return;
+    for (size_t i = 0; i < bits; i++) masked[i / 8] |= address[i / 8] & (0x80u >> i % 8);
+    const char *net = arena_printf(a, "%s/%d", address_text(a, six, masked), (int)bits);
+    bool differs = memcmp(address, masked, sizeof(address)) != 0, zeros = slash[1] == '0' && slash[2];
+    if (differs) warn(&s, at, "CIDR value \"%s\" is ambiguous in this context (should be \"%s\" or \"%s/%d\"?)", cidr, net, address_text(a, six, address), six ? 128 : 32);
+    if (zeros) warn(&s, at, "non-standard CIDR value \"%s\" is invalid: use \"%s\"", cidr, net);
+    if (!differs && !zeros && six && strcmp(net, cidr) != 0) warn(&s, at, "IPv6 CIDR value \"%s\" should be in RFC 5952 canonical format (\"%s\")", cidr, net);
+}
+
 void ip_warnings(struct arena *a, const char *ip, const struct field_path *at, struct string_list *ret) {
     struct sink s = {a, ret};
     struct in6_addr six;
-    char text[INET6_ADDRSTRLEN];
-    if (!name_is_ip(ip) || !strchr(ip, ':') || inet_pton(AF_INET6, ip, &six) != 1 || !inet_ntop(AF_INET6, &six, text, sizeof(text))) return;
+    if (!name_is_ip(ip) || !strchr(ip, ':') || inet_pton(AF_INET6, ip, &six) != 1) return;
+    const char *text = ipv6_text(a, &six);
     if (IN6_IS_ADDR_V4MAPPED(&six)) warn(&s, at, "non-standard IP address \"%s\" is invalid: use \"%s\"", ip, strrchr(text, ':') + 1);
     else if (strcmp(text, ip) != 0) warn(&s, at, "IPv6 address \"%s\" should be in RFC 5952 canonical format (\"%s\")", ip, text);
 }
@@ -360,6 +405,7 @@ void service_warnings(struct arena *a, const struct corev1_Service *v, struct st
     for (size_t i = 0; i < v->spec.externalIPs.len; i++) ip_warnings(a, v->spec.externalIPs.items[i], FIELD_INDEX(FIELD(at, "externalIPs"), i), ret);
     if (v->spec.externalIPs.len && !headless && !external_name) warn(&s, NULL, "spec.externalIPs is deprecated and may no longer be implemented in some clusters");
     if (!str_empty(v->spec.loadBalancerIP)) ip_warnings(a, v->spec.loadBalancerIP, FIELD(at, "loadBalancerIP"), ret);
+    for (size_t i = 0; i < v->spec.loadBalancerSourceRanges.len; i++) cidr_warnings(a, v->spec.loadBalancerSourceRanges.items[i], FIELD_INDEX(FIELD(at, "loadBalancerSourceRanges"), i), ret);
     if (external_name && v->spec.externalIPs.len) warn(&s, NULL, "spec.externalIPs is ignored when spec.type is \"ExternalName\"");
     if (!external_name && !str_empty(v->spec.externalName)) warn(&s, NULL, "spec.externalName is ignored when spec.type is not \"ExternalName\"");
     if (str_eq(v->spec.trafficDistribution, "PreferClose")) warn(&s, NULL, "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"");

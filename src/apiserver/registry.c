@@ -338,6 +338,7 @@ static int before_update(struct admission_attributes *a, struct object *obj, str
     else if (!status && st->validate_update) st->validate_update(obj, old, &errs);
     if (errs.len) return invalid(st, &errs, obj->metadata.name, reterr);
     if (!status && st->warnings) st->warnings(r, obj, old);
+    if (status && st->status_warnings) st->status_warnings(r, obj, old);
     return o->no_admission ? 0 : admission_validate(a, reterr);
 }
 

@@ -47,6 +47,7 @@ struct strategy {
     void (*prepare_status_update)(struct api_request *r, void *obj, const void *old);
     void (*validate_status_update)(const void *obj, const void *old, struct field_errors *errs);
     void (*warnings)(struct api_request *r, const void *obj, const void *old); /* old NULL at creation */
+    void (*status_warnings)(struct api_request *r, const void *obj, const void *old); /* of an update of the status */
     /* Fields for field selectors besides metadata.name and metadata.namespace; NULL-terminated. */
     const char *const *selectable_fields;
     const char *(*field)(struct arena *a, const void *obj, const char *name);

@@ -88,20 +88,27 @@ static bool has_leading_zeros(struct arena *a, const char *ip) {
     return name_is_ip(out);
 }
 
+static bool is_mapped(const char *ip) {
+    struct in6_addr six;
+    return inet_pton(AF_INET6, ip, &six) == 1 && IN6_IS_ADDR_V4MAPPED(&six);
+}
+
 void validate_ip(const char *value, const struct field_path *at, struct field_errors *errs) {
     const char *ip = str_or(value, "");
     bool valid = name_is_ip(ip), sloppy = !valid && has_leading_zeros(errs->arena, ip);
     if (!valid && !sloppy) field_invalid(errs, at, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
     else if (sloppy) field_invalid(errs, at, value, "must not have leading 0s");
-    else if (str_has_prefix(ip, "::ffff:") && strchr(ip, '.')) field_invalid(errs, at, value, "must not be an IPv4-mapped IPv6 address");
+    else if (is_mapped(ip)) field_invalid(errs, at, value, "must not be an IPv4-mapped IPv6 address");
 }
 
 /* Bits beyond the prefix are strict validation's to refuse. */
-static void validate_cidr_host_bits(const char *ip, unsigned prefix, const char *value, const struct field_path *at, struct field_errors *errs) {
-    struct in_addr four;
-    if (inet_pton(AF_INET, ip, &four) != 1) return;
-    uint32_t address = ntohl(four.s_addr), mask = prefix ? UINT32_MAX << (32 - prefix) : 0;
-    if ((address & mask) != address) field_invalid(errs, at, value, "must not have bits set beyond the prefix length");
+static bool has_host_bits(const char *ip, uint64_t prefix) {
+    unsigned char address[16] = {0};
+    bool six = strchr(ip, ':') != NULL;
+    if (inet_pton(six ? AF_INET6 : AF_INET, ip, address) != 1) return false;
+    for (uint64_t i = prefix; i < (six ? 128 : 32); i++)
+        if (address[i / 8] & (0x80u >> i % 8)) return true;
+    return false;
 }
 
 void validate_cidr(const char *value, const struct field_path *at, struct field_errors *errs) {
@@ -111,8 +118,8 @@ void validate_cidr(const char *value, const struct field_path *at, struct field_
     bool valid = slash && str_to_u64(slash + 1, &bits) && (name_is_ip(ip) || has_leading_zeros(errs->arena, ip)) && bits <= (strchr(ip, ':') ? 128u : 32u);
     if (!valid) field_invalid(errs, at, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
     else if (!name_is_ip(ip) || (slash[1] == '0' && slash[2])) field_invalid(errs, at, value, "must not have leading 0s in IP or prefix length");
-    else if (str_has_prefix(ip, "::ffff:") && strchr(ip, '.')) field_invalid(errs, at, value, "must not have an IPv4-mapped IPv6 address");
-    else if (!strchr(ip, ':')) validate_cidr_host_bits(ip, (unsigned)bits, value, at, errs);
+    else if (is_mapped(ip)) field_invalid(errs, at, value, "must not have an IPv4-mapped IPv6 address");
+    else if (has_host_bits(ip, bits)) field_invalid(errs, at, value, "must not have bits set beyond the prefix length");
 }
 
 void validate_domain_prefixed_path(const char *value, const struct field_path *at, struct field_errors *errs) {

@@ -11,10 +11,10 @@
     static void name##_update(struct api_request *r UNUSED, void *obj, const void *old) { ((struct T *)obj)->status = ((const struct T *)old)->status; }              \
     static void name##_status(struct api_request *r UNUSED, void *obj, const void *old) { ((struct T *)obj)->spec = ((const struct T *)old)->spec; }
 /* At creation the name too, later the template only when the generation moved. */
-#define TEMPLATE_WARNINGS(prefix, T, names)                                                                                                                           \
+#define TEMPLATE_WARNINGS(prefix, T)                                                                                                                           \
     static void prefix##_warnings(struct api_request *r, const void *obj, const void *old) {                                                                          \
         const struct T *o = obj;                                                                                                                                      \
-        if (!old && (names)) pod_name_warnings(r->arena, o->metadata.name, false, &r->warnings);                                                                      \
+        if (!old) pod_name_warnings(r->arena, o->metadata.name, false, &r->warnings);                                                                      \
         if (!old || o->metadata.generation != ((const struct T *)old)->metadata.generation)                                                                           \
             pod_warnings(r->arena, &o->spec.template.spec, &o->spec.template.metadata, FIELD(FIELD(NULL, "spec"), "template"), &r->warnings);                         \
     }
@@ -28,13 +28,13 @@
 
 SPLIT_STATUS(deployment, appsv1_Deployment)
 KEEP_LABELS(deployment, appsv1_Deployment)
-TEMPLATE_WARNINGS(deployment, appsv1_Deployment, true)
+TEMPLATE_WARNINGS(deployment, appsv1_Deployment)
 const struct strategy deployment_strategy = {.group = "apps", .version = "v1", .resource = "deployments", .type = &appsv1_Deployment_desc, .flags = HAS_GENERATION, .prepare_create = deployment_create,
     .prepare_update = deployment_update, .prepare_status_update = deployment_status_keep, .validate = validate_deployment, .validate_update = validate_deployment_update,
     .validate_status_update = validate_deployment_status_update, .warnings = deployment_warnings};
 
 SPLIT_STATUS(replicaset, appsv1_ReplicaSet)
-TEMPLATE_WARNINGS(replicaset, appsv1_ReplicaSet, true)
+TEMPLATE_WARNINGS(replicaset, appsv1_ReplicaSet)
 const struct strategy replicaset_strategy = {.group = "apps", .version = "v1", .resource = "replicasets", .type = &appsv1_ReplicaSet_desc, .flags = HAS_GENERATION, .prepare_create = replicaset_create,
     .prepare_update = replicaset_update, .prepare_status_update = replicaset_status, .validate = validate_replicaset, .validate_update = validate_replicaset_update,
     .validate_status_update = validate_replicaset_status_update, .warnings = replicaset_warnings};
@@ -79,7 +79,12 @@ const struct strategy statefulset_strategy = {.group = "apps", .version = "v1", 
 static const char template_generation[] = "deprecated.daemonset.template.generation";
 
 SPLIT_STATUS(daemonset, appsv1_DaemonSet)
-TEMPLATE_WARNINGS(daemonset, appsv1_DaemonSet, false)
+/* Told by the template's own generation. */
+static void daemonset_warnings(struct api_request *r, const void *obj, const void *old) {
+    const struct appsv1_DaemonSet *d = obj;
+    if (!old || !object_equal(&corev1_PodTemplateSpec_desc, &d->spec.template, &((const struct appsv1_DaemonSet *)old)->spec.template))
+        pod_warnings(r->arena, &d->spec.template.spec, &d->spec.template.metadata, FIELD(FIELD(NULL, "spec"), "template"), &r->warnings);
+}
 static void set_template_generation(struct api_request *r, struct appsv1_DaemonSet *d, int64_t n) {
     d->metadata.annotations = string_map_copy(r->arena, &d->metadata.annotations);
     string_map_set(r->arena, &d->metadata.annotations, template_generation, arena_printf(r->arena, "%lld", (long long)n));
@@ -113,11 +118,12 @@ const struct strategy controllerrevision_strategy = {.group = "apps", .version =
 /* ---- ReplicationController ---- */
 
 SPLIT_STATUS(rc, corev1_ReplicationController)
+/* An update is warned of what the old template held: upstream mixes the two up. */
 static void rc_warnings(struct api_request *r, const void *obj, const void *old) {
-    const struct corev1_ReplicationController *c = obj;
+    const struct corev1_ReplicationController *c = obj, *before = old;
+    const struct corev1_PodTemplateSpec *t = before ? before->spec.template : c->spec.template;
     if (!old) pod_name_warnings(r->arena, c->metadata.name, false, &r->warnings);
-    if (c->spec.template && (!old || c->metadata.generation != ((const struct corev1_ReplicationController *)old)->metadata.generation))
-        pod_warnings(r->arena, &c->spec.template->spec, &c->spec.template->metadata, FIELD(FIELD(NULL, "spec"), "template"), &r->warnings);
+    if (t && (!before || c->metadata.generation != before->metadata.generation)) pod_warnings(r->arena, &t->spec, &t->metadata, FIELD(FIELD(NULL, "spec"), "template"), &r->warnings);
 }
 static const char *const replica_fields[] = {"status.replicas", NULL};
 static const char *rc_field(struct arena *a, const void *obj, const char *name) {

@@ -1,6 +1,7 @@
 /* Strategies of core/v1 but Pods and Services. Upstream: pkg/registry/core. */
 #include <string.h>
 #include "api/names.h"
+#include "api/quantity.h"
 #include "api/time.h"
 #include "api/validation/core.h"
 #include "api/validation/meta.h"
@@ -89,6 +90,7 @@ static void node_warnings(struct api_request *r, const void *obj, const void *ol
     const struct corev1_Node *n = obj;
     if (n->spec.configSource) request_warn(r, "spec.configSource: the feature is removed");
     if (!str_empty(n->spec.externalID)) request_warn(r, "spec.externalID: this field is deprecated, and is unused by Kubernetes");
+    for (size_t i = 0; i < n->spec.podCIDRs.len; i++) cidr_warnings(r->arena, n->spec.podCIDRs.items[i], FIELD_INDEX(FIELD(FIELD(NULL, "spec"), "podCIDRs"), i), &r->warnings);
 }
 static const char *node_field(struct arena *a UNUSED, const void *obj, const char *name) {
     return strcmp(name, "spec.unschedulable") == 0 ? (((const struct corev1_Node *)obj)->spec.unschedulable ? "true" : "false") : NULL;
@@ -132,7 +134,13 @@ static const char *const event_fields[] = {"involvedObject.kind", "involvedObjec
 const struct strategy event_strategy = {.group = "", .version = "v1", .resource = "events", .type = &corev1_Event_desc, .flags = CREATE_ON_UPDATE, .validate = validate_event, .validate_update = validate_event_update,
     .selectable_fields = event_fields, .field = event_field};
 
-const struct strategy serviceaccount_strategy = {.group = "", .version = "v1", .resource = "serviceaccounts", .type = &corev1_ServiceAccount_desc, .flags = RETURN_DELETED_OBJECT};
+static void serviceaccount_warnings(struct api_request *r, const void *obj, const void *old) {
+    static const char enforce[] = "kubernetes.io/enforce-mountable-secrets";
+    if (old && string_map_has(&((const struct object *)old)->metadata.annotations, enforce)) return;
+    if (string_map_has(&((const struct object *)obj)->metadata.annotations, enforce))
+        request_warn(r, "metadata.annotations[%s]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets", enforce);
+}
+const struct strategy serviceaccount_strategy = {.group = "", .version = "v1", .resource = "serviceaccounts", .warnings = serviceaccount_warnings, .type = &corev1_ServiceAccount_desc, .flags = RETURN_DELETED_OBJECT};
 
 /* ---- the rest: status is apart, spec makes the generation ---- */
 
@@ -142,9 +150,20 @@ const struct strategy serviceaccount_strategy = {.group = "", .version = "v1", .
     static void name##_prepare_status(struct api_request *r UNUSED, void *obj, const void *old) { ((struct T *)obj)->spec = ((const struct T *)old)->spec; }
 
 SPLIT_STATUS(quota, corev1_ResourceQuota)
+/* Requests that are more than the limits. */
+static void quota_warnings(struct api_request *r, const void *obj, const void *old) {
+    static const char *const names[] = {"cpu", "memory", "storage", "ephemeral-storage"};
+    const struct string_map *hard = &((const struct corev1_ResourceQuota *)obj)->spec.hard;
+    for (size_t i = 0; !old && i < ARRAY_LEN(names); i++) {
+        const char *request = arena_printf(r->arena, "requests.%s", names[i]), *limit = arena_printf(r->arena, "limits.%s", names[i]);
+        if (!string_map_has(hard, request) && i < 2) request = names[i]; /* cpu and memory by their bare names too */
+        const char *low = string_map_get(hard, request), *high = string_map_get(hard, limit);
+        if (low && high && quantity_text_cmp(low, high) > 0) request_warn(r, "ResourceQuota %s (%s) should be less than %s (%s)", request, low, limit, high);
+    }
+}
 const struct strategy resourcequota_strategy = {.group = "", .version = "v1", .resource = "resourcequotas", .type = &corev1_ResourceQuota_desc, .flags = RETURN_DELETED_OBJECT, .prepare_create = quota_prepare_create,
     .prepare_update = quota_prepare_update, .prepare_status_update = quota_prepare_status, .validate = validate_resource_quota, .validate_update = validate_resource_quota_update,
-    .validate_status_update = validate_resource_quota_status_update};
+    .validate_status_update = validate_resource_quota_status_update, .warnings = quota_warnings};
 
 SPLIT_STATUS(pvc, corev1_PersistentVolumeClaim)
 /* A source of another namespace is behind a gate that is off; of old sources only claims and snapshots are kept, and each of the two fields fills the other. */

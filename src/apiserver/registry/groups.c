@@ -4,6 +4,7 @@
 #include "api/time.h"
 #include "api/validation/core.h"
 #include "api/validation/groups.h"
+#include "api/warnings.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/registry/strategies.h"
 #include "apiserver/runtime_config.h"
@@ -37,15 +38,34 @@ static void keep_meta(struct object *obj, const struct object *old) {
 
 /* ---- networking.k8s.io, discovery.k8s.io ---- */
 
-static const struct strategy networkpolicy_strategy = {KIND("networking.k8s.io", "v1", "networkpolicies", networkingv1_NetworkPolicy_desc, networkpolicy), .flags = HAS_GENERATION};
+static void ip_block_warnings(struct api_request *r, const struct networkingv1_NetworkPolicyPeer_list *peers, const struct field_path *at) {
+    for (size_t i = 0; i < peers->len; i++) {
+        const struct networkingv1_IPBlock *b = peers->items[i].ipBlock;
+        const struct field_path *p = FIELD(FIELD_INDEX(at, i), "ipBlock");
+        if (!b) continue;
+        cidr_warnings(r->arena, b->cidr, FIELD(p, "cidr"), &r->warnings);
+        for (size_t k = 0; k < b->except.len; k++) cidr_warnings(r->arena, b->except.items[k], FIELD_INDEX(FIELD(p, "except"), k), &r->warnings);
+    }
+}
+static void networkpolicy_warnings(struct api_request *r, const void *obj, const void *old UNUSED) {
+    const struct networkingv1_NetworkPolicySpec *s = &((const struct networkingv1_NetworkPolicy *)obj)->spec;
+    const struct field_path *at = FIELD(NULL, "spec");
+    for (size_t i = 0; i < s->ingress.len; i++) ip_block_warnings(r, &s->ingress.items[i].from, FIELD(FIELD_INDEX(FIELD(at, "ingress"), i), "from"));
+    for (size_t i = 0; i < s->egress.len; i++) ip_block_warnings(r, &s->egress.items[i].to, FIELD(FIELD_INDEX(FIELD(at, "egress"), i), "to"));
+}
+static const struct strategy networkpolicy_strategy = {KIND("networking.k8s.io", "v1", "networkpolicies", networkingv1_NetworkPolicy_desc, networkpolicy), .flags = HAS_GENERATION, .warnings = networkpolicy_warnings};
 
 SPLIT_STATUS(ingress, networkingv1_Ingress)
 static void ingress_warnings(struct api_request *r, const void *obj, const void *old) {
     if (!old && string_map_has(&((const struct object *)obj)->metadata.annotations, "kubernetes.io/ingress.class"))
         request_warn(r, "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead");
 }
+static void ingress_status_warnings(struct api_request *r, const void *obj, const void *old UNUSED) {
+    const struct networkingv1_IngressLoadBalancerIngress_list *list = &((const struct networkingv1_Ingress *)obj)->status.loadBalancer.ingress;
+    for (size_t i = 0; i < list->len; i++) ip_warnings(r->arena, list->items[i].ip, FIELD_INDEX(FIELD(FIELD(FIELD(NULL, "status"), "loadBalancer"), "ingress"), i), &r->warnings);
+}
 static const struct strategy ingress_strategy = {KIND("networking.k8s.io", "v1", "ingresses", networkingv1_Ingress_desc, ingress), .storage_prefix = "/registry/ingress", .flags = HAS_GENERATION, WITH_STATUS(ingress),
-    .validate_status_update = validate_ingress_status, .warnings = ingress_warnings};
+    .validate_status_update = validate_ingress_status, .warnings = ingress_warnings, .status_warnings = ingress_status_warnings};
 
 static const struct strategy ingressclass_strategy = {KIND("networking.k8s.io", "v1", "ingressclasses", networkingv1_IngressClass_desc, ingressclass), .flags = HAS_GENERATION};
 
@@ -62,8 +82,15 @@ static void endpointslice_update(struct api_request *r UNUSED, void *obj, const 
     old.metadata = s->metadata;
     if (!labels || !object_equal(&discoveryv1_EndpointSlice_desc, s, &old)) s->metadata.generation++;
 }
-static void endpointslice_warnings(struct api_request *r, const void *obj, const void *old UNUSED) {
-    if (str_eq(((const struct discoveryv1_EndpointSlice *)obj)->addressType, "FQDN")) request_warn(r, "spec.addressType: FQDN endpoints are deprecated");
+/* The controllers' own are well-formed. */
+static void endpointslice_warnings(struct api_request *r, const void *obj, const void *old) {
+    const struct discoveryv1_EndpointSlice *s = obj;
+    const char *by = string_map_get(&s->metadata.labels, "endpointslice.kubernetes.io/managed-by");
+    if (!old && str_eq(s->addressType, "FQDN")) request_warn(r, "spec.addressType: FQDN endpoints are deprecated");
+    if (str_eq(by, "endpointslice-controller.k8s.io") || str_eq(by, "endpointslicemirroring-controller.k8s.io")) return;
+    for (size_t i = 0; i < s->endpoints.len; i++)
+        for (size_t k = 0; k < s->endpoints.items[i].addresses.len; k++)
+            ip_warnings(r->arena, s->endpoints.items[i].addresses.items[k], FIELD_INDEX(FIELD(FIELD_INDEX(FIELD(NULL, "endpoints"), i), "addresses"), k), &r->warnings);
 }
 static const struct strategy endpointslice_strategy = {KIND("discovery.k8s.io", "v1", "endpointslices", discoveryv1_EndpointSlice_desc, endpointslice), .flags = HAS_GENERATION, .prepare_update = endpointslice_update,
     .warnings = endpointslice_warnings};
@@ -79,28 +106,16 @@ static const struct strategy hpa_strategy = {KIND("autoscaling", "v2", "horizont
 
 /* ---- storage.k8s.io ---- */
 
-static const char *deprecated_label(const char *key, const char **since) {
-    static const struct { const char *old, *now, *since; } labels[] = {
-        {"beta.kubernetes.io/arch", "kubernetes.io/arch", "v1.14"}, {"beta.kubernetes.io/os", "kubernetes.io/os", "v1.14"}, {"failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region", "v1.17"},
-        {"failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone", "v1.17"}, {"beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type", "v1.17"}};
-    for (size_t i = 0; i < ARRAY_LEN(labels); i++)
-        if (str_eq(labels[i].old, key)) {
-            *since = labels[i].since;
-            return labels[i].now;
-        }
-    return NULL;
-}
-
-static void warn_label(struct api_request *r, const struct field_path *at, const char *key) {
-    const char *since, *now = deprecated_label(key, &since);
-    if (now) request_warn(r, "%s: %s is deprecated since %s; use \"%s\" instead", field_path_string(r->arena, at), key, since, now);
+static void warn_of_label(struct api_request *r, const struct field_path *at, const char *key) {
+    const char *text = node_label_deprecation(key);
+    if (text) request_warn(r, "%s: %s", field_path_string(r->arena, at), text);
 }
 
 static void storageclass_warnings(struct api_request *r, const void *obj, const void *old UNUSED) {
     const struct storagev1_StorageClass *s = obj;
     for (size_t i = 0; i < s->allowedTopologies.len; i++)
         for (size_t j = 0; j < s->allowedTopologies.items[i].matchLabelExpressions.len; j++)
-            warn_label(r, FIELD(FIELD_INDEX(FIELD(FIELD_INDEX(FIELD(NULL, "allowedTopologies"), i), "matchLabelExpressions"), j), "key"), s->allowedTopologies.items[i].matchLabelExpressions.items[j].key);
+            warn_of_label(r, FIELD(FIELD_INDEX(FIELD(FIELD_INDEX(FIELD(NULL, "allowedTopologies"), i), "matchLabelExpressions"), j), "key"), s->allowedTopologies.items[i].matchLabelExpressions.items[j].key);
 }
 static const struct strategy storageclass_strategy = {KIND("storage.k8s.io", "v1", "storageclasses", storagev1_StorageClass_desc, storageclass), .flags = RETURN_DELETED_OBJECT, .warnings = storageclass_warnings};
 static const struct strategy volumeattributesclass_strategy = {KIND("storage.k8s.io", "v1", "volumeattributesclasses", storagev1_VolumeAttributesClass_desc, volumeattributesclass), .flags = RETURN_DELETED_OBJECT};
@@ -110,23 +125,36 @@ static void csidriver_update(struct api_request *r UNUSED, void *obj, const void
     struct storagev1_CSIDriver *d = obj;
     if (!object_equal(&storagev1_CSIDriverSpec_desc, &d->spec, &((const struct storagev1_CSIDriver *)old)->spec)) d->metadata.generation++;
 }
-static const struct strategy csidriver_strategy = {KIND("storage.k8s.io", "v1", "csidrivers", storagev1_CSIDriver_desc, csidriver), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE, .prepare_update = csidriver_update};
+static void csidriver_warnings(struct api_request *r, const void *obj, const void *old_obj) {
+    const struct storagev1_CSIDriver *d = obj, *old = old_obj;
+    struct storagev1_CSIDriverSpec now = {.tokenRequests = d->spec.tokenRequests}, before = {0};
+    if (old) before.tokenRequests = old->spec.tokenRequests;
+    if (!d->spec.tokenRequests.len || d->spec.serviceAccountTokenInSecrets.has || (old && object_equal(&storagev1_CSIDriverSpec_desc, &now, &before))) return;
+    request_warn(r, "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes");
+}
+static const struct strategy csidriver_strategy = {KIND("storage.k8s.io", "v1", "csidrivers", storagev1_CSIDriver_desc, csidriver), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE, .prepare_update = csidriver_update, .warnings = csidriver_warnings};
 static const struct strategy csinode_strategy = {KIND("storage.k8s.io", "v1", "csinodes", storagev1_CSINode_desc, csinode), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE};
 
 SPLIT_STATUS_META(volumeattachment, storagev1_VolumeAttachment)
 static const struct strategy volumeattachment_strategy = {KIND("storage.k8s.io", "v1", "volumeattachments", storagev1_VolumeAttachment_desc, volumeattachment), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE,
     WITH_STATUS(volumeattachment), .validate_status_update = validate_volumeattachment_update};
-static const struct strategy csistoragecapacity_strategy = {KIND("storage.k8s.io", "v1", "csistoragecapacities", storagev1_CSIStorageCapacity_desc, csistoragecapacity), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE};
+static void csistoragecapacity_warnings(struct api_request *r, const void *obj, const void *old UNUSED) {
+    const struct metav1_LabelSelector *s = ((const struct storagev1_CSIStorageCapacity *)obj)->nodeTopology;
+    const struct field_path *at = FIELD(NULL, "nodeTopology");
+    for (size_t i = 0; s && i < s->matchExpressions.len; i++) {
+        const char *key = s->matchExpressions.items[i].key, *text = node_label_deprecation(key);
+        if (text) request_warn(r, "%s: %s is %s", field_path_string(r->arena, FIELD(FIELD_INDEX(FIELD(at, "matchExpressions"), i), "key")), key, text);
+    }
+    if (s) LIST_FOREACH(e, &s->matchLabels) warn_of_label(r, FIELD(FIELD(at, "matchLabels"), e->key), e->key);
+}
+static const struct strategy csistoragecapacity_strategy = {KIND("storage.k8s.io", "v1", "csistoragecapacities", storagev1_CSIStorageCapacity_desc, csistoragecapacity), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE, .warnings = csistoragecapacity_warnings};
 
 /* ---- node.k8s.io, scheduling.k8s.io, coordination.k8s.io, events.k8s.io ---- */
 
 static void runtimeclass_warnings(struct api_request *r, const void *obj, const void *old UNUSED) {
     const struct nodev1_RuntimeClass *c = obj;
     if (c->scheduling)
-        LIST_FOREACH(e, &c->scheduling->nodeSelector) {
-            const char *since, *now = deprecated_label(e->key, &since);
-            if (now) request_warn(r, "scheduling.nodeSelector[%s]: deprecated since %s; use \"%s\" instead", e->key, since, now);
-        }
+        LIST_FOREACH(e, &c->scheduling->nodeSelector) warn_of_label(r, FIELD(FIELD(NULL, "scheduling"), "nodeSelector"), e->key);
 }
 static const struct strategy runtimeclass_strategy = {KIND("node.k8s.io", "v1", "runtimeclasses", nodev1_RuntimeClass_desc, runtimeclass), .flags = NO_UNCONDITIONAL_UPDATE, .warnings = runtimeclass_warnings};
 
@@ -197,8 +225,12 @@ static const char *slice_field(struct arena *a UNUSED, const void *obj, const ch
     return str_eq(name, "spec.nodeName") ? s->nodeName : str_eq(name, "spec.driver") ? s->driver : NULL;
 }
 static const char *const slice_fields[] = {"spec.driver", "spec.nodeName", NULL};
+static void slice_warnings(struct api_request *r, const void *obj, const void *old UNUSED) {
+    const char *driver = str_or(((const struct resourcev1_ResourceSlice *)obj)->spec.driver, "");
+    if (driver[strcspn(driver, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")]) request_warn(r, "spec.driver: driver names should be lowercase; \"%s\" contains uppercase characters", driver);
+}
 static const struct strategy resourceslice_strategy = {KIND("resource.k8s.io", "v1", "resourceslices", resourcev1_ResourceSlice_desc, resourceslice), .flags = RETURN_DELETED_OBJECT | HAS_GENERATION, .prepare_create = slice_taint_times,
-    .prepare_update = slice_update, .selectable_fields = slice_fields, .field = slice_field};
+    .prepare_update = slice_update, .warnings = slice_warnings, .selectable_fields = slice_fields, .field = slice_field};
 
 SPLIT_STATUS_META(devicetaintrule, resourcev1alpha3_DeviceTaintRule)
 static const struct strategy devicetaintrule_strategy = {KIND("resource.k8s.io", "v1alpha3", "devicetaintrules", resourcev1alpha3_DeviceTaintRule_desc, devicetaintrule), .flags = RETURN_DELETED_OBJECT | HAS_GENERATION,
@@ -215,14 +247,20 @@ static const struct strategy prioritylevel_strategy = {KIND("flowcontrol.apiserv
 
 /* ---- admissionregistration.k8s.io ---- */
 
+static void static_suffix_warnings(struct api_request *r, const void *obj, const void *old UNUSED) {
+    static const char suffix[] = ".static.k8s.io";
+    if (str_has_suffix(str_or(((const struct object *)obj)->metadata.name, ""), suffix))
+        request_warn(r, "metadata.name: names ending with \"%s\" are reserved for static manifest-based configurations and cannot be managed via the API", suffix);
+}
+
 SPLIT_STATUS_META(vap, admissionregistrationv1_ValidatingAdmissionPolicy)
 static const struct strategy vap_strategy = {KIND("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", admissionregistrationv1_ValidatingAdmissionPolicy_desc, vap), .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE,
-    WITH_STATUS(vap), .validate_status_update = validate_vap_status};
+    WITH_STATUS(vap), .validate_status_update = validate_vap_status, .warnings = static_suffix_warnings};
 static const struct strategy vapbinding_strategy = {KIND("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", admissionregistrationv1_ValidatingAdmissionPolicyBinding_desc, vapbinding),
-    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE};
-static const struct strategy map_strategy = {KIND("admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicies", admissionregistrationv1beta1_MutatingAdmissionPolicy_desc, map), .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE};
+    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, .warnings = static_suffix_warnings};
+static const struct strategy map_strategy = {KIND("admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicies", admissionregistrationv1beta1_MutatingAdmissionPolicy_desc, map), .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, .warnings = static_suffix_warnings};
 static const struct strategy mapbinding_strategy = {KIND("admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicybindings", admissionregistrationv1beta1_MutatingAdmissionPolicyBinding_desc, mapbinding),
-    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE};
+    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, .warnings = static_suffix_warnings};
 
 static void vwebhooks_update(struct api_request *r UNUSED, void *obj, const void *old_obj) {
     struct admissionregistrationv1_ValidatingWebhookConfiguration *c = obj;
@@ -237,9 +275,9 @@ static void mwebhooks_update(struct api_request *r UNUSED, void *obj, const void
     if (!object_equal(&admissionregistrationv1_MutatingWebhookConfiguration_desc, c, &old)) c->metadata.generation++;
 }
 static const struct strategy vwebhooks_strategy = {KIND("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", admissionregistrationv1_ValidatingWebhookConfiguration_desc, vwebhooks),
-    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, .prepare_update = vwebhooks_update};
+    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, .prepare_update = vwebhooks_update, .warnings = static_suffix_warnings};
 static const struct strategy mwebhooks_strategy = {KIND("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", admissionregistrationv1_MutatingWebhookConfiguration_desc, mwebhooks),
-    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, .prepare_update = mwebhooks_update};
+    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, .prepare_update = mwebhooks_update, .warnings = static_suffix_warnings};
 
 /* ---- apiregistration.k8s.io ---- */
 

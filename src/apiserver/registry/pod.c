@@ -143,11 +143,18 @@ static void warn_of_pod(struct api_request *r, const void *obj, const void *old)
     pod_warnings(r->arena, &pod->spec, &pod->metadata, NULL, &r->warnings);
 }
 
+static void warn_of_pod_status(struct api_request *r, const void *obj, const void *old UNUSED) {
+    const struct corev1_PodStatus *s = &((const struct corev1_Pod *)obj)->status;
+    const struct field_path *at = FIELD(NULL, "status");
+    for (size_t i = 0; i < s->podIPs.len; i++) ip_warnings(r->arena, s->podIPs.items[i].ip, FIELD(FIELD_INDEX(FIELD(at, "podIPs"), i), "ip"), &r->warnings);
+    for (size_t i = 0; i < s->hostIPs.len; i++) ip_warnings(r->arena, s->hostIPs.items[i].ip, FIELD(FIELD_INDEX(FIELD(at, "hostIPs"), i), "ip"), &r->warnings);
+}
+
 static const char *const pod_fields[] = {"spec.nodeName", "spec.host", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork", "status.phase", "status.podIP", "status.podIPs",
     "status.nominatedNodeName", NULL};
 const struct strategy pod_strategy = {.group = "", .version = "v1", .resource = "pods", .type = &corev1_Pod_desc, .flags = RETURN_DELETED_OBJECT | HAS_GENERATION, .prepare_create = pod_prepare_create,
     .prepare_update = pod_prepare_update, .prepare_status_update = pod_prepare_status, .validate = validate_pod, .validate_update = validate_pod_update, .validate_status_update = validate_pod_status_update, .selectable_fields = pod_fields, .field = pod_field,
-    .warnings = warn_of_pod, .check_graceful_delete = pod_graceful};
+    .warnings = warn_of_pod, .status_warnings = warn_of_pod_status, .check_graceful_delete = pod_graceful};
 
 /* ---- ephemeralcontainers: only they change; resize: only the containers' resources ---- */
 

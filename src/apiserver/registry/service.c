@@ -417,6 +417,11 @@ static void service_prepare_update(struct api_request *r UNUSED, void *obj, cons
 static void service_prepare_status(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_Service *)obj)->spec = ((const struct corev1_Service *)old)->spec; }
 static void service_warn(struct api_request *r, const void *obj, const void *old UNUSED) { service_warnings(r->arena, obj, &r->warnings); }
 
+static void service_status_warn(struct api_request *r, const void *obj, const void *old UNUSED) {
+    const struct corev1_LoadBalancerIngress_list *list = &((const struct corev1_Service *)obj)->status.loadBalancer.ingress;
+    for (size_t i = 0; i < list->len; i++) ip_warnings(r->arena, list->items[i].ip, FIELD_INDEX(FIELD(FIELD(FIELD(NULL, "status"), "loadBalancer"), "ingress"), i), &r->warnings);
+}
+
 static const char *service_field(struct arena *a UNUSED, const void *obj, const char *name) {
     const struct corev1_Service *s = obj;
     return strcmp(name, "spec.clusterIP") == 0 ? s->spec.clusterIP : strcmp(name, "spec.type") == 0 ? s->spec.type : NULL;
@@ -424,5 +429,5 @@ static const char *service_field(struct arena *a UNUSED, const void *obj, const 
 static const char *const service_fields[] = {"spec.clusterIP", "spec.type", NULL};
 const struct strategy service_strategy = {.group = "", .version = "v1", .resource = "services", .type = &corev1_Service_desc, .storage_prefix = "/registry/services/specs", .flags = RETURN_DELETED_OBJECT | CREATE_ON_UPDATE,
     .validate_name = object_name_dns_label, .prepare_create = service_prepare_create, .prepare_update = service_prepare_update, .prepare_status_update = service_prepare_status, .validate = validate_service,
-    .validate_update = validate_service_update, .validate_status_update = validate_service_status_update, .warnings = service_warn, .selectable_fields = service_fields, .field = service_field,
+    .validate_update = validate_service_update, .validate_status_update = validate_service_status_update, .warnings = service_warn, .status_warnings = service_status_warn, .selectable_fields = service_fields, .field = service_field,
     .begin = service_begin, .release = service_release, .transact = service_transact, .transact_lock = service_transact_lock};
