@@ -17,13 +17,13 @@ struct path {
     const struct path *up;
     const char *name; /* NULL: an index */
     size_t index;
+    const struct type_desc *of; /* the struct whose field this is; NULL: an item or a map's entry */
 };
 
 struct decoder {
     struct arena *arena;
     struct string_list *strict;
     struct status *err;
-    const char *kind; /* of the outermost type, for messages */
 };
 
 enum { STRICT_ERRORS_MAX = 100 };
@@ -38,7 +38,7 @@ static void path_print(const struct path *p, struct buf *out) {
 static void strict_error(struct decoder *d, const char *what, const struct path *up, const char *name) {
     if (!d->strict || d->strict->len >= STRICT_ERRORS_MAX) return;
     _cleanup_buf_ struct buf at = BUF_INIT;
-    path_print(&(struct path){up, name, 0}, &at);
+    path_print(&(struct path){up, name, 0, NULL}, &at);
     string_list_push(d->arena, d->strict, arena_printf(d->arena, "%s field \"%s\"", what, at.data));
 }
 
@@ -53,11 +53,28 @@ static const char *json_type_name(yyjson_val *v) {
     }
 }
 
-static int wrong_type(struct decoder *d, yyjson_val *v, const struct path *p, const char *want) {
-    _cleanup_buf_ struct buf at = BUF_INIT;
-    path_print(p, &at);
-    return status_bad_request(d->err, "json: cannot unmarshal %s into Go struct field %s.%s of type %s", json_type_name(v), d->kind, buf_cstr(&at), want);
+/* "core.v1.PodSpec" as Go prints the type: "v1.PodSpec"; and without its package. */
+static const char *go_type(const struct type_desc *type) { return strchr(type->name, '.') + 1; }
+static const char *go_name(const struct type_desc *type) { return strrchr(type->name, '.') + 1; }
+
+/* Go names fields only, neither indexes nor keys. */
+static void fields_print(const struct path *p, struct buf *out) {
+    if (!p) return;
+    fields_print(p->up, out);
+    if (p->of) buf_printf(out, "%s%s", out->len ? "." : "", p->name);
 }
+
+/* Upstream: json.UnmarshalTypeError, with the struct that the innermost field belongs to. */
+static int wrong_value(struct decoder *d, const char *value, const struct path *p, const char *want) {
+    _cleanup_buf_ struct buf at = BUF_INIT;
+    const struct path *field = p;
+    while (field && !field->of) field = field->up;
+    if (!field) return status_bad_request(d->err, "json: cannot unmarshal %s into Go value of type %s", value, want);
+    fields_print(field, &at);
+    return status_bad_request(d->err, "json: cannot unmarshal %s into Go struct field %s.%s of type %s", value, go_name(field->of), buf_cstr(&at), want);
+}
+
+static int wrong_type(struct decoder *d, yyjson_val *v, const struct path *p, const char *want) { return wrong_value(d, json_type_name(v), p, want); }
 
 /* A string value into the arena; a NUL inside becomes C0 80. */
 static const char *take_string(struct decoder *d, yyjson_val *v) {
@@ -87,9 +104,9 @@ static bool number_text(yyjson_val *v, char *out, size_t size) {
 static int take_int(struct decoder *d, yyjson_val *v, const struct path *p, bool is32, int64_t *ret) {
     char text[64];
     int64_t n;
-    if (!(yyjson_is_num(v) || yyjson_is_raw(v)) || !number_text(v, text, sizeof(text)) || text[0] == '+' || !str_to_i64(text, &n) ||
-        (is32 && (n < INT32_MIN || n > INT32_MAX)))
-        return wrong_type(d, v, p, is32 ? "int32" : "int64");
+    if (!(yyjson_is_num(v) || yyjson_is_raw(v))) return wrong_type(d, v, p, is32 ? "int32" : "int64");
+    if (!number_text(v, text, sizeof(text)) || text[0] == '+' || !str_to_i64(text, &n) || (is32 && (n < INT32_MIN || n > INT32_MAX)))
+        return wrong_value(d, arena_printf(d->arena, "number %s", text), p, is32 ? "int32" : "int64");
     *ret = n;
     return 0;
 }
@@ -103,12 +120,12 @@ static int take_double(struct decoder *d, yyjson_val *v, const struct path *p, d
     return 0;
 }
 
-static int take_quantity(struct decoder *d, yyjson_val *v, const struct path *p, const char **ret) {
+static int take_quantity(struct decoder *d, yyjson_val *v, const char **ret) {
     char text[128];
     const char *s;
     if (yyjson_is_str(v)) s = take_string(d, v);
     else if ((yyjson_is_num(v) || yyjson_is_raw(v)) && number_text(v, text, sizeof(text))) s = text;
-    else return wrong_type(d, v, p, "resource.Quantity");
+    else s = yyjson_get_type_desc(v); /* its text is no quantity either */
     const char *canonical = quantity_canonicalize(d->arena, s, d->err);
     if (!canonical) return -1;
     *ret = canonical;
@@ -116,7 +133,7 @@ static int take_quantity(struct decoder *d, yyjson_val *v, const struct path *p,
 }
 
 static int take_time(struct decoder *d, yyjson_val *v, const struct path *p, bool micro, struct api_time *ret) {
-    if (!yyjson_is_str(v)) return wrong_type(d, v, p, micro ? "v1.MicroTime" : "v1.Time");
+    if (!yyjson_is_str(v)) return wrong_type(d, v, p, "string");
     return micro ? micro_time_parse(yyjson_get_str(v), ret, d->err) : time_parse(yyjson_get_str(v), ret, d->err);
 }
 
@@ -181,7 +198,7 @@ static int take_plain(struct decoder *d, const struct field_desc *f, void *at, y
         case FK_BYTES: return take_bytes(d, v, p, at);
         case FK_TIME: return take_time(d, v, p, false, at);
         case FK_MICROTIME: return take_time(d, v, p, true, at);
-        case FK_QUANTITY: return take_quantity(d, v, p, at);
+        case FK_QUANTITY: return take_quantity(d, v, at);
         case FK_INTORSTRING: return take_int_or_string(d, v, p, at);
         case FK_RAW: take_raw(d, v, at); return 0;
         case FK_STRUCT: return take_struct(d, f->type, at, v, p);
@@ -205,14 +222,21 @@ static int take_pointer(struct decoder *d, const struct field_desc *f, char *at,
     }
 }
 
+static const char *go_item_type(const struct field_desc *f) {
+    static const char *const names[] = {[FK_STRING] = "string", [FK_BOOL] = "bool", [FK_INT32] = "int32", [FK_INT64] = "int64", [FK_DOUBLE] = "float64", [FK_BYTES] = "[]uint8", [FK_TIME] = "v1.Time",
+                                        [FK_MICROTIME] = "v1.MicroTime", [FK_QUANTITY] = "resource.Quantity", [FK_INTORSTRING] = "intstr.IntOrString", [FK_RAW] = "runtime.RawExtension",
+                                        [FK_STRING_LIST] = "[]string"};
+    return f->kind == FK_STRUCT ? go_type(f->type) : names[f->kind];
+}
+
 static int take_list(struct decoder *d, const struct field_desc *f, struct any_list *list, yyjson_val *v, const struct path *path) {
-    if (!yyjson_is_arr(v)) return wrong_type(d, v, path, "slice");
+    if (!yyjson_is_arr(v)) return wrong_type(d, v, path, arena_printf(d->arena, "[]%s", go_item_type(f)));
     size_t i, n = yyjson_arr_size(v);
     yyjson_val *item;
     char *items = arena_list_alloc(d->arena, n, f->item_size);
     size_t max;
     yyjson_arr_foreach(v, i, max, item) {
-        struct path p = {path, NULL, i};
+        struct path p = {path, NULL, i, NULL};
         if (take_plain(d, f, items + i * f->item_size, item, &p) != 0) return -1;
     }
     *list = (struct any_list){items, n};
@@ -230,7 +254,7 @@ static int take_last(struct decoder *d, const struct field_desc *f, char *entry,
     yyjson_val *key, *value, *last = NULL;
     yyjson_obj_foreach(v, i, max, key, value) if (strcmp(take_string(d, key), *(const char **)(void *)entry) == 0) last = value;
     memset(entry + MAP_VALUE_OFFSET, 0, f->item_size - MAP_VALUE_OFFSET);
-    struct path p = {path, *(const char **)(void *)entry, 0};
+    struct path p = {path, *(const char **)(void *)entry, 0, NULL};
     return last ? take_plain(d, f, entry + MAP_VALUE_OFFSET, last, &p) : 0;
 }
 
@@ -249,7 +273,7 @@ static void join_maps(struct decoder *d, const struct field_desc *f, struct any_
 }
 
 static int take_map(struct decoder *d, const struct field_desc *f, struct any_list *map, yyjson_val *v, const struct path *path) {
-    if (!yyjson_is_obj(v)) return wrong_type(d, v, path, "map[string]string");
+    if (!yyjson_is_obj(v)) return wrong_type(d, v, path, f->kind == FK_QUANTITY ? "v1.ResourceList" : arena_printf(d->arena, "map[string]%s", go_item_type(f)));
     size_t i, max, n = 0;
     yyjson_val *key, *value;
     struct any_list before = *map; /* of a field that is there twice: its maps are joined */
@@ -257,7 +281,7 @@ static int take_map(struct decoder *d, const struct field_desc *f, struct any_li
     yyjson_obj_foreach(v, i, max, key, value) {
         char *entry = items + n++ * f->item_size;
         *(const char **)(void *)entry = take_string(d, key);
-        struct path p = {path, *(const char **)(void *)entry, 0};
+        struct path p = {path, *(const char **)(void *)entry, 0, NULL};
         if (take_plain(d, f, entry + MAP_VALUE_OFFSET, value, &p) != 0) return -1;
     }
     qsort(items, n, f->item_size, compare_entries);
@@ -291,10 +315,7 @@ static int take_field(struct decoder *d, const struct field_desc *f, void *obj, 
 
 static int take_struct(struct decoder *d, const struct type_desc *type, void *obj, yyjson_val *v, const struct path *path) {
     if (yyjson_is_null(v)) return 0;
-    if (!yyjson_is_obj(v)) {
-        const char *dot = strrchr(type->name, '.');
-        return wrong_type(d, v, path, arena_printf(d->arena, "v1%s", dot ? dot : ""));
-    }
+    if (!yyjson_is_obj(v)) return wrong_type(d, v, path, go_type(type));
     uint64_t seen[4] = {0}; /* a bit a field, for duplicates; types with more than 256 fields do not exist */
     size_t i, max;
     yyjson_val *key, *value;
@@ -308,7 +329,7 @@ static int take_struct(struct decoder *d, const struct type_desc *type, void *ob
         size_t bit = (size_t)(f - type->fields);
         if (seen[bit / 64] & (1ull << (bit % 64))) strict_error(d, "duplicate", path, f->name);
         seen[bit / 64] |= 1ull << (bit % 64);
-        struct path p = {path, f->name, 0};
+        struct path p = {path, f->name, 0, type};
         if (take_field(d, f, obj, value, &p) != 0) return -1;
     }
     return 0;
@@ -316,10 +337,7 @@ static int take_struct(struct decoder *d, const struct type_desc *type, void *ob
 
 int object_decode_value(struct arena *a, const struct type_desc *type, void *obj, yyjson_val *value, struct string_list *strict, struct status *reterr) {
     if (type->flags & TYPE_DOCUMENT) return custom_object_decode(a, custom_type_of(type), obj, value, strict, reterr);
-    const char *dot = strrchr(type->name, '.');
-    struct decoder d = {a, strict, reterr, type->kind ? type->kind : dot + 1};
-    if (!yyjson_is_obj(value) && !yyjson_is_null(value))
-        return status_bad_request(reterr, "json: cannot unmarshal %s into Go value of type v1.%s", json_type_name(value), d.kind);
+    struct decoder d = {a, strict, reterr};
     return take_struct(&d, type, obj, value, NULL);
 }
 

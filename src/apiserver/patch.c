@@ -27,6 +27,70 @@ static int patch_kind(struct api_request *r, enum patch_kind *ret, struct status
     return -1;
 }
 
+static int by_key(const void *x, const void *y) { return strcmp(yyjson_get_str(*(yyjson_val *const *)x), yyjson_get_str(*(yyjson_val *const *)y)); }
+
+/* As Go prints what the patch was decoded to: maps by key, no quotes. */
+static void print_go(struct arena *a, yyjson_val *v, struct buf *out) {
+    size_t i, max;
+    yyjson_val *key, *val;
+    if (yyjson_is_obj(v)) {
+        yyjson_val **keys = arena_calloc(a, yyjson_obj_size(v) + 1, sizeof(*keys));
+        yyjson_obj_foreach(v, i, max, key, val) keys[i] = key;
+        qsort(keys, yyjson_obj_size(v), sizeof(*keys), by_key);
+        buf_append_str(out, "map[");
+        for (i = 0; i < yyjson_obj_size(v); i++) {
+            buf_printf(out, "%s%s:", i ? " " : "", yyjson_get_str(keys[i]));
+            print_go(a, unsafe_yyjson_get_next(keys[i]), out);
+        }
+        buf_append_char(out, ']');
+    } else if (yyjson_is_arr(v)) {
+        buf_append_char(out, '[');
+        yyjson_arr_foreach(v, i, max, val) {
+            if (i) buf_append_char(out, ' ');
+            print_go(a, val, out);
+        }
+        buf_append_char(out, ']');
+    } else if (yyjson_is_null(v)) buf_append_str(out, "<nil>");
+    else if (yyjson_is_str(v)) buf_append_str(out, yyjson_get_str(v));
+    else json_write_value(out, v);
+}
+
+/* A strategic merge patch goes from maps to the object without JSON between, and what does not fit is said in other words. Upstream: runtime.FromUnstructured. */
+static const char *unstructured_error(struct arena *a, const char *why) {
+    static const struct { const char *json, *go; } kinds[] = {{"string", "string"}, {"bool", "bool"}, {"number", "int64"}, {"array", "slice"}, {"object", "map"}};
+    const char *into = strstr(why, " into Go "), *type = strstr(why, " of type "), *value = why + strlen("json: cannot unmarshal ");
+    if (!str_has_prefix(why, "json: cannot unmarshal ") || !into || !type) return why;
+    const char *kind = "";
+    type += strlen(" of type ");
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (str_has_prefix(value, kinds[i].json)) kind = kinds[i].go;
+    if (str_has_prefix(value, "number ")) return arena_printf(a, "cannot convert float64 to %s", type);
+    if (str_has_prefix(type, "[]")) return arena_printf(a, "cannot restore slice from %s", kind);
+    if (str_has_prefix(type, "map[") || str_eq(type, "v1.ResourceList")) return arena_printf(a, "cannot restore map from %s", kind);
+    if (strchr(type, '.')) return arena_printf(a, "cannot restore struct from: %s", kind);
+    return str_eq(kind, "int64") && str_eq(type, "string") ? "cannot convert int64 to string" : arena_printf(a, "unrecognized type: %s", type);
+}
+
+static int invalid_patch(struct arena *a, const struct patch *p, const char *patched, const char *why, struct status *reterr) {
+    struct buf value = BUF_INIT;
+    if (p->kind == PATCH_STRATEGIC) print_go(a, p->body, &value);
+    else buf_append_str(&value, patched);
+    const char *text = arena_printf(a, "Invalid value: %s: %s", go_quote(a, buf_cstr(&value)), why);
+    buf_release(&value);
+    status_set(reterr, 422, REASON_INVALID, " \"\" is invalid: patch: %s", text);
+    status_add_cause(reterr, "FieldValueInvalid", "patch", "%s", text);
+    reterr->has_details = true;
+    return -1;
+}
+
+/* A patch after which the document does not fit the type is an invalid patch. */
+static void misfit(struct arena *a, const struct patch *p, const struct type_desc *type, const char *patched, struct status *reterr) {
+    const char *handled = arena_printf(a, "%s in version \"%s\" cannot be handled as a %s: ", str_or(type->kind, ""), str_or(type->version, ""), str_or(type->kind, "")), *why = arena_strdup(a, reterr->message);
+    if (str_has_prefix(why, handled)) why += strlen(handled);
+    else if (!strstr(why, "does not match the expected API version")) return;
+    invalid_patch(a, p, patched, p->kind == PATCH_STRATEGIC ? unstructured_error(a, why) : why, reterr);
+}
+
 static void *patch_document(struct api_request *r, const struct patch *p, const struct type_desc *type, void *current, struct status *reterr) {
     struct arena *a = r->arena;
     struct buf text = BUF_INIT;
@@ -41,11 +105,7 @@ static void *patch_document(struct api_request *r, const struct patch *p, const 
     if (!failed) {
         json_write_mut(&text, yyjson_mut_doc_get_root(doc));
         obj = body_decode_json(r, type, buf_cstr(&text), text.len, NULL, reterr);
-        if (!obj && reterr && reterr->code == 400 && (strstr(reterr->message, "json: ") || strstr(reterr->message, "cannot be handled as a") || strstr(reterr->message, "does not match the expected API version"))) { /* a patch that does not fit the type is an invalid patch */
-            const char *why = arena_strdup(a, reterr->message);
-            status_set(reterr, 422, REASON_INVALID, " \"\" is invalid: patch: Invalid value: %s: %s", p->kind == PATCH_JSON ? "\"\"" : "map[string]interface {}{}", why);
-            status_add_cause(reterr, "FieldValueInvalid", "patch", "Invalid value: %s", why);
-        }
+        if (!obj && reterr && reterr->code == 400) misfit(a, p, type, buf_cstr(&text), reterr);
     }
     buf_release(&text);
     if (obj && body_check_names(r, obj, reterr) != 0) return NULL;

@@ -172,7 +172,18 @@ static void json_is_read_and_written_as_go_would(void **state UNUSED) {
         {&corev1_ServicePort_desc, "{\"port\":80,\"targetPort\":\"web\"}", "{\"port\":80,\"targetPort\":\"web\"}", NULL},
         {&corev1_Volume_desc, "{\"name\":\"v\",\"emptyDir\":{}}", "{\"name\":\"v\",\"emptyDir\":{}}", NULL},
         {&corev1_ServicePort_desc, "{\"port\":\"80\"}", "error: json: cannot unmarshal string into Go struct field ServicePort.port of type int32", NULL},
-        {&corev1_ServicePort_desc, "{\"port\":3000000000}", "error: json: cannot unmarshal number into Go struct field ServicePort.port of type int32", NULL},
+        {&corev1_ServicePort_desc, "{\"port\":3000000000}", "error: json: cannot unmarshal number 3000000000 into Go struct field ServicePort.port of type int32", NULL},
+        {&appsv1_Deployment_desc, "{\"spec\":{\"replicas\":\"x\"}}", "error: json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32", NULL},
+        {&corev1_Pod_desc, "{\"spec\":{\"containers\":[{\"env\":[{\"value\":5}]}]}}", "error: json: cannot unmarshal number into Go struct field EnvVar.spec.containers.env.value of type string", NULL},
+        {&corev1_Pod_desc, "{\"spec\":{\"containers\":{}}}", "error: json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container", NULL},
+        {&corev1_Pod_desc, "{\"spec\":{\"containers\":[\"c\"]}}", "error: json: cannot unmarshal string into Go struct field PodSpec.spec.containers of type v1.Container", NULL},
+        {&corev1_Pod_desc, "{\"spec\":[]}", "error: json: cannot unmarshal array into Go struct field Pod.spec of type v1.PodSpec", NULL},
+        {&corev1_Pod_desc, "{\"metadata\":{\"labels\":{\"a\":true}}}", "error: json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string", NULL},
+        {&corev1_Pod_desc, "{\"metadata\":{\"labels\":\"a\"}}", "error: json: cannot unmarshal string into Go struct field ObjectMeta.metadata.labels of type map[string]string", NULL},
+        {&corev1_Pod_desc, "{\"metadata\":{\"creationTimestamp\":1}}", "error: json: cannot unmarshal number into Go struct field ObjectMeta.metadata.creationTimestamp of type string", NULL},
+        {&corev1_Pod_desc, "{\"spec\":{\"volumes\":[{\"emptyDir\":{\"sizeLimit\":{}}}]}}", "error: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'", NULL},
+        {&corev1_ServicePort_desc, "{\"targetPort\":false}", "error: json: cannot unmarshal bool into Go struct field ServicePort.targetPort of type int32", NULL},
+        {&corev1_ServicePort_desc, "[]", "error: json: cannot unmarshal array into Go value of type v1.ServicePort", NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         _cleanup_arena_ struct arena *a = arena_new();
