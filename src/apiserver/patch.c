@@ -64,7 +64,7 @@ static const char *unstructured_error(struct arena *a, const char *why) {
     type += strlen(" of type ");
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
         if (str_has_prefix(value, kinds[i].json)) kind = kinds[i].go;
-    if (str_has_prefix(value, "number ")) return arena_printf(a, "cannot convert float64 to %s", type);
+    if (str_has_prefix(value, "number ") && !str_has_prefix(value, "number into ")) return arena_printf(a, "cannot convert float64 to %s", type); /* its digits are told where a whole number was wanted */
     if (str_has_prefix(type, "[]")) return arena_printf(a, "cannot restore slice from %s", kind);
     if (str_has_prefix(type, "map[") || str_eq(type, "v1.ResourceList")) return arena_printf(a, "cannot restore map from %s", kind);
     if (strchr(type, '.')) return arena_printf(a, "cannot restore struct from: %s", kind);

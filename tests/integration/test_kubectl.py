@@ -112,6 +112,20 @@ def test_wrong_objects_are_refused_in_upstreams_words():
     contains(r.stderr, 'metadata.name: Invalid value: "UPPER"')
 
 
+def test_a_patch_that_does_not_fit_says_what_it_was():
+    ns = fresh('fit')
+    s().kubectl('-n', ns, 'create', 'deployment', 'fitting', '--image=i')
+    cases = (('replicas', 'x', 'map[spec:map[replicas:x]]', 'unrecognized type: int32'), ('replicas', 1.5, 'map[spec:map[replicas:1.5]]', 'cannot convert float64 to int32'),
+             ('strategy', {'type': 5}, 'map[spec:map[strategy:map[type:5]]]', 'cannot convert int64 to string'), ('selector', ['a'], 'map[spec:map[selector:[a]]]', 'cannot restore struct from: slice'),
+             ('template', {'spec': {'containers': 'x', 'a': None}}, 'map[spec:map[template:map[spec:map[a:<nil> containers:x]]]]', 'cannot restore slice from string'))
+    for field, value, shown, why in cases:
+        said = s().kubectl('-n', ns, 'patch', 'deployment', 'fitting', '-p', json.dumps({'spec': {field: value}}), check=False).stderr
+        same(said, f'The request is invalid: patch: Invalid value: "{shown}": {why}\n')
+    said = s().kubectl('-n', ns, 'patch', 'deployment', 'fitting', '--type=merge', '-p', '{"spec":{"replicas":"x"}}', check=False).stderr
+    contains(said, 'The request is invalid: patch: Invalid value: "{\\"kind\\":\\"Deployment\\"')
+    contains(said, '": json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32\n')
+
+
 def test_a_pod_gets_its_defaults_and_its_token_volume():
     ns = fresh('pods')
     s().kubectl('-n', ns, 'run', 'p', '--image=registry.example/app')
