@@ -23,6 +23,7 @@ struct horizontal_controller {
     struct informer *autoscalers, *pods;
     pthread_mutex_t mutex;              /* of what follows */
     struct map *memories;               /* key -> struct autoscaler_memory * */
+    struct map *selectors;              /* key -> the selector of its target's Pods as it was when last looked at, as text */
     struct gc_resources *resources;
     int64_t resources_at_ns;
 };
@@ -350,6 +351,55 @@ static int ask(struct hpa_sync *s, const struct replica_question *q, const struc
     return status_set(reterr, 0, NULL, "unknown metric source type \"%s\"", str_or(m->type, ""));
 }
 
+struct rival { const char *name; struct selector selector; bool found; };
+struct rival_list { struct rival *items; size_t len; };
+
+/* Notes our selector, and tells those of the other autoscalers of the namespace. */
+static struct rival_list rivals_of(struct hpa_sync *s, const char *selector) {
+    struct horizontal_controller *hc = s->hc;
+    struct rival_list ret = {0};
+    const char *key, *ns, *name;
+    void *text, *mine = strdup(selector);
+    CHECK(mine);
+    pthread_mutex_lock(&hc->mutex);
+    free(map_put(hc->selectors, s->key, mine));
+    for (size_t i = 0; map_next(hc->selectors, &i, &key, &text);) {
+        struct rival r = {0};
+        object_key_split(s->a, key, &ns, &name);
+        if (str_eq(key, s->key) || !str_eq(ns, s->h->metadata.namespace) || label_selector_parse(s->a, text, &r.selector, NULL) != 0) continue;
+        r.name = name;
+        *LIST_PUSH(s->a, &ret) = r;
+    }
+    pthread_mutex_unlock(&hc->mutex);
+    return ret;
+}
+
+static int by_rival_name(const void *x, const void *y) { return strcmp(((const struct rival *)x)->name, ((const struct rival *)y)->name); }
+
+/* A Pod that two autoscalers scale would be scaled by neither rightly. Upstream: hpasControllingPodsUnderSelector. */
+static int only_ours(struct hpa_sync *s, const struct selector *selector, struct status *reterr) {
+    struct rival_list rivals = rivals_of(s, s->scale.status.selector);
+    if (!rivals.len) return 0;
+    _cleanup_cached_list_ struct cached_list pods = {0};
+    bool any = false;
+    informer_list(s->hc->pods, s->h->metadata.namespace, &pods);
+    for (size_t i = 0; i < pods.len; i++) {
+        const struct string_map *labels = &pods.items[i]->obj->metadata.labels;
+        if (!selector_matches(selector, labels)) continue;
+        LIST_FOREACH(r, &rivals) any |= r->found |= selector_matches(&r->selector, labels);
+    }
+    if (!any) return 0;
+    *LIST_PUSH(s->a, &rivals) = (struct rival){.name = s->h->metadata.name, .found = true};
+    qsort(rivals.items, rivals.len, sizeof(*rivals.items), by_rival_name);
+    const char *names = "";
+    LIST_FOREACH(r, &rivals)
+        if (r->found) names = arena_printf(s->a, "%s%s{%s %s}", names, *names ? " " : "", r->name, s->h->metadata.namespace);
+    status_set(reterr, 0, NULL, "pods by selector %s are controlled by multiple HPAs: [%s]", s->scale.status.selector, names);
+    RECORD(s, EVENT_WARNING, "AmbiguousSelector", "%s", status_message(reterr));
+    set_condition(s, "ScalingActive", "False", "AmbiguousSelector", arena_strdup(s->a, status_message(reterr)));
+    return -1;
+}
+
 static int question_for(struct hpa_sync *s, struct replica_question *q, struct status *reterr) {
     const struct autoscalingv2_HorizontalPodAutoscalerBehavior *b = s->h->spec.behavior;
     *q = (struct replica_question){.c = s->hc->c, .a = s->a, .pods = s->hc->pods, .ns = s->h->metadata.namespace, .replicas = s->scale.spec.replicas, .status_replicas = s->scale.status.replicas,
@@ -361,7 +411,7 @@ static int question_for(struct hpa_sync *s, struct replica_question *q, struct s
         set_condition(s, "ScalingActive", "False", "InvalidSelector", "the HPA target's scale is missing a selector");
         return status_set(reterr, 0, NULL, "selector is required");
     }
-    if (label_selector_parse(s->a, s->scale.status.selector, &q->selector, reterr) == 0) return 0;
+    if (label_selector_parse(s->a, s->scale.status.selector, &q->selector, reterr) == 0) return only_ours(s, &q->selector, reterr);
     status_wrap(reterr, "couldn't convert selector into a corresponding internal selector object");
     RECORD(s, EVENT_WARNING, "InvalidSelector", "%s", status_message(reterr));
     set_condition(s, "ScalingActive", "False", "InvalidSelector", arena_strdup(s->a, status_message(reterr)));
@@ -490,6 +540,7 @@ static int sync_autoscaler(void *self, struct arena *a, const char *key, struct 
     if (!cached) {
         pthread_mutex_lock(&hc->mutex);
         free(map_del(hc->memories, key));
+        free(map_del(hc->selectors, key));
         pthread_mutex_unlock(&hc->mutex);
         return 0;
     }
@@ -516,6 +567,7 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     CHECK(hc);
     hc->c = c;
     hc->memories = map_new();
+    hc->selectors = map_new();
     pthread_mutex_init(&hc->mutex, NULL);
     hc->autoscalers = informers_get(c->context->informers, &autoscalingv2_HorizontalPodAutoscaler_desc);
     hc->pods = informers_get(c->context->informers, &corev1_Pod_desc);
@@ -526,6 +578,7 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
 static void free_self(void *self) {
     struct horizontal_controller *hc = self;
     map_free_with(hc->memories, free);
+    map_free_with(hc->selectors, free);
     gc_resources_free(hc->resources);
     pthread_mutex_destroy(&hc->mutex);
     free(hc);

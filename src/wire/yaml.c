@@ -84,10 +84,16 @@ static void put_plain_scalar(struct converter *c, const char *s) {
     else if (!as_integer(s, c->out) && !as_float(s, c->out)) json_write_string(c->out, s);
 }
 
+/* Piece by piece: where libfyaml 0.7 makes a text of its own of many pieces (lines, quotes) it loses the list of them, a kilobyte and more each time (fuzz_yaml found it). */
 static char *scalar_text(struct fy_node *n) {
-    size_t len = 0;
-    const char *s = fy_node_get_scalar(n, &len);
-    return s ? strndup(s, len) : strdup("");
+    struct fy_token *token = fy_node_get_scalar_token(n);
+    struct fy_token_iter *it = token ? fy_token_iter_create(token) : NULL;
+    const struct fy_iter_chunk *chunk = NULL;
+    struct buf text = BUF_INIT;
+    int err = 0;
+    while (it && (chunk = fy_token_iter_chunk_next(it, chunk, &err))) buf_append(&text, chunk->str, chunk->len);
+    if (it) fy_token_iter_destroy(it);
+    return buf_steal(&text);
 }
 
 static bool is_quoted(struct fy_node *n) {

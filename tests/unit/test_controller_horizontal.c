@@ -54,6 +54,26 @@ static void without_metrics_it_says_so(void **state UNUSED) {
     cluster_stop(k);
 }
 
+static void two_on_the_same_pods_scale_neither(void **state UNUSED) {
+    struct cluster *k = begin(2);
+    _cleanup_arena_ struct arena *a = arena_new();
+    use(k, a, "75m");
+    make(k, "'minReplicas':2,'maxReplicas':2," CPU_50);
+    cluster_expect(k, HPA, "status.conditions[type=ScalingActive].reason", "ValidMetricFound");
+    cluster_create(k, "{'apiVersion':'autoscaling/v2','kind':'HorizontalPodAutoscaler','metadata':{'name':'g','namespace':'default'},'spec':{'scaleTargetRef':{'apiVersion':'apps/v1',"
+        "'kind':'Deployment','name':'web'},'minReplicas':1,'maxReplicas':5," CPU_50 "}}");
+    static const char *const both[] = {HPA, "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers/g"};
+    cluster_expect(k, both[1], "status.conditions[type=ScalingActive].reason", "AmbiguousSelector");
+    cluster_advance(k, 20 * 1000);
+    for (size_t i = 0; i < ARRAY_LEN(both); i++)
+        cluster_expect(k, both[i], "status.conditions[type=ScalingActive].message", "pods by selector app=web are controlled by multiple HPAs: [{g default} {h default}]");
+    cluster_expect_event(k, "HorizontalPodAutoscaler", "AmbiguousSelector", "pods by selector app=web are controlled by multiple HPAs");
+    cluster_delete(k, both[1], NULL);
+    cluster_advance(k, 20 * 1000);
+    cluster_expect(k, HPA, "status.conditions[type=ScalingActive].reason", "ValidMetricFound");
+    cluster_stop(k);
+}
+
 static void it_scales_by_use(void **state UNUSED) {
     struct cluster *k = begin(2);
     _cleanup_arena_ struct arena *a = arena_new();
@@ -99,6 +119,6 @@ static void behaviour_limits_its_pace(void **state UNUSED) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(without_metrics_it_says_so), cmocka_unit_test(it_scales_by_use), cmocka_unit_test(behaviour_limits_its_pace)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(without_metrics_it_says_so), cmocka_unit_test(two_on_the_same_pods_scale_neither), cmocka_unit_test(it_scales_by_use), cmocka_unit_test(behaviour_limits_its_pace)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,45 +42,45 @@ static bool cidr_contains(const struct cidr *outer, const struct cidr *inner) {
     return true;
 }
 
-static bool check_cidr(const char *text, const struct field_path *at, struct cidr *ret, struct field_errors *errs) {
-    if (cidr_parse(errs->arena, text, ret)) return true;
-    field_invalid(errs, at, text, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
-    return false;
+/* False: what it is cannot be read. `old`: those of the policy before, which may stay as they are. Upstream: IsValidCIDRForLegacyField. */
+static bool check_cidr(const char *text, const struct string_list *old, const struct field_path *at, struct cidr *ret, struct field_errors *errs) {
+    if (!string_list_has(old, text)) validate_cidr(text, at, errs);
+    return cidr_parse(errs->arena, text, ret);
 }
 
-static void ip_block(const struct networkingv1_IPBlock *b, const struct field_path *at, struct field_errors *errs) {
+static void ip_block(const struct networkingv1_IPBlock *b, const struct string_list *old, const struct field_path *at, struct field_errors *errs) {
     struct cidr outer, inner;
     if (str_empty(b->cidr)) {
         field_required(errs, FIELD(at, "cidr"), "%s", "");
         return;
     }
-    if (!check_cidr(b->cidr, FIELD(at, "cidr"), &outer, errs)) return;
+    if (!check_cidr(b->cidr, old, FIELD(at, "cidr"), &outer, errs)) return;
     for (size_t i = 0; i < b->except.len; i++) {
         const struct field_path *p = FIELD_INDEX(FIELD(at, "except"), i);
-        if (check_cidr(b->except.items[i], p, &inner, errs) && !cidr_contains(&outer, &inner)) field_invalid(errs, p, b->except.items[i], "must be a strict subset of `cidr`");
+        if (check_cidr(b->except.items[i], old, p, &inner, errs) && !cidr_contains(&outer, &inner)) field_invalid(errs, p, b->except.items[i], "must be a strict subset of `cidr`");
     }
 }
 
-static void policy_peer(const struct networkingv1_NetworkPolicyPeer *p, const struct field_path *at, struct field_errors *errs) {
+static void policy_peer(const struct networkingv1_NetworkPolicyPeer *p, const struct string_list *old, const struct field_path *at, struct field_errors *errs) {
     validate_label_selector(p->podSelector, FIELD(at, "podSelector"), errs);
     validate_label_selector(p->namespaceSelector, FIELD(at, "namespaceSelector"), errs);
-    if (p->ipBlock) ip_block(p->ipBlock, FIELD(at, "ipBlock"), errs);
+    if (p->ipBlock) ip_block(p->ipBlock, old, FIELD(at, "ipBlock"), errs);
     int peers = !!p->podSelector + !!p->namespaceSelector + !!p->ipBlock;
     if (peers == 0) field_required(errs, at, "must specify a peer");
     else if (peers > 1 && p->ipBlock) field_forbidden(errs, at, "may not specify both ipBlock and another peer");
 }
 
-static void policy_rule(const struct networkingv1_NetworkPolicyPort_list *ports, const struct networkingv1_NetworkPolicyPeer_list *peers, const char *side, const struct field_path *at, struct field_errors *errs) {
+static void policy_rule(const struct networkingv1_NetworkPolicyPort_list *ports, const struct networkingv1_NetworkPolicyPeer_list *peers, const char *side, const struct string_list *old,
+                        const struct field_path *at, struct field_errors *errs) {
     for (size_t i = 0; i < ports->len; i++) policy_port(&ports->items[i], FIELD_INDEX(FIELD(at, "ports"), i), errs);
-    for (size_t i = 0; i < peers->len; i++) policy_peer(&peers->items[i], FIELD_INDEX(FIELD(at, side), i), errs);
+    for (size_t i = 0; i < peers->len; i++) policy_peer(&peers->items[i], old, FIELD_INDEX(FIELD(at, side), i), errs);
 }
 
-void validate_networkpolicy(const void *obj, struct field_errors *errs) {
-    const struct networkingv1_NetworkPolicySpec *s = &((const struct networkingv1_NetworkPolicy *)obj)->spec;
+static void policy_spec(const struct networkingv1_NetworkPolicySpec *s, const struct string_list *old, struct field_errors *errs) {
     const struct field_path *at = FIELD(NULL, "spec");
     validate_label_selector(&s->podSelector, FIELD(at, "podSelector"), errs);
-    for (size_t i = 0; i < s->ingress.len; i++) policy_rule(&s->ingress.items[i].ports, &s->ingress.items[i].from, "from", FIELD_INDEX(FIELD(at, "ingress"), i), errs);
-    for (size_t i = 0; i < s->egress.len; i++) policy_rule(&s->egress.items[i].ports, &s->egress.items[i].to, "to", FIELD_INDEX(FIELD(at, "egress"), i), errs);
+    for (size_t i = 0; i < s->ingress.len; i++) policy_rule(&s->ingress.items[i].ports, &s->ingress.items[i].from, "from", old, FIELD_INDEX(FIELD(at, "ingress"), i), errs);
+    for (size_t i = 0; i < s->egress.len; i++) policy_rule(&s->egress.items[i].ports, &s->egress.items[i].to, "to", old, FIELD_INDEX(FIELD(at, "egress"), i), errs);
     if (s->policyTypes.len > 2) {
         field_invalid_raw(errs, FIELD(at, "policyTypes"), text_of_list(errs->arena, &s->policyTypes), "may not specify more than two policyTypes");
         return;
@@ -88,9 +88,22 @@ void validate_networkpolicy(const void *obj, struct field_errors *errs) {
     for (size_t i = 0; i < s->policyTypes.len; i++) check_supported(errs, FIELD_INDEX(FIELD(at, "policyTypes"), i), s->policyTypes.items[i], ONE_OF("Ingress", "Egress"));
 }
 
-void validate_networkpolicy_update(const void *obj, const void *old, struct field_errors *errs) {
-    (void)old;
-    validate_networkpolicy(obj, errs);
+void validate_networkpolicy(const void *obj, struct field_errors *errs) { policy_spec(&((const struct networkingv1_NetworkPolicy *)obj)->spec, &(struct string_list){0}, errs); }
+
+static void add_cidrs(struct arena *a, const struct networkingv1_NetworkPolicyPeer_list *peers, struct string_list *ret) {
+    LIST_FOREACH(p, peers) {
+        if (!p->ipBlock) continue;
+        string_list_push(a, ret, p->ipBlock->cidr);
+        LIST_FOREACH(except, &p->ipBlock->except) string_list_push(a, ret, *except);
+    }
+}
+
+void validate_networkpolicy_update(const void *obj, const void *old_obj, struct field_errors *errs) {
+    const struct networkingv1_NetworkPolicySpec *old_spec = &((const struct networkingv1_NetworkPolicy *)old_obj)->spec;
+    struct string_list old = {0};
+    LIST_FOREACH(rule, &old_spec->ingress) add_cidrs(errs->arena, &rule->from, &old);
+    LIST_FOREACH(rule, &old_spec->egress) add_cidrs(errs->arena, &rule->to, &old);
+    policy_spec(&((const struct networkingv1_NetworkPolicy *)obj)->spec, &old, errs);
 }
 
 /* ---- Ingress ---- */
