@@ -83,10 +83,10 @@ static int invalid_patch(struct arena *a, const struct patch *p, const char *pat
     return -1;
 }
 
-/* A patch after which the document does not fit the type is an invalid patch. */
-static void misfit(struct arena *a, const struct patch *p, const struct type_desc *type, const char *patched, struct status *reterr) {
-    const char *handled = arena_printf(a, "%s in version \"%s\" cannot be handled as a %s: ", str_or(type->kind, ""), str_or(type->version, ""), str_or(type->kind, "")), *why = arena_strdup(a, reterr->message);
-    if (str_has_prefix(why, handled)) why += strlen(handled);
+/* A patch after which the document does not fit the type, or says that it is of another, is an invalid patch. */
+static void misfit(struct arena *a, const struct patch *p, const char *patched, struct status *reterr) {
+    const char *why = arena_strdup(a, reterr->message), *handled = strstr(why, " cannot be handled as a ");
+    if (handled && (handled = strstr(handled, ": "))) why = handled + 2;
     else if (!strstr(why, "does not match the expected API version")) return;
     invalid_patch(a, p, patched, p->kind == PATCH_STRATEGIC ? unstructured_error(a, why) : why, reterr);
 }
@@ -105,7 +105,7 @@ static void *patch_document(struct api_request *r, const struct patch *p, const 
     if (!failed) {
         json_write_mut(&text, yyjson_mut_doc_get_root(doc));
         obj = body_decode_json(r, type, buf_cstr(&text), text.len, NULL, reterr);
-        if (!obj && reterr && reterr->code == 400) misfit(a, p, type, buf_cstr(&text), reterr);
+        if (!obj && reterr && reterr->code == 400) misfit(a, p, buf_cstr(&text), reterr);
     }
     buf_release(&text);
     if (obj && body_check_names(r, obj, reterr) != 0) return NULL;
