@@ -231,3 +231,13 @@ bool string_list_has(const struct string_list *list, const char *s) {
 }
 
 void string_list_push(struct arena *a, struct string_list *list, const char *s) { *LIST_PUSH(a, list) = s; }
+
+struct string_list string_list_split(struct arena *a, const char *text) {
+    struct string_list l = {0};
+    for (const char *p = str_or(text, ""); *p;) {
+        size_t len = strcspn(p, ",");
+        if (len) string_list_push(a, &l, arena_strndup(a, p, len));
+        p += len + (p[len] == ',');
+    }
+    return l;
+}

@@ -77,4 +77,6 @@ bool string_map_equal(const struct string_map *a, const struct string_map *b);
 bool string_list_has(const struct string_list *list, const char *s);
 /* string_list_push(a, &list, "x") appends; the string is not copied. */
 void string_list_push(struct arena *a, struct string_list *list, const char *s);
+/* "a,b,,c" as a flag has it: its parts, copied, without empty ones. NULL is "". */
+struct string_list string_list_split(struct arena *a, const char *text);
 #endif

@@ -15,27 +15,17 @@ struct front_proxy {
     struct string_list allowed, names, uids, groups, extras;
 };
 
-static struct string_list split(struct arena *a, const char *text) {
-    struct string_list l = {0};
-    for (const char *p = str_or(text, ""); *p;) {
-        size_t len = strcspn(p, ",");
-        if (len) string_list_push(a, &l, arena_strndup(a, p, len));
-        p += len + (p[len] == ',');
-    }
-    return l;
-}
-
 struct front_proxy *front_proxy_new(const struct apiserver_options *o, struct status *reterr) {
     if (!o->requestheader_client_ca_file) return NULL;
     struct front_proxy *p = calloc(1, sizeof(*p));
     CHECK(p);
     p->arena = arena_new();
     p->authorities = X509_STORE_new();
-    p->allowed = split(p->arena, o->requestheader_allowed_names);
-    p->names = split(p->arena, str_or(o->requestheader_username_headers, "X-Remote-User"));
-    p->uids = split(p->arena, str_or(o->requestheader_uid_headers, "X-Remote-Uid"));
-    p->groups = split(p->arena, str_or(o->requestheader_group_headers, "X-Remote-Group"));
-    p->extras = split(p->arena, str_or(o->requestheader_extra_headers_prefix, "X-Remote-Extra-"));
+    p->allowed = string_list_split(p->arena, o->requestheader_allowed_names);
+    p->names = string_list_split(p->arena, str_or(o->requestheader_username_headers, "X-Remote-User"));
+    p->uids = string_list_split(p->arena, str_or(o->requestheader_uid_headers, "X-Remote-Uid"));
+    p->groups = string_list_split(p->arena, str_or(o->requestheader_group_headers, "X-Remote-Group"));
+    p->extras = string_list_split(p->arena, str_or(o->requestheader_extra_headers_prefix, "X-Remote-Extra-"));
     if (p->authorities && X509_STORE_load_file(p->authorities, o->requestheader_client_ca_file) == 1) return p;
     status_set(reterr, 500, REASON_INTERNAL_ERROR, "reading --requestheader-client-ca-file %s failed", o->requestheader_client_ca_file);
     front_proxy_free(p);

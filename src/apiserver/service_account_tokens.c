@@ -25,18 +25,8 @@ struct service_account_tokens {
 
 /* ---- life ---- */
 
-static struct string_list split(struct arena *a, const char *text) {
-    struct string_list l = {0};
-    for (const char *p = str_or(text, ""); *p;) {
-        size_t len = strcspn(p, ",");
-        if (len) string_list_push(a, &l, arena_strndup(a, p, len));
-        p += len + (p[len] == ',');
-    }
-    return l;
-}
-
 static int load_keys(struct service_account_tokens *s, const struct service_account_tokens_options *o, struct status *reterr) {
-    struct string_list files = split(s->arena, o->key_files);
+    struct string_list files = string_list_split(s->arena, o->key_files);
     if (o->signing_key_file && jwt_keys_load(o->signing_key_file, &s->signing, reterr) != 0) return -1;
     if (s->signing.len && !jwt_key_is_private(s->signing.items[0])) return status_set(reterr, 500, REASON_INTERNAL_ERROR, "%s: data does not contain a valid RSA or ECDSA private key", o->signing_key_file);
     if (!files.len && o->signing_key_file) string_list_push(s->arena, &files, o->signing_key_file);
@@ -50,8 +40,8 @@ struct service_account_tokens *service_account_tokens_new(const struct service_a
     CHECK(s);
     s->arena = arena_new();
     pthread_mutex_init(&s->mutex, NULL);
-    s->issuers = split(s->arena, str_or(o->issuers, "https://kubernetes.default.svc.cluster.local"));
-    s->audiences = split(s->arena, o->audiences);
+    s->issuers = string_list_split(s->arena, str_or(o->issuers, "https://kubernetes.default.svc.cluster.local"));
+    s->audiences = string_list_split(s->arena, o->audiences);
     if (!s->audiences.len) string_list_push(s->arena, &s->audiences, s->issuers.items[0]);
     s->extend = !o->no_extended_expiration;
     s->max_expiration_s = o->max_expiration_s;

@@ -17,21 +17,6 @@ static X509_REQ *read_request(const void *pem, size_t len) {
     return req;
 }
 
-static int read_subject(struct arena *a, const X509_NAME *name, struct x509_csr *ret) {
-    int n = X509_NAME_entry_count(name);
-    ret->organizations = arena_calloc(a, (size_t)n + 1, sizeof(*ret->organizations));
-    for (int i = 0; i < n; i++) {
-        const X509_NAME_ENTRY *e = X509_NAME_get_entry(name, i);
-        int nid = OBJ_obj2nid(X509_NAME_ENTRY_get_object(e));
-        if (nid != NID_commonName && nid != NID_organizationName) continue;
-        const char *text = x509_string_text(a, X509_NAME_ENTRY_get_data(e));
-        if (!text) return -1;
-        if (nid == NID_commonName) ret->common_name = text;
-        else ret->organizations[ret->organizations_len++] = text;
-    }
-    return 0;
-}
-
 static GENERAL_NAMES *alt_names(X509_REQ *req) {
     STACK_OF(X509_EXTENSION) *all = X509_REQ_get_extensions(req);
     GENERAL_NAMES *names = all ? X509V3_get_d2i(all, NID_subject_alt_name, NULL, NULL) : NULL;
@@ -59,8 +44,8 @@ static int read_names(struct arena *a, X509_REQ *req, struct x509_csr *ret) {
 int x509_csr_parse(struct arena *a, const void *pem, size_t len, struct x509_csr *ret, struct status *reterr) {
     X509_REQ *req = read_request(pem, len);
     if (!req) return status_bad_request(reterr, "PEM block type must be CERTIFICATE REQUEST");
-    *ret = (struct x509_csr){.common_name = ""};
-    int rc = read_subject(a, X509_REQ_get_subject_name(req), ret);
+    *ret = (struct x509_csr){0};
+    int rc = x509_names_of(a, X509_REQ_get_subject_name(req), &ret->common_name, &ret->organizations, &ret->organizations_len);
     if (rc == 0) rc = read_names(a, req, ret);
     X509_REQ_free(req);
     return rc == 0 ? 0 : status_bad_request(reterr, "the request names something that is no text or no address");

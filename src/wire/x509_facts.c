@@ -15,19 +15,22 @@ const char *x509_string_text(struct arena *a, const ASN1_STRING *s) {
     return copy;
 }
 
-static int read_subject(struct arena *a, const X509_NAME *name, struct x509_facts *ret) {
-    int n = X509_NAME_entry_count(name);
-    size_t organizations = 0;
-    ret->organizations = arena_calloc(a, (size_t)n + 1, sizeof(*ret->organizations));
+int x509_names_of(struct arena *a, const X509_NAME *subject, const char **ret_common_name, const char ***ret_organizations, size_t *ret_organizations_len) {
+    int n = X509_NAME_entry_count(subject);
+    const char **organizations = arena_calloc(a, (size_t)n + 1, sizeof(*organizations));
+    size_t len = 0;
+    *ret_common_name = "";
     for (int i = 0; i < n; i++) {
-        const X509_NAME_ENTRY *e = X509_NAME_get_entry(name, i);
+        const X509_NAME_ENTRY *e = X509_NAME_get_entry(subject, i);
         int nid = OBJ_obj2nid(X509_NAME_ENTRY_get_object(e));
         if (nid != NID_commonName && nid != NID_organizationName) continue;
         const char *text = x509_string_text(a, X509_NAME_ENTRY_get_data(e));
         if (!text) return -1;
-        if (nid == NID_commonName) ret->common_name = text;
-        else ret->organizations[organizations++] = text;
+        if (nid == NID_commonName) *ret_common_name = text;
+        else organizations[len++] = text;
     }
+    *ret_organizations = organizations;
+    *ret_organizations_len = len;
     return 0;
 }
 
@@ -72,8 +75,9 @@ int64_t x509_time_s(const ASN1_TIME *t) {
 int x509_subject_of(struct arena *a, X509 *cert, struct x509_facts *ret) {
     unsigned char sum[EVP_MAX_MD_SIZE];
     unsigned len = 0;
-    struct x509_facts f = {.common_name = ""};
-    if (read_subject(a, X509_get_subject_name(cert), &f) != 0) return -1;
+    size_t organizations;
+    struct x509_facts f = {0};
+    if (x509_names_of(a, X509_get_subject_name(cert), &f.common_name, &f.organizations, &organizations) != 0) return -1;
     if (X509_digest(cert, EVP_sha256(), sum, &len) != 1 || 2 * len != X509_FINGERPRINT_LEN) return -1;
     for (unsigned i = 0; i < len; i++) {
         f.fingerprint[2 * i] = "0123456789abcdef"[sum[i] >> 4];

@@ -21,6 +21,8 @@ struct x509_facts {
 int x509_facts_of(struct arena *a, X509 *cert, struct x509_facts *ret);
 /* The same of its common name, organizations and fingerprint alone: what is asked with every request. */
 int x509_subject_of(struct arena *a, X509 *cert, struct x509_facts *ret);
+/* The names of a subject: the last common name ("" if there is none) and all organizations, which end with NULL. -1 as above. */
+int x509_names_of(struct arena *a, const X509_NAME *subject, const char **ret_common_name, const char ***ret_organizations, size_t *ret_organizations_len);
 /* Of the first certificate of a PEM file. -1 with a status: it cannot be read. */
 int x509_facts_read(struct arena *a, const char *file, struct x509_facts *ret, struct status *reterr);
 /* Whether one file's certificate was signed by the other's authority. */

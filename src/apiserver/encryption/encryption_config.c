@@ -5,6 +5,7 @@
 #include "api/field_error.h"
 #include "api/object.h"
 #include "api/time.h"
+#include "api/validation/groups.h"
 #include "base/str.h"
 #include "wire/json.h"
 #include "wire/yaml.h"
@@ -115,18 +116,6 @@ static struct group_resource parse_resource(struct arena *a, const char *text) {
     return dot ? (struct group_resource){dot + 1, arena_strndup(a, text, (size_t)(dot - text))} : (struct group_resource){"", text};
 }
 
-/* As Go prints a list of strings in an error: JSON. */
-static char *list_text(struct arena *a, const struct string_list *list) {
-    _cleanup_buf_ struct buf out = BUF_INIT;
-    buf_append_char(&out, '[');
-    for (size_t i = 0; i < list->len; i++) {
-        if (i) buf_append_char(&out, ',');
-        json_write_string(&out, list->items[i]);
-    }
-    buf_append_char(&out, ']');
-    return arena_strdup(a, out.data);
-}
-
 static void check_overlap(struct reader *r, const struct string_list *list, const struct field_path *at) {
     bool duplicate = false, overlap = false;
     for (size_t i = 0; i < list->len; i++) {
@@ -138,8 +127,8 @@ static void check_overlap(struct reader *r, const struct string_list *list, cons
             else if ((str_eq(x.group, "*") && str_eq(x.resource, "*")) || (str_eq(x.group, y.group) && (str_eq(x.resource, "*") || str_eq(y.resource, "*")))) overlap = true;
         }
     }
-    if (duplicate) field_invalid_raw(&r->errs, at, list_text(r->a, list), "the same resource cannot be specified multiple times");
-    if (overlap) field_invalid_raw(&r->errs, at, list_text(r->a, list), "using overlapping resources such as 'secrets' and '*.' in the same resource list is not allowed as they will be masked");
+    if (duplicate) field_invalid_raw(&r->errs, at, text_of_list(r->a, list), "the same resource cannot be specified multiple times");
+    if (overlap) field_invalid_raw(&r->errs, at, text_of_list(r->a, list), "using overlapping resources such as 'secrets' and '*.' in the same resource list is not allowed as they will be masked");
 }
 
 static const char *name_trouble(struct arena *a, const char *name) {

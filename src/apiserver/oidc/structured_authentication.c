@@ -25,16 +25,6 @@ struct structured_authentication {
 
 /* ---- from flags ---- */
 
-static struct string_list split(struct arena *a, const char *text) {
-    struct string_list l = {0};
-    for (const char *p = str_or(text, ""); *p;) {
-        size_t len = strcspn(p, ",");
-        if (len) string_list_push(a, &l, arena_strndup(a, p, len));
-        p += len + (p[len] == ',');
-    }
-    return l;
-}
-
 /* Upstream: names other than e-mail addresses have the issuer before them, unless "-" says that they shall not. */
 static const char *username_prefix(struct arena *a, const struct oidc_flags *f) {
     if (str_eq(f->username_prefix, "-")) return "";
@@ -72,7 +62,7 @@ static int from_flags(struct arena *a, const struct oidc_flags *f, struct authen
         if (file_read(f->ca_file, FILE_OPTION_MAX, &pem, reterr) != 0) return -1;
         j->issuer.certificateAuthority = arena_strdup(a, buf_cstr(&pem));
     }
-    *ret_algorithms = split(a, str_or(f->signing_algs, "RS256"));
+    *ret_algorithms = string_list_split(a, str_or(f->signing_algs, "RS256"));
     for (size_t i = 0; i < ret_algorithms->len; i++) {
         bool known = false;
         for (size_t k = 0; k < ARRAY_LEN(algorithms); k++) known |= str_eq(algorithms[k], ret_algorithms->items[i]);
