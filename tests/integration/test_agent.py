@@ -109,7 +109,7 @@ def test_a_node_joins_with_one_command_and_runs_pods():
     w = the_world()
     w.agent('--server', f'https://{w.network.address(1)}:6443', '--token', w.token)
     w.wait(w.ready, 'the node to be Ready')
-    w.wait(lambda: w.certificate('kubelet-server', '-subject').endswith('O = system:nodes, CN = system:node:node-2'), 'its serving certificate')
+    w.wait(lambda: w.certificate('kubelet-server', '-subject').replace(' ', '').endswith('O=system:nodes,CN=system:node:node-2'), 'its serving certificate')
     requests = {r['spec']['signerName']: r for r in w.json('get', 'csr')['items']}
     for signer, user in ('kubernetes.io/kube-apiserver-client-kubelet', 'system:bootstrap:'), ('kubernetes.io/kubelet-serving', 'system:node:node-2'):
         contains(requests[signer]['spec']['username'], user)
