@@ -282,7 +282,7 @@ int store_file_open(struct store_file *f, const struct store_options *o, struct 
     *f = (struct store_file){.lock_fd = -1, .dir = strdup(o->dir)};
     CHECK(f->dir);
     if (store_make_dir(o->dir, reterr) == 0 && store_dir_lock(f, reterr) == 0 && (!o->etcd.servers || drop_mirror(f, reterr) == 0) && make_file(f, reterr) == 0 &&
-        store_env_open(f, o->map_bytes ? o->map_bytes : STORE_MAP_BYTES, o->no_sync || o->etcd.servers ? MDB_NOSYNC : 0, reterr) == 0 &&
+        store_env_open(f, o->map_bytes ? o->map_bytes : STORE_MAP_BYTES, o->no_sync || o->etcd.servers ? MDB_NOSYNC : MDB_NOMETASYNC, reterr) == 0 &&
         open_safely(f, false, reterr) == 0)
         return 0;
     store_file_close(f);

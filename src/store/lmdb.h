@@ -7,7 +7,12 @@
  *
  * Below etcd/ the same tables mirror an etcd cluster: submissions then come from its watch and bring their revision with them.
  *
- * Files: file.c opens and checks the file; snapshot.c copies and restores it; store.c reads; writer.c commits; care.c expires and compacts; watch.c is the log and its watches. */
+ * A write goes through two threads. The writer applies a batch and commits it: LMDB then has synced its pages and written its meta page, which the next sync makes durable. The finisher syncs once
+ * more, tells the watches and acknowledges, while the writer is already at the next batch. Reads see a batch from its commit on, watches and submitters when it is durable.
+ * LMDB's pages of the last durable state are safe meanwhile: a commit writes its meta page only after a sync of its own, so that of two meta pages one is always durable, and a transaction
+ * reuses no page that the one before the last could reach (its MDB_NOMETASYNC; tests/unit/test_store_powercut.c cuts in every such moment).
+ *
+ * Files: file.c opens and checks the file; snapshot.c copies and restores it; store.c reads; writer.c commits; finisher.c makes durable and acknowledges; care.c expires and compacts; watch.c is the log and its watches. */
 #ifndef CKUBE_STORE_LMDB_H
 #define CKUBE_STORE_LMDB_H
 #include <lmdb.h>
@@ -40,6 +45,15 @@ struct submission {
     bool refused;        /* it could not be sealed: the result says why */
     struct store_event **events; /* one an op that changed something, filled while applying */
     size_t events_len;
+};
+
+/* A batch on its way from the writer to the finisher. */
+struct committed {
+    struct committed *next;
+    struct submission *batch;
+    int rc;            /* of the commit; not 0: nothing was written */
+    bool to_sync;      /* it changed the file */
+    int64_t begun_ns;
 };
 
 struct store_watch {
@@ -76,7 +90,15 @@ struct store {
     struct submission *first, **last;
     bool stopping;
 
-    _Atomic uint64_t revision, compacted;
+    pthread_t finisher;
+    pthread_mutex_t finish_mutex; /* guards the next three */
+    pthread_cond_t finish_cond;
+    struct committed *committed, **committed_last; /* in the order of their commits */
+    bool finish_stopping;
+    bool no_sync; /* nothing is made durable: tests, and mirrors of etcd */
+    _Atomic int broken; /* errno of a sync that failed: what the file holds is not known, and nothing is written any more. 0: none */
+
+    _Atomic uint64_t revision, compacted; /* revision: what reads see */
     _Atomic uint64_t dispatched; /* watches have been called for all up to here; written under watch_mutex */
     uint64_t next_revision; /* the writer's: the last given out */
     int64_t next_care_s;
@@ -115,7 +137,13 @@ void store_writer_start(struct store *s);
 void store_writer_stop(struct store *s);
 void store_enqueue(struct store *s, struct submission *sub); /* takes it over */
 struct store_op *store_ops_copy(const struct store_op *ops, size_t n, size_t *ret_bytes); /* one block holds the ops, their keys and their values */
-void store_batch_run(struct store *s, struct submission *batch); /* on the writer thread */
+void store_batch_run(struct store *s, struct submission *batch); /* on the writer thread: commits it and gives it to the finisher */
+
+/* finisher.c */
+void store_finisher_start(struct store *s);
+void store_finisher_stop(struct store *s); /* after the writer's end: all that was committed is finished first */
+void store_finish(struct store *s, struct committed *c); /* takes it over */
+void store_submission_free(struct submission *sub);
 
 /* Waiting for a callback of another thread: store_waiter_wait suspends the fiber it is called on, or blocks the thread. */
 struct store_waiter {

@@ -29,6 +29,7 @@ int store_open(const struct store_options *o, struct store **ret, struct status 
     s->file.lock_fd = -1;
     s->clock = o->env ? o->env : env_real();
     s->cipher = o->cipher;
+    s->no_sync = o->no_sync || o->etcd.servers;
     s->log_age_s = o->log_age_s ? o->log_age_s : 300;
     s->log_entries_max = o->log_entries_max ? o->log_entries_max : 1000000;
     if (store_file_open(&s->file, o, reterr) != 0 || load_revisions(s, reterr) != 0) {
@@ -40,6 +41,7 @@ int store_open(const struct store_options *o, struct store **ret, struct status 
     pthread_mutex_init(&s->metrics_mutex, NULL);
     env_cond_init(&s->cond);
     s->last = &s->first;
+    store_finisher_start(s);
     store_writer_start(s);
     if (o->etcd.servers && etcd_new(s, &o->etcd, reterr) != 0) {
         store_close(s);
@@ -63,7 +65,10 @@ void store_hurry(struct store *s) {
     if (s->etcd) etcd_hurry(s->etcd);
 }
 
-int store_check_health(struct store *s, int timeout_ms, struct status *reterr) { return s->etcd ? etcd_wait_current(s->etcd, timeout_ms, reterr) : 0; }
+int store_check_health(struct store *s, int timeout_ms, struct status *reterr) {
+    if (s->broken) return store_lmdb_error(reterr, s->broken, "a sync of the database failed, and nothing is written until it is opened anew");
+    return s->etcd ? etcd_wait_current(s->etcd, timeout_ms, reterr) : 0;
+}
 
 size_t store_servers(const struct store *s) { return s->etcd ? s->etcd->endpoints_len : 1; }
 int store_check_server(struct store *s, size_t server, int timeout_ms, struct status *reterr) { return s->etcd ? etcd_probe(s->etcd, server, timeout_ms, reterr) : 0; }
@@ -99,6 +104,7 @@ void store_close(struct store *s) {
     if (!s) return;
     etcd_stop(s->etcd);
     store_writer_stop(s);
+    store_finisher_stop(s);
     etcd_free(s->etcd);
     CHECK(s->watches == NULL);
     DCHECK(s->open_reads == 0);

@@ -78,7 +78,7 @@ void store_wait_revision(struct store *s, uint64_t revision);
 void store_set_etcd_servers(struct store *s, const char *servers, bool prefer);
 /* The process is about to end: a cluster that does not answer is waited for one second more in all, then whatever needs it fails at once. Any thread; nothing for the embedded store. */
 void store_hurry(struct store *s);
-/* Whether the truth answers: always for the embedded store. */
+/* Whether the truth answers and can be written: for the embedded store, unless one of its syncs failed. */
 int store_check_health(struct store *s, int timeout_ms, struct status *reterr);
 /* The servers that hold the truth: etcd's as they were named in the options; one, ourselves, for the embedded store. */
 size_t store_servers(const struct store *s);

@@ -1,6 +1,6 @@
-/* The writer thread: takes what has queued up, applies it in one LMDB transaction, syncs once, then tells everybody.
+/* The writer thread: takes what has queued up, applies it in one LMDB transaction, commits and gives it to the finisher.
  *
- * Fed by store_write from any thread; feeds the watches and the submitters' callbacks. A submission whose expectations fail is left out and told so; one
+ * Fed by store_write from any thread. A submission whose expectations fail is left out and told so; one
  * that the disk refuses fails the whole batch, since LMDB cannot undo a part of it. */
 #include <errno.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 
 enum { BATCH_MAX = 512, BATCH_BYTES_MAX = 8 << 20, CARE_MS = 1000 };
 
-static void free_submission(struct submission *sub) {
+void store_submission_free(struct submission *sub) {
     for (size_t i = 0; i < sub->events_len; i++) store_event_unref(sub->events[i]);
     free(sub->events);
     for (size_t i = 0; sub->sealed && i < sub->ops_len; i++) buf_release(&sub->sealed[i]);
@@ -260,23 +260,7 @@ static int apply(struct store *s, MDB_txn *txn, struct submission *sub, int64_t 
     return 0;
 }
 
-/* LMDB calls a write that a full disk cut short an I/O error. */
-static int true_error(struct store *s, int rc) {
-    struct statvfs fs;
-    return rc == EIO && statvfs(s->file.dir, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < 1 << 20 ? ENOSPC : rc;
-}
-
-static void fail_all(struct submission *batch, int rc) {
-    for (struct submission *sub = batch; sub; sub = sub->next) {
-        for (size_t i = 0; i < sub->events_len; i++) store_event_unref(sub->events[i]);
-        sub->events_len = 0;
-        status_release(&sub->result.error);
-        sub->result = (struct store_result){.outcome = STORE_FAILED};
-        store_lmdb_error(&sub->result.error, rc, "write");
-    }
-}
-
-/* One transaction for the whole batch and one sync. */
+/* One transaction for the whole batch, and one sync before its meta page is written. */
 static int commit_batch(struct store *s, struct submission *batch, int64_t now_s) {
     MDB_txn *txn;
     uint64_t before = s->next_revision;
@@ -294,36 +278,25 @@ static int commit_batch(struct store *s, struct submission *batch, int64_t now_s
     return rc;
 }
 
-static void note(struct store *s, struct submission *batch, int64_t ns) {
-    uint64_t n = 0;
-    size_t bucket = 0;
-    for (int64_t bound = 125000; bucket < STORE_COMMIT_BUCKETS - 1 && ns > bound; bound *= 2) bucket++;
-    pthread_mutex_lock(&s->metrics_mutex);
-    for (struct submission *sub = batch; sub; sub = sub->next, n++) {
-        s->metrics.writes += sub->result.outcome == STORE_OK;
-        s->metrics.conflicts += sub->result.outcome == STORE_CONFLICT;
-        s->metrics.failures += sub->result.outcome == STORE_FAILED;
-    }
-    s->metrics.commit_ns_total += (uint64_t)ns;
-    s->metrics.commit_bucket[bucket]++;
-    s->metrics.batch_max = MAX(s->metrics.batch_max, n);
-    pthread_mutex_unlock(&s->metrics_mutex);
-    s->commits++;
+/* LMDB calls a write that a full disk cut short an I/O error. */
+static int true_error(struct store *s, int rc) {
+    struct statvfs fs;
+    return rc == EIO && statvfs(s->file.dir, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < 2 * BATCH_BYTES_MAX ? ENOSPC : rc;
 }
 
 void store_batch_run(struct store *s, struct submission *batch) {
-    int64_t start = env_mono_ns(s->clock);
-    int rc = commit_batch(s, batch, env_now_s(s->clock));
-    if (rc) fail_all(batch, true_error(s, rc));
-    note(s, batch, env_mono_ns(s->clock) - start);
+    struct committed *c = calloc(1, sizeof(*c));
+    CHECK(c);
+    c->batch = batch;
+    c->begun_ns = env_mono_ns(s->clock);
+    uint64_t before = s->next_revision;
+    c->rc = s->broken ? s->broken : commit_batch(s, batch, env_now_s(s->clock));
+    if (c->rc) c->rc = true_error(s, c->rc);
+    if (c->rc == EIO && !s->no_sync) s->broken = c->rc; /* perhaps the sync's; it may have been told of what the finisher still waits for */
+    c->to_sync = s->next_revision != before;
     s->revision = s->next_revision;
-    store_watch_dispatch(s, batch);
-    while (batch) {
-        struct submission *next = batch->next;
-        batch->done(batch->arg, &batch->result);
-        free_submission(batch);
-        batch = next;
-    }
+    s->commits++;
+    store_finish(s, c);
 }
 
 /* ---- the thread ---- */
