@@ -24,9 +24,10 @@ struct decoder {
     struct arena *arena;
     struct string_list *strict;
     struct status *err;
+    int schemas; /* how many schemas the one at hand lies in as a form */
 };
 
-enum { STRICT_ERRORS_MAX = 100 };
+enum { STRICT_ERRORS_MAX = 100, SCHEMA_FORMS_MAX = 64 };
 
 static void path_print(const struct path *p, struct buf *out) {
     if (!p) return;
@@ -162,6 +163,52 @@ static void take_raw(struct decoder *d, yyjson_val *v, struct raw_json *ret) {
 
 static int take_struct(struct decoder *d, const struct type_desc *type, void *obj, yyjson_val *v, const struct path *path);
 
+/* A schema within a schema's form: read as one and written again, so that nothing is left of what a schema does not have. Unknown fields there are told to nobody. */
+static int append_schema(struct decoder *d, yyjson_val *v, struct buf *out) {
+    struct decoder inner = {d->arena, NULL, d->err, d->schemas + 1};
+    struct apiextensionsv1_JSONSchemaProps *schema = ARENA_NEW(d->arena, struct apiextensionsv1_JSONSchemaProps);
+    if (d->schemas >= SCHEMA_FORMS_MAX) {
+        json_write_value(out, v);
+        return 0;
+    }
+    if (take_struct(&inner, &apiextensionsv1_JSONSchemaProps_desc, schema, v, NULL) != 0) return -1;
+    object_encode_json(&apiextensionsv1_JSONSchemaProps_desc, schema, out);
+    return 0;
+}
+
+static int append_schemas(struct decoder *d, yyjson_val *list, struct buf *out) {
+    size_t i, n;
+    yyjson_val *v;
+    buf_append_char(out, '[');
+    yyjson_arr_foreach(list, i, n, v) {
+        if (i) buf_append_char(out, ',');
+        if (append_schema(d, v, out) != 0) return -1;
+    }
+    buf_append_char(out, ']');
+    return 0;
+}
+
+/* Fields of a schema that are a schema or something else: upstream's JSONSchemaPropsOrArray, OrBool and OrStringArray with their own UnmarshalJSON. */
+static int take_schema_form(struct decoder *d, const struct field_desc *f, yyjson_val *v, struct raw_json *ret) {
+    _cleanup_buf_ struct buf text = BUF_INIT;
+    bool items = strcmp(f->name, "items") == 0, list = items || strcmp(f->name, "dependencies") == 0;
+    int failed = 0;
+    if (yyjson_is_obj(v)) failed = append_schema(d, v, &text);
+    else if (items && yyjson_is_arr(v)) failed = append_schemas(d, v, &text);
+    else if (list && !yyjson_is_arr(v)) buf_append_str(&text, "null"); /* what is neither is nothing, but it was given */
+    else if (list || yyjson_is_bool(v)) json_write_value(&text, v);
+    else failed = status_bad_request(d->err, "boolean or JSON schema expected");
+    if (failed) return -1;
+    *ret = (struct raw_json){arena_strndup(d->arena, buf_cstr(&text), text.len), text.len};
+    return 0;
+}
+
+static bool is_schema_form(const struct field_desc *f, const struct path *p) {
+    static const char *const forms[] = {"items", "additionalProperties", "additionalItems", "dependencies", NULL};
+    while (p && !p->of) p = p->up;
+    return p && p->of == &apiextensionsv1_JSONSchemaProps_desc && str_in(f->name, forms);
+}
+
 static int take_string_list(struct decoder *d, yyjson_val *v, const struct path *path, struct string_list *ret) {
     if (!yyjson_is_arr(v)) return wrong_type(d, v, path, "[]string");
     size_t i, n;
@@ -200,7 +247,10 @@ static int take_plain(struct decoder *d, const struct field_desc *f, void *at, y
         case FK_MICROTIME: return take_time(d, v, p, true, at);
         case FK_QUANTITY: return take_quantity(d, v, at);
         case FK_INTORSTRING: return take_int_or_string(d, v, p, at);
-        case FK_RAW: take_raw(d, v, at); return 0;
+        case FK_RAW:
+            if (is_schema_form(f, p)) return take_schema_form(d, f, v, at);
+            take_raw(d, v, at);
+            return 0;
         case FK_STRUCT: return take_struct(d, f->type, at, v, p);
         case FK_STRING_LIST: return take_string_list(d, v, p, at);
     }

@@ -189,6 +189,8 @@ static void stateful_set(struct arena *a, void *obj) {
     }
 }
 
+#define TEMPLATE_GENERATION "deprecated.daemonset.template.generation"
+
 static void daemon_set(struct arena *a, void *obj) {
     struct appsv1_DaemonSetSpec *s = &((struct appsv1_DaemonSet *)obj)->spec;
     default_pod_spec(a, &s->template.spec);
@@ -199,6 +201,11 @@ static void daemon_set(struct arena *a, void *obj) {
         if (!s->updateStrategy.rollingUpdate->maxSurge.kind) s->updateStrategy.rollingUpdate->maxSurge = (struct int_or_string){INTSTR_INT, 0, NULL};
     }
     DEFAULT_OPT(s->revisionHistoryLimit, 10);
+    /* the conversion from upstream's internal form always writes it */
+    struct string_map *annotations = &((struct appsv1_DaemonSet *)obj)->metadata.annotations;
+    if (string_map_has(annotations, TEMPLATE_GENERATION)) return;
+    *annotations = string_map_copy(a, annotations);
+    string_map_set(a, annotations, TEMPLATE_GENERATION, "0");
 }
 
 /* ---- batch ---- */

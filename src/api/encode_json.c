@@ -32,6 +32,10 @@ static void put_name(struct buf *out, const struct field_desc *f, bool first) {
 static void put_go_name(struct buf *out, const struct field_desc *f, bool first) {
     static const char *const initialisms[] = {"api", "uid", "url", "cidr", "ip", "cel", "csi", "http", "tls", "ca", "nfs", "iscsi", "fc", "rbd", "gce", "aws", "id", "fs", "dns", "se"};
     size_t whole = 0;
+    if (strcmp(f->name, "jsonPath") == 0) {
+        buf_printf(out, "%s\"JSONPath\":", first ? "" : ",");
+        return;
+    }
     for (size_t i = 0; i < sizeof(initialisms) / sizeof(initialisms[0]); i++) {
         size_t n = strlen(initialisms[i]);
         char next = strncmp(f->name, initialisms[i], n) == 0 ? f->name[n] : 'x';
@@ -214,19 +218,17 @@ static void put_value(struct encoder *e, const struct field_desc *f, const void 
     }
 }
 
-static void put_struct(struct encoder *e, const struct type_desc *type, const void *obj) {
-    bool first = true, go = e->go && strncmp(type->name, "meta.v1.", 8) != 0; /* meta's types have JSON tags in upstream's internal structs too */
-    if (type->flags & TYPE_DOCUMENT) {
-        const struct custom_object *custom = obj;
-        custom_object_encode(custom, e->rv_offset && !custom->type->converts ? custom->type->storage->api_version : custom->type->api_version, e->out, e->rv_offset);
-        return;
-    }
-    buf_append_char(e->out, '{');
+static bool put_fields(struct encoder *e, const struct type_desc *type, const void *obj, bool first) {
+    bool go = e->go && strncmp(type->name, "meta.v1.", 8) != 0; /* meta's types have JSON tags in upstream's internal structs too */
     for (size_t i = 0; i < type->fields_len; i++) {
         const struct field_desc *f = &type->fields[i];
         const void *at = (const char *)obj + f->offset;
         bool rv = e->rv_offset && (type == &metav1_ObjectMeta_desc || (type->flags & TYPE_SORTED_META)) && f->offset == offsetof(struct metav1_ObjectMeta, resourceVersion) && !*e->rv_offset;
         if (!go && !rv && object_field_left_out(f, at)) continue;
+        if (go && f->kind == FK_STRUCT && f->shape == SHAPE_PLAIN && f->type == &metav1_ObjectMeta_desc) { /* embedded, without a name of its own */
+            first = put_fields(e, f->type, at, first);
+            continue;
+        }
         go ? put_go_name(e->out, f, first) : put_name(e->out, f, first);
         first = false;
         if (rv) {
@@ -234,6 +236,17 @@ static void put_struct(struct encoder *e, const struct type_desc *type, const vo
             *e->rv_offset = e->out->len - 1;
         } else put_value(e, f, at);
     }
+    return first;
+}
+
+static void put_struct(struct encoder *e, const struct type_desc *type, const void *obj) {
+    if (type->flags & TYPE_DOCUMENT) {
+        const struct custom_object *custom = obj;
+        custom_object_encode(custom, e->rv_offset && !custom->type->converts ? custom->type->storage->api_version : custom->type->api_version, e->out, e->rv_offset);
+        return;
+    }
+    buf_append_char(e->out, '{');
+    put_fields(e, type, obj, true);
     buf_append_char(e->out, '}');
 }
 

@@ -132,7 +132,8 @@ void field_not_supported(struct field_errors *errs, const struct field_path *pat
 }
 
 void field_too_long(struct field_errors *errs, const struct field_path *path, int64_t max_bytes) {
-    add(errs, "FieldValueTooLong", path, arena_printf(errs->arena, "Too long: may not be more than %lld bytes", (long long)max_bytes));
+    if (max_bytes < 0) add(errs, "FieldValueTooLong", path, "Too long: value is too long");
+    else add(errs, "FieldValueTooLong", path, arena_printf(errs->arena, "Too long: may not be more than %lld bytes", (long long)max_bytes));
 }
 
 void field_too_many(struct field_errors *errs, const struct field_path *path, int64_t actual, int64_t max) {

@@ -35,7 +35,11 @@ static const char *perl_only(const char *p) {
 struct regex *regex_compile(struct arena *a, const char *pattern, const char **ret_error) {
     int code;
     PCRE2_SIZE at;
-    const char *why = perl_only(pattern);
+    const char *why = perl_only(pattern), *syntax = regex_syntax_error(a, pattern);
+    if (syntax) {
+        if (ret_error) *ret_error = arena_printf(a, "error parsing regexp: %s", syntax);
+        return NULL;
+    }
     pcre2_code *c = why ? NULL : pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_NO_AUTO_CAPTURE, &code, &at, NULL);
     if (!c) {
         unsigned char text[128] = "";
@@ -64,13 +68,6 @@ bool regex_matches(const struct regex *r, const char *s, size_t len) {
 
 static bool is_ipv6(const char *s) { return name_is_ip(s) && strchr(s, ':'); }
 
-static bool is_base64(const char *s) {
-    _cleanup_arena_ struct arena *a = arena_new();
-    unsigned char *data;
-    size_t len;
-    return base64_decode(a, s, strlen(s), &data, &len, NULL) == 0;
-}
-
 static bool is_date(const char *s) {
     char full[32];
     struct api_time t;
@@ -79,9 +76,46 @@ static bool is_date(const char *s) {
     return time_parse(full, &t, NULL) == 0;
 }
 
+/* Upstream splits at every t, in either case, and looks at the first two parts. */
 static bool is_date_time(const char *s) {
-    struct api_time t;
-    return time_parse(s, &t, NULL) == 0;
+    char date[11], rest[64];
+    size_t n = 0;
+    if (strcspn(s, "tT") != 10 || strlen(s) < 20) return false;
+    snprintf(date, sizeof(date), "%s", s);
+    for (const char *p = s + 11; *p && *p != 't' && *p != 'T' && n + 1 < sizeof(rest); p++) rest[n++] = *p;
+    rest[n] = 0;
+    return is_date(date) && format_matches("time-of-day", rest);
+}
+
+static bool is_duration_unit(const char *unit) {
+    static const struct { const char *exact, *also, *prefix; } units[] = {{"ns", NULL, "nano"}, {"us", "\xC2\xB5s", "micro"}, {"ms", NULL, "milli"}, {"s", NULL, "sec"}, {"m", NULL, "min"}, {"h", "hr", "hour"}, {"d", NULL, "day"}, {"w", "wk", "week"}};
+    for (size_t i = 0; i < ARRAY_LEN(units); i++)
+        if (strcmp(unit, units[i].exact) == 0 || (units[i].also && strcmp(unit, units[i].also) == 0) || str_has_prefix(unit, units[i].prefix)) return true;
+    return false;
+}
+
+/* Go's form, or any text with a number and a unit somewhere in it. */
+static bool is_duration(const char *s) {
+    bool found = format_matches("go-duration", s);
+    while (!found && *s) {
+        char unit[32];
+        size_t digits = strspn(s, "0123456789"), n = 0;
+        if (!digits) {
+            s++;
+            continue;
+        }
+        if (digits > 18) return false;
+        s += digits;
+        s += strspn(s, " \t\n\f\r");
+        while (isalpha((unsigned char)*s) || strncmp(s, "\xC2\xB5", 2) == 0) {
+            if (n + 2 < sizeof(unit)) unit[n++] = (char)tolower((unsigned char)*s);
+            s++;
+            if ((unsigned char)s[-1] == 0xC2 && n + 2 < sizeof(unit)) unit[n++] = *s++;
+        }
+        unit[n] = 0;
+        found = n && is_duration_unit(unit);
+    }
+    return found;
 }
 
 static bool anything(const char *s UNUSED) { return true; }
@@ -135,11 +169,6 @@ static bool is_isbn13(const char *s) {
 
 static bool is_isbn(const char *s) { return is_isbn10(s) || is_isbn13(s); }
 
-static bool is_rgb(const char *s) {
-    int r, g, b, n = 0;
-    return sscanf(s, "rgb( %d , %d , %d )%n", &r, &g, &b, &n) == 3 && n && !s[n] && r >= 0 && g >= 0 && b >= 0 && r < 256 && g < 256 && b < 256;
-}
-
 static bool by_rule(const char *s, void (*rule)(struct arena *, const char *, struct string_list *)) {
     _cleanup_arena_ struct arena *a = arena_new();
     struct string_list msgs = {0};
@@ -150,18 +179,21 @@ static bool is_short_name(const char *s) { return by_rule(s, name_dns1123_label)
 static bool is_long_name(const char *s) { return by_rule(s, name_dns1123_subdomain); }
 
 #define HEX "[0-9a-fA-F]"
+#define RGB "0|[1-9]\\d?|1\\d\\d?|2[0-4]\\d|25[0-5]"
+#define LETTER "a-zA-Z0-9\\p{S}\\p{L}"
 #define UUID(a, b) "^" HEX "{8}-?" HEX "{4}-?" a HEX "{3}-?" b HEX "{3}-?" HEX "{12}$"
 static const struct format { const char *name; bool (*test)(const char *s); const char *pattern; } formats[] = {
     {"bsonobjectid", NULL, "^" HEX "{24}$"},
-    {"byte", is_base64, NULL},
+    {"byte", NULL, "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})$"},
     {"cidr", name_is_cidr, NULL},
     {"creditcard", is_credit_card, NULL},
     {"date", is_date, NULL},
     {"datetime", is_date_time, NULL},
-    {"duration", NULL, "^[-+]?(0|(([0-9]+(\\.[0-9]*)?|\\.[0-9]+) *(ns|us|µs|μs|ms|s|m|h|nanoseconds?|nanos?|microseconds?|micros?|milliseconds?|millis?|msec|seconds?|secs?|minutes?|mins?|hours?|hrs?|days?|d|weeks?|w|wk) *)+)$"},
+    {"duration", is_duration, NULL},
     {"email", NULL, "^([^@<>]*<)?[^@ \\t<>]+@[^@ \\t<>]+>?$"},
     {"hexcolor", NULL, "^#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$"},
-    {"hostname", NULL, "^(?=.{1,255}$)([a-zA-Z0-9\\p{L}]([a-zA-Z0-9\\p{L}-]{0,61}[a-zA-Z0-9\\p{L}])?)(\\.[a-zA-Z0-9\\p{L}]([a-zA-Z0-9\\p{L}-]{0,61}[a-zA-Z0-9\\p{L}])?)*\\.?$"},
+    {"goduration", NULL, "^[-+]?(0|([0-9]*(\\.[0-9]*)?(?<=[0-9.])(ns|us|µs|μs|ms|s|m|h))+)$"}, /* no format of upstream's: a part of one */
+    {"hostname", NULL, "^(?=.{1,255}$)(?!.*[^.]{64})([" LETTER "]((-?[" LETTER "]{0,62})?)|([" LETTER "](([-" LETTER "]{0,61}[" LETTER "])?)(\\.)){1,}([a-zA-Z\\p{L}]){2,63})$"},
     {"ipv4", name_is_ipv4, NULL},
     {"ipv6", is_ipv6, NULL},
     {"isbn", is_isbn, NULL},
@@ -171,8 +203,9 @@ static const struct format { const char *name; bool (*test)(const char *s); cons
     {"k8sshortname", is_short_name, NULL},
     {"mac", NULL, "^(" HEX "{2}([:-]" HEX "{2}){5}(([:-]" HEX "{2}){2}|([:-]" HEX "{2}){14})?|" HEX "{4}(\\." HEX "{4}){2}(\\." HEX "{4}){0,1})$"},
     {"password", anything, NULL},
-    {"rgbcolor", is_rgb, NULL},
-    {"ssn", NULL, "^[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4}$"},
+    {"rgbcolor", NULL, "^rgb\\(\\s*(" RGB ")\\s*,\\s*(" RGB ")\\s*,\\s*(" RGB ")\\s*\\)$"},
+    {"ssn", NULL, "^(?=.{11}$)[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4}$"},
+    {"timeofday", NULL, "^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](.[0-9]+)?([zZ]|[+-][0-9]{2}:[0-9]{2})$"}, /* as above */
     {"uri", NULL, "^(/|[a-zA-Z][a-zA-Z0-9+.-]*:)[^ \\x00-\\x1f\\x7f]*$"},
     {"uuid", NULL, UUID(HEX, HEX)},
     {"uuid3", NULL, UUID("3", HEX)},
@@ -210,7 +243,10 @@ static const struct format *find(const char *name) {
     return NULL;
 }
 
-bool format_known(const char *format) { return find(format) != NULL; }
+bool format_known(const char *format) {
+    const struct format *f = find(format);
+    return f && strcmp(f->name, "goduration") != 0 && strcmp(f->name, "timeofday") != 0;
+}
 
 bool format_matches(const char *format, const char *s) {
     const struct format *f = find(format);

@@ -139,6 +139,15 @@ int label_selector_parse(struct arena *a, const char *text, struct selector *ret
     return 0;
 }
 
+/* labels.NewRequirement: a key that is none, values that no label can have, too many or too few of them. */
+static int check_requirement(struct arena *a, const struct requirement *r, struct status *reterr) {
+    bool set = r->op == SELECT_IN || r->op == SELECT_NOT_IN;
+    if (check_key(a, str_or(r->key, ""), reterr) != 0) return -1;
+    if (set && !r->values.len) return status_bad_request(reterr, "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty");
+    if (!set && r->values.len) return status_bad_request(reterr, "values: Invalid value: values set must be empty for exists and does not exist");
+    return check_values(a, r, reterr);
+}
+
 int label_selector_from(struct arena *a, const struct metav1_LabelSelector *ls, struct selector *ret, struct status *reterr) {
     static const struct { const char *name; enum selector_op op; } ops[] = {{"In", SELECT_IN}, {"NotIn", SELECT_NOT_IN}, {"Exists", SELECT_EXISTS}, {"DoesNotExist", SELECT_NOT_EXISTS}};
     if (!ls) {
@@ -154,6 +163,8 @@ int label_selector_from(struct arena *a, const struct metav1_LabelSelector *ls, 
         for (size_t j = 0; j < e->values.len; j++) add_value(a, &r.values, e->values.items[j]);
         *LIST_PUSH(a, &s) = r;
     }
+    for (size_t i = 0; i < s.len; i++)
+        if (check_requirement(a, &s.items[i], reterr) != 0) return -1;
     *ret = s;
     return 0;
 }

@@ -45,8 +45,9 @@ static int make_list(struct arena *a, const struct apiextensionsv1_JSONSchemaPro
 static int make_items(struct arena *a, struct structural *s, struct status *reterr) {
     yyjson_val *v = parse_raw(a, &s->props->items), *item;
     size_t i, n;
-    if (!v || yyjson_is_null(v)) return 0;
+    if (!v) return 0;
     s->has_items = true;
+    if (yyjson_is_null(v)) return 0; /* given, but as nothing that it could be */
     if (yyjson_is_obj(v)) return from_value(a, v, &s->items, reterr);
     if (!yyjson_is_arr(v)) return status_bad_request(reterr, "items is neither a schema nor an array of schemas");
     yyjson_arr_foreach(v, i, n, item) {
@@ -71,7 +72,7 @@ static int make_additional(struct arena *a, struct structural *s, struct status 
 static const char *usable_format(const struct apiextensionsv1_JSONSchemaProps *p) {
     static const char *const ints[] = {"int32", "int64", NULL}, *const numbers[] = {"float", "double", NULL};
     if (str_empty(p->format)) return NULL;
-    bool fits = str_empty(p->type) || str_eq(p->type, "string") ? format_known(p->format) : str_eq(p->type, "integer") ? str_in(p->format, ints) : str_eq(p->type, "number") ? str_in(p->format, numbers) : false;
+    bool fits = str_empty(p->type) || str_eq(p->type, "string") || p->x_kubernetes_int_or_string ? format_known(p->format) : str_eq(p->type, "integer") ? str_in(p->format, ints) : str_eq(p->type, "number") ? str_in(p->format, numbers) : false;
     return fits ? p->format : NULL;
 }
 
@@ -114,6 +115,35 @@ int structural_new(struct arena *a, const struct apiextensionsv1_JSONSchemaProps
     gather_rules(s);
     *ret = s;
     return 0;
+}
+
+/* ---- what a structural schema cannot say ---- */
+
+static const char *unsupported_fields(const struct apiextensionsv1_JSONSchemaProps *p) {
+    if (!str_empty(p->id)) return "OpenAPIV3Schema 'id' is not supported";
+    if (!str_empty(p->_schema)) return "OpenAPIV3Schema 'schema' is not supported";
+    if (!str_empty(p->_ref)) return "OpenAPIV3Schema '$ref' is not supported";
+    if (p->patternProperties.len) return "OpenAPIV3Schema 'patternProperties' is not supported";
+    if (p->dependencies.len) return "OpenAPIV3Schema 'dependencies' is not supported";
+    if (p->additionalItems.data) return "OpenAPIV3Schema 'additionalItems' is not supported";
+    return p->definitions.len ? "OpenAPIV3Schema 'definitions' is not supported" : NULL;
+}
+
+static const char *unsupported_in(const struct structural_list *list) {
+    const char *why = NULL;
+    for (size_t i = 0; i < list->len && !why; i++) why = structural_unsupported(list->items[i]);
+    return why;
+}
+
+const char *structural_unsupported(const struct structural *s) {
+    const char *why;
+    if (!s) return NULL;
+    if ((why = unsupported_fields(s->props)) || (why = structural_unsupported(s->not_)) || (why = unsupported_in(&s->all_of)) || (why = unsupported_in(&s->any_of)) || (why = unsupported_in(&s->one_of))) return why;
+    if (s->props->x_kubernetes_preserve_unknown_fields.has && !s->preserve) return "internal error: 'x-kubernetes-preserve-unknown-fields' must be true or undefined";
+    if (s->items_list.len) return "OpenAPIV3Schema 'items' must be a schema, but is an array";
+    if ((why = structural_unsupported(s->items))) return why;
+    for (size_t i = 0; i < s->properties.len && !why; i++) why = structural_unsupported(s->properties.items[i]);
+    return why ? why : structural_unsupported(s->additional);
 }
 
 /* ---- JSON values ---- */

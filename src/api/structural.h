@@ -32,6 +32,8 @@ struct structural {
 
 /* -1: items, additionalProperties and the like have neither of the forms they may have. */
 int structural_new(struct arena *a, const struct apiextensionsv1_JSONSchemaProps *props, struct structural **ret, struct status *reterr);
+/* What of the schema cannot be said structurally at all, as upstream's NewStructural words it; NULL: nothing. */
+const char *structural_unsupported(const struct structural *s);
 const struct structural *structural_property(const struct structural *s, const char *name); /* s NULL or no such property: NULL */
 /* The schema of a member: its property's, or that of additionalProperties; NULL if neither. */
 const struct structural *structural_member(const struct structural *s, const char *name);
@@ -47,8 +49,10 @@ int structural_coerce(struct arena *a, yyjson_mut_doc *doc, const struct structu
 
 /* Values against the schema. `at` NULL: errors without a field are at <nil>. `old` (NULL: none) lets pass what was wrong before and has not changed. */
 void structural_validate(const struct structural *s, yyjson_val *x, yyjson_val *old, const struct field_path *at, struct field_errors *errs);
-/* x-kubernetes-validations, over a whole object: api/cel/rules.c. old NULL: there is none. */
-void structural_validate_rules(const struct structural *s, yyjson_val *x, yyjson_val *old, const struct field_path *at, struct field_errors *errs);
+/* A default against the schema as it is declared: what is known of formats and of numbers that may be strings does not count there. Upstream: ToKubeOpenAPI. */
+void structural_validate_default(const struct structural *s, yyjson_val *x, const struct field_path *at, struct field_errors *errs);
+/* x-kubernetes-validations, over a whole object: api/cel/rules.c. old NULL: there is none. What is not met and was not before, where nothing changed, goes to `passed` (NULL: not wanted). */
+void structural_validate_rules(const struct structural *s, yyjson_val *x, yyjson_val *old, const struct field_path *at, struct field_errors *errs, struct field_errors *passed);
 void structural_validate_embedded(const struct structural *s, yyjson_val *x, bool root, const struct field_path *at, struct field_errors *errs);
 void structural_validate_lists(const struct structural *s, yyjson_val *x, const struct field_path *at, struct field_errors *errs); /* sets and maps have no duplicates */
 
@@ -58,6 +62,8 @@ const char *json_text(struct arena *a, yyjson_val *v);             /* as Go prin
 
 /* Go's regular expressions, or near enough. */
 struct regex *regex_compile(struct arena *a, const char *pattern, const char **ret_error); /* freed with the arena */
+/* Go's error for a pattern that is none: "missing closing ): `(a`". NULL: it is well-formed as far as that goes. */
+const char *regex_syntax_error(struct arena *a, const char *pattern);
 bool regex_matches(const struct regex *r, const char *s, size_t len);
 /* Whether a string has the format; unknown formats are met by all. Upstream: go-openapi strfmt. */
 bool format_known(const char *format);

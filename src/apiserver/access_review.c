@@ -157,7 +157,8 @@ static void *posted(struct api_request *r, const struct type_desc *type, struct 
     if (negotiate(r, true, false, reterr) != 0 || read_write_options(r, &o, reterr) != 0) return NULL;
     struct object *obj = body_decode(r, type, reterr);
     if (!obj || body_check_names(r, obj, reterr) != 0) return NULL;
-    if (r->rd->namespaced) obj->metadata.namespace = r->namespace;
+    obj->metadata.namespace = r->rd->namespaced ? r->namespace : NULL;
+    wipe_system_fields(obj);
     request_managed_update(r, &o, type, NULL, obj);
     return obj;
 }

@@ -43,11 +43,14 @@ static int field_validation(struct api_request *r, int *ret, struct status *rete
     return 0;
 }
 
+/* The package of upstream's internal type. */
+static const char *go_package(const struct type_desc *type) { return type == &autoscalingv1_Scale_desc ? "autoscaling" : "core"; }
+
 static int check_kind(struct api_request *r, const struct type_desc *type, const char *api_version, const char *kind, struct status *reterr) {
     const char *want = type_api_version(r->arena, type);
     if (!str_empty(kind) && !str_eq(kind, type->kind)) {
         if (api_kind_find(*type->group ? type->group : "", type->version, kind) || true)
-            return status_bad_request(reterr, "%s in version \"%s\" cannot be handled as a %s: converting (v1.%s) to (core.%s): unknown conversion", kind, str_or(api_version, want), type->kind, kind, type->kind);
+            return status_bad_request(reterr, "%s in version \"%s\" cannot be handled as a %s: converting (v1.%s) to (%s.%s): unknown conversion", kind, str_or(api_version, want), type->kind, kind, go_package(type), type->kind);
     }
     if (!str_empty(api_version) && !str_eq(api_version, want))
         return status_bad_request(reterr, "the API version in the data (%s) does not match the expected API version (%s)", api_version, want);
@@ -130,12 +133,12 @@ void *body_decode(struct api_request *r, const struct type_desc *type, struct st
 }
 
 int body_check_names(struct api_request *r, struct object *obj, struct status *reterr) {
+    if (r->rd->namespaced && !str_empty(obj->metadata.namespace) && !str_eq(obj->metadata.namespace, r->namespace))
+        return status_bad_request(reterr, "the namespace of the provided object does not match the namespace sent on the request");
     if (r->name && str_empty(obj->metadata.name))
         return status_bad_request(reterr, "the name of the object (%s based on URL) was undeterminable: name must be provided", r->name);
     if (r->name && !str_eq(obj->metadata.name, r->name))
         return status_bad_request(reterr, "the name of the object (%s) does not match the name on the URL (%s)", obj->metadata.name, r->name);
-    if (r->rd->namespaced && !str_empty(obj->metadata.namespace) && !str_eq(obj->metadata.namespace, r->namespace))
-        return status_bad_request(reterr, "the namespace of the provided object does not match the namespace sent on the request");
     return 0;
 }
 
@@ -184,7 +187,7 @@ void handle_get(struct api_request *r) {
 }
 
 /* What a client has no say in when it creates: gone before managed fields look. */
-static void wipe_system_fields(struct object *obj) {
+void wipe_system_fields(struct object *obj) {
     obj->metadata.creationTimestamp = obj->metadata.deletionTimestamp = (struct api_time){0};
     obj->metadata.deletionGracePeriodSeconds.has = false;
     obj->metadata.selfLink = obj->metadata.uid = NULL;
@@ -273,7 +276,7 @@ static int delete_options(struct api_request *r, struct metav1_DeleteOptions *o,
     return 0;
 }
 
-static int validate_delete_options(struct api_request *r, const struct metav1_DeleteOptions *o, struct status *reterr) {
+int check_delete_options(struct api_request *r, const struct metav1_DeleteOptions *o, struct status *reterr) {
     static const char *const policies[] = {"Background", "Foreground", "Orphan", NULL};
     static const char *const all[] = {"All", NULL};
     struct field_errors errs = field_errors_in(r->arena);
@@ -304,7 +307,7 @@ void handle_delete(struct api_request *r) {
     struct metav1_DeleteOptions o;
     void *obj;
     bool done;
-    bool ready = negotiate(r, true, false, &err) == 0 && delete_options(r, &o, &err) == 0 && validate_delete_options(r, &o, &err) == 0;
+    bool ready = negotiate(r, true, false, &err) == 0 && delete_options(r, &o, &err) == 0 && check_delete_options(r, &o, &err) == 0;
     if (ready) warn_of_orphans(r, &o);
     if (!ready || registry_delete(r, r->strategy, r->rd->namespaced ? r->namespace : NULL, r->name, &o, &(struct write_options){.dry_run = o.dryRun.len > 0}, &obj, &done, &err) != 0) {
         respond_status(r, &err);
@@ -336,7 +339,7 @@ void handle_delete_collection(struct api_request *r) {
     struct metav1_DeleteOptions o;
     struct object_filter filter;
     struct store_txn *t;
-    if (negotiate(r, true, false, &err) != 0 || delete_options(r, &o, &err) != 0 || validate_delete_options(r, &o, &err) != 0 || filter_from_request(r, &filter, &err) != 0 ||
+    if (negotiate(r, true, false, &err) != 0 || delete_options(r, &o, &err) != 0 || check_delete_options(r, &o, &err) != 0 || filter_from_request(r, &filter, &err) != 0 ||
         store_read_begin(apiserver_store(r->server), &t, &err) != 0) {
         respond_status(r, &err);
         return;

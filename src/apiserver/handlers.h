@@ -25,11 +25,15 @@ void *body_decode(struct api_request *r, const struct type_desc *type, struct st
 void *body_decode_json(struct api_request *r, const struct type_desc *type, const char *json, size_t len, const char *duplicate, struct status *reterr);
 /* Name and namespace of the body against the URL. */
 int body_check_names(struct api_request *r, struct object *obj, struct status *reterr);
+/* What only the server sets, of an object that is to be created. Upstream: rest.WipeObjectMetaSystemFields. */
+void wipe_system_fields(struct object *obj);
 /* Owner references of an object that are there twice go, with a warning: before and after mutating admission. */
 void dedup_owner_references(struct api_request *r, struct object *obj, bool after_admission);
 /* Create-, Update- or PatchOptions from the query, and the manager's name; 422 for what upstream refuses. The second is for apply patches. */
 int read_write_options(struct api_request *r, struct write_options *ret, struct status *reterr);
 int read_apply_options(struct api_request *r, struct write_options *ret, struct status *reterr);
+/* DeleteOptions as every deletion is held to them; -1 with a 422. Upstream: ValidateDeleteOptions. */
+int check_delete_options(struct api_request *r, const struct metav1_DeleteOptions *o, struct status *reterr);
 
 struct apply;
 enum patch_kind { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC, PATCH_APPLY };

@@ -176,6 +176,7 @@ static int mark_and_delete(struct api_request *r, struct metav1_DeleteOptions o,
             o.preconditions = &p;
         }
     }
+    if (check_delete_options(r, &o, reterr) != 0) return -1;
     return registry_delete(r, pods, r->namespace, r->name, &o, &(struct write_options){.dry_run = o.dryRun.len > 0, .no_admission = true}, &pod, &unused, reterr);
 }
 
@@ -188,6 +189,11 @@ static int eviction_options(struct api_request *r, const struct policyv1_Evictio
     for (size_t i = 0; i < r->query.len; i++)
         if (str_eq(r->query.items[i].key, "dryRun")) string_list_push(r->arena, &query, r->query.items[i].value);
     if (!str_eq(e->metadata.name, r->name)) return status_bad_request(reterr, "name in URL does not match name in Eviction object");
+    if (ret->ignoreStoreReadErrorWithClusterBreakingPotential.has && ret->ignoreStoreReadErrorWithClusterBreakingPotential.value) {
+        struct field_errors errs = field_errors_in(r->arena);
+        field_invalid_bool(&errs, FIELD(FIELD(NULL, "deleteOptions"), "ignoreStoreReadErrorWithClusterBreakingPotential"), true, "can not be set for pod eviction, try after removing the option");
+        return field_errors_status(&errs, "policy", "Eviction", r->name, reterr);
+    }
     if (!ret->dryRun.len) ret->dryRun = query;
     else if (query.len && !(query.len == ret->dryRun.len && str_eq(query.items[0], ret->dryRun.items[0])))
         return status_set(reterr, 500, NULL, "Non-matching dry-run options in request and content: [%s] and [%s]", query.items[0], ret->dryRun.items[0]);

@@ -160,23 +160,26 @@ static void fill_system_fields(struct api_request *r, struct object *obj) {
 /* The name that error texts give: generateName's objects have none yet when they are refused for it. */
 static const char *name_for_errors(const struct object *obj) { return obj->metadata.name; }
 
+static bool has_generic_meta(const struct strategy *st) { return (st->type->flags & TYPE_DOCUMENT) || (st->flags & META_GENERIC); }
+
 static int validate_create(struct api_request *r, const struct strategy *st, struct object *obj, struct status *reterr) {
     struct field_errors errs = field_errors_in(r->arena);
-    (st->type->flags & TYPE_DOCUMENT ? validate_object_meta_generic : validate_object_meta)(&obj->metadata, r->rd ? r->rd->namespaced : true, st->validate_name, FIELD(NULL, "metadata"), &errs);
+    const struct field_path *at = FIELD(NULL, "metadata");
+    bool namespaced = r->rd ? r->rd->namespaced : true;
+    if (has_generic_meta(st)) validate_object_meta_generic(&obj->metadata, namespaced, st->validate_name, at, &errs);
+    else if (!(st->flags & META_LATE)) validate_object_meta(&obj->metadata, namespaced, st->validate_name, at, &errs);
     if (st->validate) st->validate(obj, &errs);
+    if (!errs.len && (st->flags & META_LATE)) validate_object_meta_generic(&obj->metadata, namespaced, object_name_path_segment, at, &errs);
     return errs.len ? invalid(st, &errs, name_for_errors(obj), reterr) : 0;
 }
 
 /* What admission sees: the object in its namespace, without what only the server sets. */
-static int begin_create(struct api_request *r, struct object *obj, struct status *reterr) {
+static void begin_create(struct api_request *r, struct object *obj) {
     struct metav1_ObjectMeta *m = &obj->metadata;
-    if (!str_empty(m->resourceVersion) && !str_eq(m->resourceVersion, "0"))
-        return status_set(reterr, 500, NULL, "resourceVersion should not be set on objects to be created");
-    m->resourceVersion = m->uid = NULL;
+    m->uid = NULL;
     m->deletionTimestamp.set = false;
     m->deletionGracePeriodSeconds.has = false;
     m->namespace = r->rd && r->rd->namespaced ? r->namespace : NULL;
-    return 0;
 }
 
 static void complete_create(struct api_request *r, const struct strategy *st, struct object *obj) {
@@ -199,7 +202,16 @@ static int already_exists(struct api_request *r, const struct strategy *st, cons
 
 enum { WRITE_AGAIN = 1 };
 
+/* A version is refused when all else is right. What is no number is none. */
+static int check_unversioned(struct object *obj, struct status *reterr) {
+    uint64_t version;
+    if (str_to_u64(str_or(obj->metadata.resourceVersion, ""), &version) && version) return status_set(reterr, 500, NULL, "resourceVersion should not be set on objects to be created");
+    obj->metadata.resourceVersion = NULL;
+    return 0;
+}
+
 static int store_new(struct api_request *r, const struct strategy *st, void *token, struct object *obj, bool generated, const struct write_options *o, struct status *reterr) {
+    if (!o->dry_run && check_unversioned(obj, reterr) != 0) return -1;
     for (int tries = 0;; tries++) {
         struct store_result res;
         void *there;
@@ -255,7 +267,7 @@ int registry_create(struct api_request *r, const struct strategy *st, void *obje
     struct admission_attributes a;
     struct admission_charges charges = {0};
     if (st->guard && st->guard(r, obj, NULL, reterr) != 0) return -1;
-    if (begin_create(r, obj, reterr) != 0) return -1;
+    begin_create(r, obj);
     admission_attributes_init(&a, r, st, ADMIT_CREATE, obj, NULL, o);
     a.charges = &charges;
     if (!o->no_admission && admission_mutate(&a, reterr) != 0) return -1;
@@ -305,16 +317,13 @@ static bool spec_changed(const struct strategy *st, const void *a, const void *b
 static void validate_meta_update(struct api_request *r, const struct strategy *st, const struct object *obj, const struct object *old, struct field_errors *errs) {
     const struct field_path *at = FIELD(NULL, "metadata");
     bool namespaced = r->rd ? r->rd->namespaced : true;
-    if (st->type->flags & TYPE_DOCUMENT) {
-        validate_object_meta_generic(&obj->metadata, namespaced, object_name_path_segment, at, errs);
-        validate_object_meta_update(&obj->metadata, &old->metadata, at, errs);
-        validate_object_meta_update(&obj->metadata, &old->metadata, at, errs);
-        return;
-    }
-    validate_object_meta(&obj->metadata, namespaced, object_name_path_segment, at, errs);
+    bool generic = has_generic_meta(st), once = st->flags & (META_LATE | META_ONLY);
+    void (*own)(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, const struct field_path *at, struct field_errors *errs) = generic ? validate_object_meta_generic : validate_object_meta;
+    /* Kubernetes' own rule for finalizers is asked by the kinds, and shows once for each time they do. */
+    (generic || once ? validate_object_meta_generic : validate_object_meta)(&obj->metadata, namespaced, object_name_path_segment, at, errs);
     validate_object_meta_update(&obj->metadata, &old->metadata, at, errs);
-    validate_object_meta_update(&obj->metadata, &old->metadata, at, errs);
-    if (st->flags & META_TWICE) validate_object_meta(&obj->metadata, namespaced, object_name_path_segment, at, errs);
+    if (!once) validate_object_meta_update(&obj->metadata, &old->metadata, at, errs);
+    if (st->flags & (META_TWICE | META_ONLY)) own(&obj->metadata, namespaced, object_name_path_segment, at, errs);
 }
 
 static int before_update(struct admission_attributes *a, struct object *obj, struct object *old, struct status *reterr) {

@@ -27,6 +27,9 @@ enum strategy_flags {
     RETURN_DELETED_OBJECT = 4,   /* DELETE answers with the object */
     HAS_GENERATION = 8,          /* metadata.generation is 1 at creation and grows when the spec changes */
     META_TWICE = 32,             /* its update validation looks at the whole metadata once more */
+    META_GENERIC = 64,           /* its validation knows nothing of Kubernetes' own rule for finalizers: apimachinery's ValidateObjectMeta */
+    META_LATE = 128,             /* its validation does not look at the metadata; the generic code does when all else is right */
+    META_ONLY = 256,             /* its update validation looks at the whole metadata, but not at what changed in it */
     ORPHAN_BY_DEFAULT = 16,      /* DELETE without a propagation policy leaves dependents (Job) */
 };
 

@@ -24,7 +24,6 @@ static const struct { const char *group, *resource, *subresource; struct reset_f
     {"flowcontrol.apiserver.k8s.io", "flowschemas", "status", {spec_and_metadata, NULL}},
     {"flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "status", {spec_and_metadata, NULL}},
     {"apiregistration.k8s.io", "apiservices", "status", {spec_and_metadata, NULL}},
-    {"apiextensions.k8s.io", "customresourcedefinitions", "status", {spec_and_metadata, NULL}},
     {"resource.k8s.io", "resourceclaims", "status", {spec_and_metadata, NULL}},
 };
 

@@ -1,6 +1,7 @@
 /* Subresources whose body is of another kind than their object: scale, binding. */
 #include <string.h>
 #include "api/time.h"
+#include "api/validation/meta.h"
 #include "apiserver/access_review.h"
 #include "apiserver/admission.h"
 #include "apiserver/apiserver.h"
@@ -127,9 +128,11 @@ static struct autoscalingv1_Scale *wanted_scale(struct api_request *r, const str
         request_managed_update(r, s->options, &autoscalingv1_Scale_desc, old, scale);
     }
     if (!scale || body_check_names(r, (struct object *)scale, reterr) != 0) return NULL;
-    if (scale->spec.replicas < 0) {
-        struct field_errors errs = field_errors_in(r->arena);
-        field_invalid_int(&errs, FIELD(FIELD(NULL, "spec"), "replicas"), scale->spec.replicas, "must be greater than or equal to 0");
+    struct field_errors errs = field_errors_in(r->arena);
+    scale->metadata.namespace = obj->metadata.namespace;
+    validate_object_meta(&scale->metadata, true, NULL, FIELD(NULL, "metadata"), &errs);
+    if (scale->spec.replicas < 0) field_invalid_int(&errs, FIELD(FIELD(NULL, "spec"), "replicas"), scale->spec.replicas, "must be greater than or equal to 0");
+    if (errs.len) {
         field_errors_status(&errs, "autoscaling", "Scale", r->name, reterr);
         return NULL;
     }

@@ -14,6 +14,7 @@ static void *posted(struct api_request *r, const struct type_desc *type, struct 
     struct object *obj = body_decode(r, type, reterr);
     if (!obj) return NULL;
     obj->metadata.namespace = NULL;
+    wipe_system_fields(obj);
     request_managed_update(r, &o, type, NULL, obj);
     return obj;
 }

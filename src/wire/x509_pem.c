@@ -72,3 +72,28 @@ int x509_certificates_check(const void *pem, size_t len, struct status *reterr) 
     BIO_free(bio);
     return r == 0 && blocks == 0 ? status_bad_request(reterr, "must contain at least one CERTIFICATE PEM block") : r;
 }
+
+/* Whether the block is a certificate that can be read; what is none of the kind is passed over. */
+static bool is_authority(const struct block *b, bool *malformed) {
+    const unsigned char *p = b->data;
+    if (strcmp(b->name, "CERTIFICATE") != 0 || (b->header && *b->header)) return false;
+    X509 *cert = d2i_X509(NULL, &p, b->len);
+    ERR_clear_error();
+    *malformed |= !cert;
+    X509_free(cert);
+    return cert != NULL;
+}
+
+int x509_ca_bundle_check(const void *pem, size_t len, struct status *reterr) {
+    BIO *bio = open_memory(pem, len);
+    struct block b;
+    bool found = false, malformed = false, any = false;
+    while (next_block(bio, &b)) {
+        any = true;
+        found |= is_authority(&b, &malformed);
+        block_release(&b);
+    }
+    BIO_free(bio);
+    if (found) return 0;
+    return status_bad_request(reterr, malformed ? "failed to parse certificate: x509: malformed certificate" : any ? "no valid certificate authority data seen" : "unable to parse bytes as PEM block");
+}

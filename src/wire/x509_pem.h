@@ -8,4 +8,6 @@
 int x509_request_check(const void *pem, size_t len, struct status *reterr);
 /* One or more certificates in PEM and nothing else. */
 int x509_certificates_check(const void *pem, size_t len, struct status *reterr);
+/* A bundle in PEM with one certificate at least; other blocks do no harm. */
+int x509_ca_bundle_check(const void *pem, size_t len, struct status *reterr);
 #endif

@@ -27,7 +27,7 @@ static const char *shown(struct arena *a, const struct cel_value *v) {
 
 static const char *run(struct arena *a, const char *text) {
     const struct cel_variable variables[] = {{"self", &cel_dyn}, {NULL, NULL}};
-    const struct cel_env env = {.variables = variables};
+    const struct cel_env env = {.variables = variables, .bindings = true};
     const char *why = NULL;
     struct cel_program *p = cel_compile(a, &env, text, CEL_DYN, &why);
     if (!p) return arena_printf(a, "refused: %s", why);

@@ -62,7 +62,7 @@ static uint64_t cost(struct arena *a, const struct row *row) {
     assert_int_equal(structural_new(a, props, &s, NULL), 0);
     const struct cel_type *self = cel_type_of_schema(a, s, false);
     const struct cel_variable variables[] = {{"self", self}, {"oldSelf", self}, {NULL, NULL}};
-    const struct cel_env env = {.variables = variables};
+    const struct cel_env env = {.variables = variables, .bindings = true};
     struct cel_program *p = cel_compile(a, &env, row->rule, CEL_BOOL, &why);
     if (!p) fail_msg("%s: %s", row->rule, why);
     return cel_max_cost(a, p, cel_bounds_of_schema(a, s, false), NULL);

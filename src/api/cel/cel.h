@@ -83,6 +83,7 @@ struct cel_variable { const char *name; const struct cel_type *type; };
 struct cel_env {
     const struct cel_variable *variables; /* ends with a NULL name */
     const char *const *messages;          /* types that may be made (Object, JSONPatch), NULL-terminated, or NULL */
+    bool bindings;                        /* cel.bind is known: the scheduler's expressions have it, the API's do not */
 };
 struct cel_program;
 /* NULL: it does not parse or check; *ret_error says why, as upstream would. `want` CEL_DYN: any type. */

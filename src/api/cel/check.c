@@ -87,7 +87,7 @@ const char *cel_type_text(struct arena *a, const struct cel_type *t) {
     if (t->kind == CEL_MAP) return arena_printf(a, "map(%s, %s)", cel_type_text(a, t->key ? t->key : &cel_dyn), cel_type_text(a, t->elem ? t->elem : &cel_dyn));
     if (t->kind == CEL_OPTIONAL) return arena_printf(a, "optional_type(%s)", cel_type_text(a, t->elem ? t->elem : &cel_dyn));
     if (t->kind == CEL_NULL) return "null";
-    if (t->name) return t->name;
+    if (t->name) return t->name; /* also of a message that is made, of which no fields are known */
     return cel_kind_name(&v);
 }
 
@@ -282,7 +282,7 @@ static const struct cel_type *message(struct checker *c, struct node *n, const s
     for (const char *const *m = c->env->messages; m && *m; m++) known |= strcmp(*m, n->name) == 0 || (str_has_prefix(n->name, *m) && n->name[strlen(*m)] == '.');
     if (!known) return report(c, n, arena_printf(c->arena, "undeclared reference to '%s' (in container '')", n->name));
     for (size_t i = 0; i < n->len; i++) check(c, n->args[i], locals);
-    return &cel_dyn;
+    return make(c->arena, (struct cel_type){.kind = CEL_DYN, .name = n->name});
 }
 
 static const struct cel_type *loop(struct checker *c, struct node *n, const struct local *locals) {
@@ -320,6 +320,7 @@ static const struct cel_type *check(struct checker *c, struct node *n, const str
         case NODE_STRUCT: t = message(c, n, locals); break;
         case NODE_LOOP: t = loop(c, n, locals); break;
         case NODE_BIND: {
+            if (!c->env->bindings) report(c, n, "undeclared reference to 'cel' (in container '')");
             struct local inner = {locals, n->name, check(c, n->target, locals)};
             t = check(c, n->args[0], &inner);
             break;

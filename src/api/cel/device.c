@@ -11,7 +11,7 @@ static const struct cel_type quantity = {.kind = CEL_QUANTITY}, attributes = {.k
 static const struct cel_variable fields[] = {{"driver", &cel_string}, {"allowMultipleAllocations", &cel_bool}, {"attributes", &attributes_by_domain}, {"capacity", &capacities_by_domain}, {NULL, NULL}};
 static const struct cel_type device = {.kind = CEL_OBJECT, .name = "kubernetes.DRADevice", .fields = fields};
 static const struct cel_variable variables[] = {{"device", &device}, {NULL, NULL}};
-static const struct cel_env env = {.variables = variables};
+static const struct cel_env env = {.variables = variables, .bindings = true};
 
 /* How long and how many these may be at most. */
 enum { DRIVER_LEN_MAX = 63, DOMAIN_LEN_MAX = 63, NAME_LEN_MAX = 32, VALUE_LEN_MAX = 64, ATTRIBUTES_MAX = 32 };

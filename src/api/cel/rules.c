@@ -104,7 +104,7 @@ void cel_check_rule(const struct structural *s, const struct cel_rule_place *pla
     if (c.error) field_invalid_raw(errs, FIELD(at, "rule"), rule_text(errs->arena, rule), "%s", c.error);
     if (message_error) field_invalid_raw(errs, FIELD(at, "messageExpression"), rule_text(errs->arena, rule), "%s", message_error);
     if (c.uses_old && uncorrelatable) field_invalid(errs, FIELD(at, "rule"), rule->rule, "oldSelf cannot be used on the uncorrelatable portion of the schema within %s", field_path_string(errs->arena, uncorrelatable));
-    else if (c.program && !c.uses_old && rule->optionalOldSelf.has) field_invalid_bool(errs, FIELD(at, "optionalOldSelf"), rule->optionalOldSelf.value, "may not be set if oldSelf is not used in rule");
+    else if (!c.uses_old && rule->optionalOldSelf.has) field_invalid_bool(errs, FIELD(at, "optionalOldSelf"), rule->optionalOldSelf.value, "may not be set if oldSelf is not used in rule");
 }
 
 void cel_rules_compile(struct arena *a, struct structural *s, bool root) {
@@ -123,24 +123,24 @@ void cel_rules_compile(struct arena *a, struct structural *s, bool root) {
 
 /* ---- running ---- */
 
-struct runner { struct field_errors *errs; uint64_t left; bool over; };
+struct runner { struct field_errors *errs, *passed; uint64_t left; bool over; };
 
 static const char *shown(const struct apiextensionsv1_ValidationRule *r, struct arena *a) { return trimmed(a, str_empty(r->message) ? r->rule : r->message); }
 
-static void refuse(struct runner *r, const struct structural *s, const struct compiled *c, yyjson_val *x, const char *detail, const struct field_path *at) {
-    struct arena *a = r->errs->arena;
+static void refuse(struct field_errors *errs, const struct structural *s, const struct compiled *c, yyjson_val *x, const char *detail, const struct field_path *at) {
+    struct arena *a = errs->arena;
     const char *path = str_or(c->rule->fieldPath, ""), *reason = str_or(c->rule->reason, "FieldValueInvalid"), *value = yyjson_is_str(x) ? go_quote(a, yyjson_get_str(x)) : json_text(a, x);
     bool omit = str_eq(s->props->type, "object") || str_eq(s->props->type, "array");
     static const struct field_path nowhere = {NULL, "<nil>", 0, false};
     const struct field_path inner = {at, *path == '.' ? path + 1 : path, 0, false};
     if (*path) at = &inner;
     if (!at) at = &nowhere;
-    if (strcmp(reason, "FieldValueForbidden") == 0) field_forbidden(r->errs, at, "%s", detail);
-    else if (strcmp(reason, "FieldValueRequired") == 0) field_required(r->errs, at, "%s", detail);
-    else if (strcmp(reason, "FieldValueDuplicate") == 0 && omit) field_error_add(r->errs, reason, at, "Duplicate value");
-    else if (strcmp(reason, "FieldValueDuplicate") == 0) field_duplicate_raw(r->errs, at, value);
-    else if (omit) field_error_add(r->errs, "FieldValueInvalid", at, "Invalid value: %s", detail);
-    else field_invalid_raw(r->errs, at, value, "%s", detail);
+    if (strcmp(reason, "FieldValueForbidden") == 0) field_forbidden(errs, at, "%s", detail);
+    else if (strcmp(reason, "FieldValueRequired") == 0) field_required(errs, at, "%s", detail);
+    else if (strcmp(reason, "FieldValueDuplicate") == 0 && omit) field_error_add(errs, reason, at, "Duplicate value");
+    else if (strcmp(reason, "FieldValueDuplicate") == 0) field_duplicate_raw(errs, at, value);
+    else if (omit) field_error_add(errs, "FieldValueInvalid", at, "Invalid value: %s", detail);
+    else field_invalid_raw(errs, at, value, "%s", detail);
 }
 
 static const char *message_of(struct runner *r, struct arena *a, const struct compiled *c, const struct cel_activation *act) {
@@ -188,7 +188,10 @@ static void run_rule(struct runner *r, const struct structural *s, const struct 
     r->left -= cost;
     if (v.kind == CEL_ERROR) failed(r, s, c, v.str.s, at);
     else if (v.kind != CEL_BOOL) failed(r, s, c, "no such overload", at);
-    else if (!v.b && (c->uses_old || !same)) refuse(r, s, c, x, arena_strdup(r->errs->arena, message_of(r, a, c, &act)), at);
+    else if (!v.b) {
+        struct field_errors *to = c->uses_old || !same ? r->errs : r->passed;
+        if (to) refuse(to, s, c, x, arena_strdup(to->arena, message_of(r, a, c, &act)), at);
+    }
 }
 
 static bool keys_equal(const struct structural *s, yyjson_val *a, yyjson_val *b) {
@@ -206,25 +209,29 @@ static yyjson_val *old_item(const struct structural *s, yyjson_val *old, yyjson_
     return NULL;
 }
 
-/* `same`: the value, or one that it lies in, is as it was: then only rules about changes count. */
-static void run(struct runner *r, const struct structural *s, yyjson_val *x, yyjson_val *old, bool same, const struct field_path *at) {
+/* `was`: what the value was, as far as it can be told; `old`, what rules may see of that: not within maps that are replaced whole.
+ * `same`: the value, or one that it lies in, is as it was: then only rules about changes count. */
+struct past { yyjson_val *was, *old; bool same; };
+
+static void run(struct runner *r, const struct structural *s, yyjson_val *x, struct past past, bool root, const struct field_path *at) {
     size_t i, n;
     yyjson_val *key, *value;
     if (!s || !s->has_rules || yyjson_is_null(x) || r->over) return;
-    if (yyjson_is_null(old)) old = NULL;
-    if (old) same = json_equal(x, old);
-    for (i = 0; s->rules && i < s->rules->len && !r->over; i++) run_rule(r, s, &s->rules->items[i], x, old, same, at);
-    if (yyjson_is_arr(x)) yyjson_arr_foreach(x, i, n, value) run(r, s->items, value, old_item(s, old, value), same, FIELD_INDEX(at, i));
+    if (yyjson_is_null(past.old)) past.old = NULL;
+    if (past.was) past.same = json_equal(x, past.was);
+    for (i = 0; s->rules && i < s->rules->len && !r->over; i++) run_rule(r, s, &s->rules->items[i], x, past.old, past.same, at);
+    if (yyjson_is_arr(x)) yyjson_arr_foreach(x, i, n, value) run(r, s->items, value, (struct past){old_item(s, past.was, value), old_item(s, past.old, value), past.same}, false, FIELD_INDEX(at, i));
     if (!yyjson_is_obj(x)) return;
     yyjson_obj_foreach(x, i, n, key, value) {
         const char *k = yyjson_get_str(key);
         const struct structural *p = structural_property(s, k);
-        yyjson_val *before = s->map_atomic || !yyjson_is_obj(old) ? NULL : yyjson_obj_get(old, k);
-        run(r, p ? p : s->additional, value, before, same, p ? FIELD(at, k) : FIELD_KEY(at, k));
+        bool is_type = root && (strcmp(k, "apiVersion") == 0 || strcmp(k, "kind") == 0);
+        struct past inner = {is_type ? NULL : yyjson_obj_get(past.was, k), s->map_atomic ? NULL : yyjson_obj_get(past.old, k), past.same && !is_type};
+        run(r, p ? p : s->additional, value, inner, false, p ? FIELD(at, k) : FIELD_KEY(at, k));
     }
 }
 
-void structural_validate_rules(const struct structural *s, yyjson_val *x, yyjson_val *old, const struct field_path *at, struct field_errors *errs) {
-    struct runner r = {errs, CEL_COST_BUDGET, false};
-    run(&r, s, x, old, false, at);
+void structural_validate_rules(const struct structural *s, yyjson_val *x, yyjson_val *old, const struct field_path *at, struct field_errors *errs, struct field_errors *passed) {
+    struct runner r = {errs, passed, CEL_COST_BUDGET, false};
+    run(&r, s, x, (struct past){old, old, false}, true, at);
 }

@@ -47,6 +47,8 @@ struct cel_value cel_from_json(struct arena *a, yyjson_val *v, const struct stru
     switch (yyjson_get_type(v)) {
         case YYJSON_TYPE_BOOL: return CEL_BOOL_VALUE(yyjson_get_bool(v));
         case YYJSON_TYPE_NUM:
+            if (schema && str_eq(schema->props->type, "integer") && !schema->int_or_string && (yyjson_is_real(v) || (yyjson_is_uint(v) && yyjson_get_uint(v) > INT64_MAX)))
+                return cel_error(a, "invalid data, expected int, got float64");
             if (yyjson_is_real(v) || (schema && str_eq(schema->props->type, "number"))) return CEL_VALUE(CEL_DOUBLE, d, yyjson_get_num(v));
             if (yyjson_is_uint(v) && yyjson_get_uint(v) > INT64_MAX) return CEL_VALUE(CEL_DOUBLE, d, (double)yyjson_get_uint(v));
             return CEL_INT_VALUE(yyjson_get_sint(v));

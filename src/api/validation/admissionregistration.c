@@ -4,7 +4,6 @@
 #include "api/cel/policy.h"
 #include "api/convert.h"
 #include "api/validation/groups.h"
-#include "wire/url.h"
 
 enum { CONDITIONS_MAX = 64, AUDIT_ANNOTATIONS_MAX = 20, AUDIT_EXPRESSION_MAX = 5 << 10 };
 
@@ -83,13 +82,13 @@ static void match_resources(const struct admissionregistrationv1_MatchResources 
     named_rules(&m->excludeResourceRules, FIELD(at, "excludeResourceRules"), errs);
 }
 
-static void match_conditions(const struct admissionregistrationv1_MatchCondition_list *list, const struct field_path *all, struct field_errors *errs) {
+static void match_conditions(const struct admissionregistrationv1_MatchCondition_list *list, const struct cel_policy_scope *scope, const struct field_path *all, struct field_errors *errs) {
     struct string_list names = {0};
     if (list->len > CONDITIONS_MAX) field_too_many(errs, all, (int64_t)list->len, CONDITIONS_MAX);
     for (size_t i = 0; i < list->len; i++) {
         const struct field_path *at = FIELD_INDEX(all, i);
         if (blank(list->items[i].expression)) field_required(errs, FIELD(at, "expression"), "%s", "");
-        else cel_check_expression(list->items[i].expression, CEL_BOOL, FIELD(at, "expression"), errs);
+        else cel_check_condition(list->items[i].expression, scope, FIELD(at, "expression"), errs);
         if (str_empty(list->items[i].name)) field_required(errs, FIELD(at, "name"), "%s", "");
         else {
             CHECK_NAME(errs, FIELD(at, "name"), list->items[i].name, name_qualified);
@@ -114,54 +113,10 @@ static void fully_qualified(const char *name, const struct field_path *at, struc
     if (!msgs.len && dots < 2) field_invalid(errs, at, name, "should be a domain with at least three segments separated by dots");
 }
 
-static void webhook_url(const char *text, const struct field_path *at, struct field_errors *errs) {
-    static const char form[] = "desired format: https://host[/path]";
-    const char *colon = strstr(text, "://");
-    if (!colon) {
-        field_required(errs, at, "url must be a valid URL: invalid; %s", form);
-        return;
-    }
-    const char *scheme = arena_strndup(errs->arena, text, (size_t)(colon - text)), *rest = colon + 3;
-    if (!str_eq(scheme, "https")) field_invalid(errs, at, scheme, "'https' is the only allowed URL scheme; %s", form);
-    size_t authority = strcspn(rest, "/?#");
-    const char *user = memchr(rest, '@', authority), *host = user ? user + 1 : rest;
-    if (host == rest + authority) field_invalid(errs, at, "", "host must be specified; %s", form);
-    if (user) field_invalid(errs, at, arena_strndup(errs->arena, rest, (size_t)(user - rest)), "user information is not permitted in the URL");
-    const char *fragment = strchr(rest, '#'), *query = strchr(rest, '?');
-    if (fragment && fragment[1]) field_invalid(errs, at, fragment + 1, "fragments are not permitted in the URL");
-    if (query && (!fragment || query < fragment) && query[1]) field_invalid(errs, at, arena_strndup(errs->arena, query + 1, fragment ? (size_t)(fragment - query - 1) : strlen(query + 1)), "query parameters are not permitted in the URL");
-}
-
-static void webhook_path(const char *path, const struct field_path *at, struct field_errors *errs) {
-    if (!*path || str_eq(path, "/")) return;
-    if (path[0] != '/') field_invalid(errs, at, path, "must start with a '/'");
-    const char *rest = path + 1; /* the first character is not part of a segment, whatever it is */
-    size_t len = strlen(rest), n = 0;
-    if (len && rest[len - 1] == '/') rest = arena_strndup(errs->arena, rest, len - 1);
-    for (;; n++) {
-        size_t size = strcspn(rest, "/");
-        const char *segment = arena_strndup(errs->arena, rest, size);
-        if (!size) field_invalid(errs, at, path, "segment[%zu] may not be empty", n);
-        else {
-            struct string_list msgs = {0};
-            name_dns1123_subdomain(errs->arena, segment, &msgs);
-            for (size_t i = 0; i < msgs.len; i++) field_invalid(errs, at, path, "segment[%zu]: %s", n, msgs.items[i]);
-        }
-        if (!rest[size]) break;
-        rest += size + 1;
-    }
-}
-
 static void client_config(const struct admissionregistrationv1_WebhookClientConfig *c, const struct field_path *at, struct field_errors *errs) {
-    const struct field_path *service = FIELD(at, "service");
     if (!c->url == !c->service) field_required(errs, at, "exactly one of url or service is required");
-    else if (c->url) webhook_url(c->url, FIELD(at, "url"), errs);
-    else {
-        if (str_empty(c->service->name)) field_required(errs, FIELD(service, "name"), "service name is required");
-        if (str_empty(c->service->namespace)) field_required(errs, FIELD(service, "namespace"), "service namespace is required");
-        if (c->service->port.has && (c->service->port.value < 1 || c->service->port.value > 65535)) field_invalid_int(errs, FIELD(service, "port"), c->service->port.value, "port is not valid: must be between 1 and 65535, inclusive");
-        if (c->service->path) webhook_path(c->service->path, FIELD(service, "path"), errs);
-    }
+    else if (c->url) check_webhook_url(errs, FIELD(at, "url"), c->url);
+    else check_webhook_service(errs, FIELD(at, "service"), c->service->namespace, c->service->name, c->service->path, c->service->port.value);
 }
 
 static void review_versions(const struct string_list *versions, bool recognized_required, const struct field_path *at, struct field_errors *errs) {
@@ -184,8 +139,14 @@ static void review_versions(const struct string_list *versions, bool recognized_
     if (recognized_required && !recognized) field_invalid_raw(errs, at, text_of_list(errs->arena, versions), "must include at least one of v1, v1beta1");
 }
 
+static bool same_conditions(const struct admissionregistrationv1_MatchCondition_list *x, const struct admissionregistrationv1_MatchCondition_list *y) {
+    bool same = x->len == y->len;
+    for (size_t i = 0; i < x->len && same; i++) same = object_equal(&admissionregistrationv1_MatchCondition_desc, &x->items[i], &y->items[i]);
+    return same;
+}
+
 /* What rules an update is held to: a fault that was there before stays allowed. */
-struct leniency { bool side_effects, versions, names, label_values; };
+struct leniency { bool side_effects, versions, names, conditions; };
 
 static void webhook(const struct admissionregistrationv1_MutatingWebhook *h, bool mutating, const struct leniency *lenient, const struct field_path *at, struct field_errors *errs) {
     fully_qualified(h->name, FIELD(at, "name"), errs);
@@ -200,15 +161,16 @@ static void webhook(const struct admissionregistrationv1_MutatingWebhook *h, boo
     validate_label_selector(h->objectSelector, FIELD(at, "objectSelector"), errs);
     if (mutating && h->reinvocationPolicy) check_supported(errs, FIELD(at, "reinvocationPolicy"), h->reinvocationPolicy, ONE_OF("IfNeeded", "Never"));
     client_config(&h->clientConfig, FIELD(at, "clientConfig"), errs);
-    match_conditions(&h->matchConditions, FIELD(at, "matchConditions"), errs);
+    if (!lenient->conditions) match_conditions(&h->matchConditions, &(const struct cel_policy_scope){0}, FIELD(at, "matchConditions"), errs);
 }
 
-static struct leniency leniency_of(struct arena *a, const struct admissionregistrationv1_MutatingWebhook_list *old) {
-    struct leniency l = {0};
+static struct leniency leniency_of(struct arena *a, const struct admissionregistrationv1_MutatingWebhook_list *list, const struct admissionregistrationv1_MutatingWebhook_list *old) {
+    struct leniency l = {.conditions = list->len == old->len};
     struct string_list names = {0};
     LIST_FOREACH(h, old) {
         l.side_effects |= !str_eq(h->sideEffects, "None") && !str_eq(h->sideEffects, "NoneOnDryRun");
         l.versions |= h->admissionReviewVersions.len && !string_list_has(&h->admissionReviewVersions, "v1") && !string_list_has(&h->admissionReviewVersions, "v1beta1");
+        l.conditions = l.conditions && same_conditions(&list->items[h - old->items].matchConditions, &h->matchConditions);
         l.names |= string_list_has(&names, h->name);
         string_list_push(a, &names, h->name);
     }
@@ -228,8 +190,9 @@ static void webhooks(const struct admissionregistrationv1_MutatingWebhook_list *
 void validate_mwebhooks(const void *obj, struct field_errors *errs) { webhooks(&((const struct admissionregistrationv1_MutatingWebhookConfiguration *)obj)->webhooks, true, &(struct leniency){0}, errs); }
 
 void validate_mwebhooks_update(const void *obj, const void *old, struct field_errors *errs) {
-    struct leniency l = leniency_of(errs->arena, &((const struct admissionregistrationv1_MutatingWebhookConfiguration *)old)->webhooks);
-    webhooks(&((const struct admissionregistrationv1_MutatingWebhookConfiguration *)obj)->webhooks, true, &l, errs);
+    const struct admissionregistrationv1_MutatingWebhook_list *list = &((const struct admissionregistrationv1_MutatingWebhookConfiguration *)obj)->webhooks;
+    struct leniency l = leniency_of(errs->arena, list, &((const struct admissionregistrationv1_MutatingWebhookConfiguration *)old)->webhooks);
+    webhooks(list, true, &l, errs);
 }
 
 /* A validating webhook is a mutating one without reinvocation. */
@@ -245,11 +208,18 @@ void validate_vwebhooks(const void *obj, struct field_errors *errs) {
 
 void validate_vwebhooks_update(const void *obj, const void *old, struct field_errors *errs) {
     struct admissionregistrationv1_MutatingWebhook_list list = as_mutating(errs->arena, obj), before = as_mutating(errs->arena, old);
-    struct leniency l = leniency_of(errs->arena, &before);
+    struct leniency l = leniency_of(errs->arena, &list, &before);
     webhooks(&list, false, &l, errs);
 }
 
 /* ---- policies ---- */
+
+/* All that is wrong with a name in one error. */
+static void check_joined(struct field_errors *errs, const struct field_path *at, const char *value, const char *prefix, const struct string_list *msgs) {
+    const char *text = prefix;
+    for (size_t i = 0; i < msgs->len; i++) text = arena_printf(errs->arena, "%s%s%s", text, i ? "," : "", msgs->items[i]);
+    if (msgs->len) field_invalid(errs, at, value, "%s", text);
+}
 
 static void param_kind(const struct admissionregistrationv1_ParamKind *k, const struct field_path *at, struct field_errors *errs) {
     const char *version = str_or(k->apiVersion, ""), *slash = strchr(version, '/');
@@ -259,10 +229,14 @@ static void param_kind(const struct admissionregistrationv1_ParamKind *k, const 
         const char *group = slash ? arena_strndup(errs->arena, version, (size_t)(slash - version)) : "";
         struct string_list msgs = {0};
         if (*group) name_dns1123_subdomain(errs->arena, group, &msgs);
-        for (size_t i = 0; i < msgs.len; i++) field_invalid(errs, FIELD(at, "apiVersion"), group, "%s", msgs.items[i]);
+        check_joined(errs, FIELD(at, "apiVersion"), group, "", &msgs);
         const char *v = slash ? slash + 1 : version;
         if (!*v) field_invalid(errs, FIELD(at, "apiVersion"), version, "version must be specified");
-        else CHECK_NAME(errs, FIELD(at, "apiVersion"), v, name_dns1035_label);
+        else {
+            msgs = (struct string_list){0};
+            name_dns1035_label(errs->arena, v, &msgs);
+            check_joined(errs, FIELD(at, "apiVersion"), v, "", &msgs);
+        }
     }
     if (str_empty(k->kind)) {
         field_required(errs, FIELD(at, "kind"), "%s", "");
@@ -273,7 +247,7 @@ static void param_kind(const struct admissionregistrationv1_ParamKind *k, const 
         if (*p >= 'A' && *p <= 'Z') *p = (char)(*p + 32);
     struct string_list msgs = {0};
     name_dns1035_label(errs->arena, low, &msgs);
-    if (msgs.len) field_invalid(errs, FIELD(at, "kind"), k->kind, "may have mixed case, but should otherwise match: %s", msgs.items[0]);
+    check_joined(errs, FIELD(at, "kind"), k->kind, "may have mixed case, but should otherwise match: ", &msgs);
 }
 
 static bool cel_identifier(const char *s) {
@@ -284,13 +258,13 @@ static bool cel_identifier(const char *s) {
     return msgs.len == 0 && !str_in(s, reserved);
 }
 
-static void variables(const struct admissionregistrationv1_Variable_list *list, const struct field_path *all, struct field_errors *errs) {
+static void variables(const struct admissionregistrationv1_Variable_list *list, struct cel_policy_scope *scope, const struct field_path *all, struct field_errors *errs) {
     for (size_t i = 0; i < list->len; i++) {
         const struct field_path *at = FIELD_INDEX(all, i);
         if (blank(list->items[i].name)) field_required(errs, FIELD(at, "name"), "name is not specified");
         else if (!cel_identifier(list->items[i].name)) field_invalid(errs, FIELD(at, "name"), list->items[i].name, "must be a valid CEL identifier");
         if (blank(list->items[i].expression)) field_required(errs, FIELD(at, "expression"), "expression is not specified");
-        else cel_check_expression(list->items[i].expression, CEL_DYN, FIELD(at, "expression"), errs);
+        else cel_check_variable(str_or(list->items[i].name, ""), list->items[i].expression, scope, FIELD(at, "expression"), errs);
     }
 }
 
@@ -308,57 +282,70 @@ static void failure_policy(const char *p, const struct field_path *at, struct fi
     else check_supported(errs, at, p, ONE_OF("Fail", "Ignore"));
 }
 
-static void validations(const struct admissionregistrationv1_Validation_list *list, const struct field_path *all, struct field_errors *errs) {
+static void validations(const struct admissionregistrationv1_Validation_list *list, const struct cel_policy_scope *scope, const struct field_path *all, struct field_errors *errs) {
     for (size_t i = 0; i < list->len; i++) {
         const struct admissionregistrationv1_Validation *v = &list->items[i];
         const struct field_path *at = FIELD_INDEX(all, i);
         size_t start = strspn(str_or(v->message, ""), " \t\r\n"), end = strlen(str_or(v->message, ""));
         while (end > start && strchr(" \t\r\n", v->message[end - 1])) end--;
         if (blank(v->expression)) field_required(errs, FIELD(at, "expression"), "expression is not specified");
-        else cel_check_expression(v->expression, CEL_BOOL, FIELD(at, "expression"), errs);
+        else cel_check_validation(v->expression, scope, FIELD(at, "expression"), errs);
         if (!str_empty(v->messageExpression) && blank(v->messageExpression)) field_invalid(errs, FIELD(at, "messageExpression"), v->messageExpression, "must be non-empty if specified");
-        else if (!str_empty(v->messageExpression)) cel_check_message_expression(v->messageExpression, FIELD(at, "messageExpression"), errs);
+        else if (!str_empty(v->messageExpression)) cel_check_message_expression(v->messageExpression, scope, FIELD(at, "messageExpression"), errs);
         if (!str_empty(v->message) && blank(v->message)) field_invalid(errs, FIELD(at, "message"), v->message, "must be non-empty if specified");
-        else if (end > start && memchr(v->message + start, '\n', end - start)) field_invalid(errs, FIELD(at, "message"), v->message, "must not contain line breaks");
+        else if (end > start && (memchr(v->message + start, '\n', end - start) || memchr(v->message + start, '\r', end - start))) field_invalid(errs, FIELD(at, "message"), v->message, "must not contain line breaks");
         if (v->reason) check_supported(errs, FIELD(at, "reason"), v->reason, ONE_OF("Forbidden", "Invalid", "RequestEntityTooLarge"));
     }
 }
 
-static void audit_annotations(const struct admissionregistrationv1_AuditAnnotation_list *list, const char *policy, const struct field_path *all, struct field_errors *errs) {
+static const char *text_of_annotations(struct arena *a, const struct admissionregistrationv1_AuditAnnotation_list *list) {
+    const char *text = "";
+    LIST_FOREACH(i, list) text = arena_printf(a, "%s%s%s", text, *text ? "," : "", text_of_go(a, &admissionregistrationv1_AuditAnnotation_desc, i));
+    return arena_printf(a, "[%s]", text);
+}
+
+static void audit_annotations(const struct admissionregistrationv1_AuditAnnotation_list *list, const char *policy, const struct cel_policy_scope *scope, const struct field_path *all, struct field_errors *errs) {
     struct string_list keys = {0};
-    if (list->len > AUDIT_ANNOTATIONS_MAX) field_too_many(errs, all, (int64_t)list->len, AUDIT_ANNOTATIONS_MAX);
+    if (list->len > AUDIT_ANNOTATIONS_MAX) field_invalid_raw(errs, all, text_of_annotations(errs->arena, list), "must not have more than %d auditAnnotations", AUDIT_ANNOTATIONS_MAX);
     for (size_t i = 0; i < list->len; i++) {
         const struct field_path *at = FIELD_INDEX(all, i);
         const char *key = str_or(list->items[i].key, "");
-        const char *qualified = str_empty(policy) ? key : arena_printf(errs->arena, "%s/%s", policy, key);
-        CHECK_NAME(errs, FIELD(at, "key"), qualified, name_qualified);
+        if (str_empty(policy)) field_invalid(errs, FIELD(at, "key"), key, "requires metadata.name be non-empty");
+        else CHECK_NAME(errs, FIELD(at, "key"), arena_printf(errs->arena, "%s/%s", policy, key), name_qualified);
         if (blank(list->items[i].valueExpression)) field_required(errs, FIELD(at, "valueExpression"), "valueExpression is not specified");
         else if (strlen(list->items[i].valueExpression) > AUDIT_EXPRESSION_MAX) field_required(errs, FIELD(at, "valueExpression"), "must not exceed %d bytes in length", AUDIT_EXPRESSION_MAX);
-        else cel_check_expression(list->items[i].valueExpression, CEL_DYN, FIELD(at, "valueExpression"), errs);
+        else cel_check_annotation(list->items[i].valueExpression, scope, FIELD(at, "valueExpression"), errs);
         check_duplicate(errs, FIELD(at, "key"), &keys, key);
     }
 }
 
-void validate_vap(const void *obj, struct field_errors *errs) {
-    const struct admissionregistrationv1_ValidatingAdmissionPolicy *p = obj;
+/* `conditions_known`: the match conditions were accepted before and are as they were. */
+static void check_vap(const struct admissionregistrationv1_ValidatingAdmissionPolicy *p, bool conditions_known, struct field_errors *errs) {
     const struct field_path *at = FIELD(NULL, "spec");
+    struct cel_policy_scope scope = {.params = p->spec.paramKind != NULL, .composed = p->spec.variables.len > 0};
     failure_policy(p->spec.failurePolicy, FIELD(at, "failurePolicy"), errs);
     if (p->spec.paramKind) param_kind(p->spec.paramKind, FIELD(at, "paramKind"), errs);
     match_constraints(p->spec.matchConstraints, FIELD(at, "matchConstraints"), errs);
-    match_conditions(&p->spec.matchConditions, FIELD(at, "matchConditions"), errs);
-    variables(&p->spec.variables, FIELD(at, "variables"), errs);
+    if (!conditions_known) match_conditions(&p->spec.matchConditions, &scope, FIELD(at, "matchConditions"), errs);
+    variables(&p->spec.variables, &scope, FIELD(at, "variables"), errs);
     if (!p->spec.validations.len && !p->spec.auditAnnotations.len) {
         field_required(errs, FIELD(at, "validations"), "validations or auditAnnotations must contain at least one item");
         field_required(errs, FIELD(at, "auditAnnotations"), "validations or auditAnnotations must contain at least one item");
         return;
     }
-    validations(&p->spec.validations, FIELD(at, "validations"), errs);
-    audit_annotations(&p->spec.auditAnnotations, p->metadata.name, FIELD(at, "auditAnnotations"), errs);
+    validations(&p->spec.validations, &scope, FIELD(at, "validations"), errs);
+    audit_annotations(&p->spec.auditAnnotations, p->metadata.name, &scope, FIELD(at, "auditAnnotations"), errs);
 }
 
-void validate_vap_update(const void *obj, const void *old, struct field_errors *errs) {
-    (void)old;
-    validate_vap(obj, errs);
+void validate_vap(const void *obj, struct field_errors *errs) { check_vap(obj, false, errs); }
+
+static bool same_param_kind(const struct admissionregistrationv1_ParamKind *x, const struct admissionregistrationv1_ParamKind *y) {
+    return x && y ? object_equal(&admissionregistrationv1_ParamKind_desc, x, y) : x == y;
+}
+
+void validate_vap_update(const void *obj, const void *old_obj, struct field_errors *errs) {
+    const struct admissionregistrationv1_ValidatingAdmissionPolicy *p = obj, *old = old_obj;
+    check_vap(p, same_param_kind(p->spec.paramKind, old->spec.paramKind) && same_conditions(&p->spec.matchConditions, &old->spec.matchConditions), errs);
 }
 
 void validate_vap_status(const void *obj, const void *old, struct field_errors *errs) {
@@ -367,7 +354,7 @@ void validate_vap_status(const void *obj, const void *old, struct field_errors *
     (void)old;
     if (s->typeChecking)
         for (size_t i = 0; i < s->typeChecking->expressionWarnings.len; i++) {
-            if (str_empty(s->typeChecking->expressionWarnings.items[i].fieldRef)) field_required(errs, FIELD(FIELD_INDEX(warnings, i), "fieldRef"), "%s", "");
+            if (blank(s->typeChecking->expressionWarnings.items[i].fieldRef)) field_required(errs, FIELD(FIELD_INDEX(warnings, i), "fieldRef"), "%s", "");
             if (str_empty(s->typeChecking->expressionWarnings.items[i].warning)) field_required(errs, FIELD(FIELD_INDEX(warnings, i), "warning"), "%s", "");
         }
     check_conditions(errs, FIELD(at, "conditions"), &s->conditions);
@@ -378,13 +365,12 @@ void validate_vap_status(const void *obj, const void *old, struct field_errors *
 static void param_ref(const struct admissionregistrationv1_ParamRef *r, const struct field_path *at, struct field_errors *errs) {
     if (!r) return;
     bool named = !str_empty(r->name);
-    if (named && r->selector) {
-        field_forbidden(errs, FIELD(at, "name"), "name and selector are mutually exclusive");
-        field_forbidden(errs, FIELD(at, "selector"), "name and selector are mutually exclusive");
-    } else if (named) check_path_segment(errs, FIELD(at, "name"), r->name);
-    else if (r->selector) validate_label_selector(r->selector, FIELD(at, "selector"), errs);
-    else field_required(errs, at, "one of name or selector must be specified");
-    if (!r->parameterNotFoundAction) field_required(errs, FIELD(at, "parameterNotFoundAction"), "%s", "");
+    if (named) check_path_segment(errs, FIELD(at, "name"), r->name);
+    if (named && r->selector) field_forbidden(errs, FIELD(at, "name"), "name and selector are mutually exclusive");
+    validate_label_selector(r->selector, FIELD(at, "selector"), errs);
+    if (named && r->selector) field_forbidden(errs, FIELD(at, "selector"), "name and selector are mutually exclusive");
+    if (!named && !r->selector) field_required(errs, at, "one of name or selector must be specified");
+    if (str_empty(r->parameterNotFoundAction)) field_required(errs, FIELD(at, "parameterNotFoundAction"), "%s", "");
     else if (!str_eq(r->parameterNotFoundAction, "Deny") && !str_eq(r->parameterNotFoundAction, "Allow"))
         field_not_supported(errs, FIELD(at, "parameterNotFoundAction"), r->parameterNotFoundAction, ONE_OF("Deny", "Allow"));
 }
@@ -417,7 +403,12 @@ void validate_vapbinding_update(const void *obj, const void *old, struct field_e
 
 /* ---- MutatingAdmissionPolicy ---- */
 
-static void mutations(const struct admissionregistrationv1_Mutation_list *list, const struct field_path *all, struct field_errors *errs) {
+static void patch_expression(const char *text, bool json_patch, const struct cel_policy_scope *scope, const struct field_path *at, struct field_errors *errs) {
+    if (blank(text)) field_required(errs, FIELD(at, "expression"), "%s", "");
+    else cel_check_mutation(text, json_patch, scope, FIELD(at, "expression"), errs);
+}
+
+static void mutations(const struct admissionregistrationv1_Mutation_list *list, const struct cel_policy_scope *scope, const struct field_path *all, struct field_errors *errs) {
     if (!list->len) field_required(errs, all, "mutations must contain at least one item");
     for (size_t i = 0; i < list->len; i++) {
         const struct admissionregistrationv1_Mutation *m = &list->items[i];
@@ -425,35 +416,43 @@ static void mutations(const struct admissionregistrationv1_Mutation_list *list, 
         if (str_empty(m->patchType)) field_required(errs, FIELD(at, "patchType"), "%s", "");
         else if (str_eq(m->patchType, "ApplyConfiguration")) {
             if (!m->applyConfiguration) field_required(errs, apply, "must be specified when patchType is ApplyConfiguration");
-            else if (blank(m->applyConfiguration->expression)) field_required(errs, FIELD(apply, "expression"), "expression is not specified");
-            else cel_check_expression(m->applyConfiguration->expression, CEL_DYN, FIELD(apply, "expression"), errs);
-            if (m->jsonPatch) field_invalid_raw(errs, json, text_of_go(errs->arena, &admissionregistrationv1_JSONPatch_desc, m->jsonPatch), "must not be specified when patchType is ApplyConfiguration");
+            else patch_expression(m->applyConfiguration->expression, false, scope, apply, errs);
+            if (m->jsonPatch) field_invalid(errs, json, "{jsonPatch}", "must not be specified when patchType is ApplyConfiguration");
         } else if (str_eq(m->patchType, "JSONPatch")) {
             if (!m->jsonPatch) field_required(errs, json, "must be specified when patchType is JSONPatch");
-            else if (blank(m->jsonPatch->expression)) field_required(errs, FIELD(json, "expression"), "expression is not specified");
-            else cel_check_expression(m->jsonPatch->expression, CEL_LIST, FIELD(json, "expression"), errs);
-            if (m->applyConfiguration) field_invalid_raw(errs, apply, text_of_go(errs->arena, &admissionregistrationv1_ApplyConfiguration_desc, m->applyConfiguration), "must not be specified when patchType is JSONPatch");
+            else patch_expression(m->jsonPatch->expression, true, scope, json, errs);
+            if (m->applyConfiguration) field_invalid(errs, apply, "{applyConfiguration}", "must not be specified when patchType is JSONPatch");
         } else field_not_supported(errs, FIELD(at, "patchType"), m->patchType, ONE_OF("ApplyConfiguration", "JSONPatch"));
     }
 }
 
-void validate_map(const void *obj, struct field_errors *errs) {
-    const struct admissionregistrationv1_MutatingAdmissionPolicy *p = object_convert(errs->arena, &admissionregistrationv1beta1_MutatingAdmissionPolicy_desc, obj, &admissionregistrationv1_MutatingAdmissionPolicy_desc);
+/* Nothing is left to change in what is deleted. */
+static void mutating_operations(const struct admissionregistrationv1_MatchResources *m, const struct field_path *at, struct field_errors *errs) {
+    if (!m) return;
+    LIST_FOREACH(r, &m->resourceRules)
+        for (size_t i = 0; i < r->RuleWithOperations.operations.len; i++)
+            check_supported(errs, FIELD(FIELD(at, "resourceRules"), "operations"), r->RuleWithOperations.operations.items[i], ONE_OF("*", "CONNECT", "CREATE", "UPDATE"));
+}
+
+static void check_map(const void *obj, const void *old, struct field_errors *errs) {
+    const struct admissionregistrationv1_MutatingAdmissionPolicy *p = object_convert(errs->arena, &admissionregistrationv1beta1_MutatingAdmissionPolicy_desc, obj, &admissionregistrationv1_MutatingAdmissionPolicy_desc), *before = NULL;
+    if (old) before = object_convert(errs->arena, &admissionregistrationv1beta1_MutatingAdmissionPolicy_desc, old, &admissionregistrationv1_MutatingAdmissionPolicy_desc);
     const struct field_path *at = FIELD(NULL, "spec");
+    struct cel_policy_scope scope = {.params = p->spec.paramKind != NULL, .composed = true};
     failure_policy(p->spec.failurePolicy, FIELD(at, "failurePolicy"), errs);
     if (p->spec.paramKind) param_kind(p->spec.paramKind, FIELD(at, "paramKind"), errs);
     match_constraints(p->spec.matchConstraints, FIELD(at, "matchConstraints"), errs);
-    match_conditions(&p->spec.matchConditions, FIELD(at, "matchConditions"), errs);
-    variables(&p->spec.variables, FIELD(at, "variables"), errs);
-    mutations(&p->spec.mutations, FIELD(at, "mutations"), errs);
+    mutating_operations(p->spec.matchConstraints, FIELD(at, "matchConstraints"), errs);
+    bool known = before && same_param_kind(p->spec.paramKind, before->spec.paramKind) && same_conditions(&p->spec.matchConditions, &before->spec.matchConditions);
+    if (!known) match_conditions(&p->spec.matchConditions, &scope, FIELD(at, "matchConditions"), errs);
+    variables(&p->spec.variables, &scope, FIELD(at, "variables"), errs);
+    mutations(&p->spec.mutations, &scope, FIELD(at, "mutations"), errs);
     if (str_empty(p->spec.reinvocationPolicy)) field_required(errs, FIELD(at, "reinvocationPolicy"), "%s", "");
     else check_supported(errs, FIELD(at, "reinvocationPolicy"), p->spec.reinvocationPolicy, ONE_OF("IfNeeded", "Never"));
 }
 
-void validate_map_update(const void *obj, const void *old, struct field_errors *errs) {
-    (void)old;
-    validate_map(obj, errs);
-}
+void validate_map(const void *obj, struct field_errors *errs) { check_map(obj, NULL, errs); }
+void validate_map_update(const void *obj, const void *old, struct field_errors *errs) { check_map(obj, old, errs); }
 
 void validate_mapbinding(const void *obj, struct field_errors *errs) {
     const struct admissionregistrationv1_MutatingAdmissionPolicyBinding *b = object_convert(errs->arena, &admissionregistrationv1beta1_MutatingAdmissionPolicyBinding_desc, obj, &admissionregistrationv1_MutatingAdmissionPolicyBinding_desc);
@@ -461,6 +460,7 @@ void validate_mapbinding(const void *obj, struct field_errors *errs) {
     policy_name(b->spec.policyName, FIELD(at, "policyName"), errs);
     param_ref(b->spec.paramRef, FIELD(at, "paramRef"), errs);
     match_resources(b->spec.matchResources, FIELD(at, "matchResources"), errs);
+    mutating_operations(b->spec.matchResources, FIELD(at, "matchResources"), errs);
 }
 
 void validate_mapbinding_update(const void *obj, const void *old, struct field_errors *errs) {

@@ -99,8 +99,10 @@ static void rolling_update_deployment(const struct appsv1_RollingUpdateDeploymen
 }
 
 /* Upstream prints its internal struct here. */
-static void strategy_not_supported(const char *type, bool rolling_update, const char *supported, const struct field_path *at, struct field_errors *errs) {
-    field_error_add(errs, "FieldValueNotSupported", at, "Unsupported value: {\"Type\":%s,\"RollingUpdate\":%s}: supported values: %s", go_quote(errs->arena, type), rolling_update ? "{}" : "null", supported);
+static void strategy_not_supported(const char *type, const struct int_or_string *unavailable, const struct int_or_string *surge, const char *supported, const struct field_path *at, struct field_errors *errs) {
+    struct arena *a = errs->arena;
+    const char *rolling = unavailable ? arena_printf(a, "{\"MaxUnavailable\":%s,\"MaxSurge\":%s}", int_or_string_text(a, unavailable), int_or_string_text(a, surge)) : "null";
+    field_error_add(errs, "FieldValueNotSupported", at, "Unsupported value: {\"Type\":%s,\"RollingUpdate\":%s}: supported values: %s", go_quote(a, type), rolling, supported);
 }
 
 static void deployment_strategy(const struct appsv1_DeploymentStrategy *s, const struct field_path *at, struct field_errors *errs) {
@@ -110,7 +112,7 @@ static void deployment_strategy(const struct appsv1_DeploymentStrategy *s, const
     } else if (str_eq(s->type, "RollingUpdate")) {
         if (s->rollingUpdate) rolling_update_deployment(s->rollingUpdate, rolling, errs);
         else field_required(errs, rolling, "this should be defaulted and never be nil");
-    } else strategy_not_supported(s->type, s->rollingUpdate != NULL, "\"Recreate\", \"RollingUpdate\"", at, errs);
+    } else strategy_not_supported(s->type, s->rollingUpdate ? &s->rollingUpdate->maxUnavailable : NULL, s->rollingUpdate ? &s->rollingUpdate->maxSurge : NULL, "\"Recreate\", \"RollingUpdate\"", at, errs);
 }
 
 void validate_deployment(const void *obj, struct field_errors *errs) {
@@ -284,7 +286,7 @@ static void rolling_update_daemonset(const struct appsv1_RollingUpdateDaemonSet 
 
 static void daemonset_update_strategy(const struct appsv1_DaemonSetUpdateStrategy *s, const struct field_path *at, struct field_errors *errs) {
     if (str_eq(s->type, "OnDelete")) return;
-    if (!str_eq(s->type, "RollingUpdate")) strategy_not_supported(s->type, s->rollingUpdate != NULL, "\"RollingUpdate\", \"OnDelete\"", at, errs);
+    if (!str_eq(s->type, "RollingUpdate")) strategy_not_supported(s->type, s->rollingUpdate ? &s->rollingUpdate->maxUnavailable : NULL, s->rollingUpdate ? &s->rollingUpdate->maxSurge : NULL, "\"RollingUpdate\", \"OnDelete\"", at, errs);
     else if (!s->rollingUpdate) field_required(errs, FIELD(at, "rollingUpdate"), "%s", "");
     else rolling_update_daemonset(s->rollingUpdate, FIELD(at, "rollingUpdate"), errs);
 }

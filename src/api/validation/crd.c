@@ -2,7 +2,7 @@
 #include <ctype.h>
 #include <string.h>
 #include "api/names.h"
-#include "api/validation/meta.h"
+#include "api/validation/groups.h"
 #include "base/str.h"
 
 enum { SELECTABLE_FIELDS_MAX = 8, WARNING_BYTES_MAX = 256 };
@@ -22,6 +22,9 @@ static void name_rule_joined(const char *value, const char *shown, const char *p
     buf_release(&text);
 }
 
+/* Of the rule's messages an empty name breaks the same as a dash. */
+static void name_rule_even_empty(const char *value, const struct field_path *at, struct field_errors *errs) { name_rule_joined(str_empty(value) ? "-" : value, str_or(value, ""), "", at, errs); }
+
 static const char *lower(struct arena *a, const char *s) {
     char *copy = arena_strdup(a, str_or(s, ""));
     for (char *c = copy; *c; c++) *c = (char)tolower((unsigned char)*c);
@@ -33,9 +36,9 @@ static void validate_names(const struct apiextensionsv1_CustomResourceDefinition
     name_rule_joined(n->singular, n->singular, "", FIELD(at, "singular"), errs);
     name_rule_joined(lower(errs->arena, n->kind), n->kind, "may have mixed case, but should otherwise match: ", FIELD(at, "kind"), errs);
     name_rule_joined(lower(errs->arena, n->listKind), n->listKind, "may have mixed case, but should otherwise match: ", FIELD(at, "listKind"), errs);
-    for (size_t i = 0; i < n->shortNames.len; i++) name_rule_joined(n->shortNames.items[i], n->shortNames.items[i], "", FIELD_INDEX(FIELD(at, "shortNames"), i), errs);
+    for (size_t i = 0; i < n->shortNames.len; i++) name_rule_even_empty(n->shortNames.items[i], FIELD_INDEX(FIELD(at, "shortNames"), i), errs);
     if (!str_empty(n->kind) && str_eq(n->kind, n->listKind)) field_invalid(errs, FIELD(at, "listKind"), n->listKind, "kind and listKind may not be the same");
-    for (size_t i = 0; i < n->categories.len; i++) name_rule_joined(n->categories.items[i], n->categories.items[i], "", FIELD_INDEX(FIELD(at, "categories"), i), errs);
+    for (size_t i = 0; i < n->categories.len; i++) name_rule_even_empty(n->categories.items[i], FIELD_INDEX(FIELD(at, "categories"), i), errs);
 }
 
 static void simple_path(const char *s, const struct field_path *at, struct field_errors *errs, bool *ok) {
@@ -76,11 +79,14 @@ static void validate_subresources(const struct apiextensionsv1_CustomResourceSub
     if (ok && !str_has_prefix(label, ".spec.") && !str_has_prefix(label, ".status.")) field_invalid(errs, FIELD(at, "scale.labelSelectorPath"), label, "should be a json path under either .spec or .status");
 }
 
-static void validate_selectable(version_ptr v, const struct field_path *at, struct field_errors *errs) {
+/* `missing`: what to tell where the version, or what is above it, has no schema. */
+static void validate_selectable(version_ptr v, const char *missing, const struct field_path *at, struct field_errors *errs) {
     struct structural *schema = NULL;
     struct string_list seen = {0};
     struct status err = STATUS_INIT;
-    if (!v->selectableFields.len || !v->schema || !v->schema->openAPIV3Schema) return;
+    if (!v->selectableFields.len) return;
+    if (missing) field_invalid(errs, at, "", "%s", missing);
+    if (missing || !v->schema->openAPIV3Schema) return;
     if (structural_new(errs->arena, v->schema->openAPIV3Schema, &schema, &err) != 0) {
         status_release(&err);
         return;
@@ -94,12 +100,12 @@ static void validate_selectable(version_ptr v, const struct field_path *at, stru
             continue;
         }
         const struct structural *found = structural_field_path(errs->arena, schema, path, false, &why);
-        if (!found) {
+        if (why) {
             field_invalid(errs, f, path, "is an invalid path: %s", why);
             continue;
         }
-        if (str_has_prefix(path, ".metadata")) field_invalid(errs, f, path, "must not point to fields in metadata");
-        if (str_empty(found->props->type) || !str_in(found->props->type, types))
+        if (strcmp(path, ".metadata") == 0 || str_has_prefix(path, ".metadata.")) field_invalid(errs, f, path, "must not point to fields in metadata");
+        if (!found || str_empty(found->props->type) || !str_in(found->props->type, types))
             field_invalid(errs, f, path, "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.");
         if (string_list_has(&seen, path)) field_duplicate(errs, f, path);
         else string_list_push(errs->arena, &seen, path);
@@ -185,7 +191,23 @@ static void validate_version(version_ptr v, const struct shared_parts *shared, c
     if (!shared->schema) validate_schema(v, shared, status_enabled(v), FIELD(at, "schema"), errs);
     if (!shared->subresources) validate_subresources(v->subresources, FIELD(at, "subresources"), errs);
     if (!shared->columns) validate_columns(v, FIELD(at, "additionalPrinterColumns"), errs);
-    if (!shared->selectable) validate_selectable(v, FIELD(at, "selectableFields"), errs);
+    /* a schema that all versions share is above them, where their own fields do not find it */
+    if (!shared->selectable) validate_selectable(v, shared->schema || !v->schema ? "may only be set when `version.schema.openAPIV3Schema` is not included" : NULL, FIELD(at, "selectableFields"), errs);
+}
+
+/* The versions as upstream shows them: without what is above them. */
+static const char *versions_text(struct arena *a, const struct apiextensionsv1_CustomResourceDefinitionSpec *s, const struct shared_parts *shared) {
+    const char *text = "";
+    if (!s->versions.len) return "null";
+    LIST_FOREACH(v, &s->versions) {
+        struct apiextensionsv1_CustomResourceDefinitionVersion own = *v;
+        if (shared->schema) own.schema = NULL;
+        if (shared->subresources) own.subresources = NULL;
+        if (shared->columns) own.additionalPrinterColumns = (struct apiextensionsv1_CustomResourceColumnDefinition_list){0};
+        if (shared->selectable) own.selectableFields = (struct apiextensionsv1_SelectableField_list){0};
+        text = arena_printf(a, "%s%s%s", text, *text ? "," : "", object_json_text(a, &apiextensionsv1_CustomResourceDefinitionVersion_desc, &own));
+    }
+    return arena_printf(a, "[%s]", text);
 }
 
 static void validate_versions(const struct apiextensionsv1_CustomResourceDefinitionSpec *s, const struct shared_parts *shared, const struct field_path *at, struct field_errors *errs) {
@@ -198,12 +220,11 @@ static void validate_versions(const struct apiextensionsv1_CustomResourceDefinit
         storage += v->storage;
         unique &= !string_list_has(&seen, v->name);
         string_list_push(errs->arena, &seen, v->name);
-        name_rule_joined(str_empty(v->name) ? "-" : v->name, str_or(v->name, ""), "", FIELD(i, "name"), errs);
+        name_rule_even_empty(v->name, FIELD(i, "name"), errs);
         validate_version(v, shared, i, errs);
     }
-    const char *all = s->versions.len ? object_json_text(errs->arena, &apiextensionsv1_CustomResourceDefinitionVersion_desc, &s->versions.items[0]) : "";
-    if (!unique) field_invalid_raw(errs, versions, arena_printf(errs->arena, "[%s]", all), "must contain unique version names");
-    if (storage != 1) field_invalid_raw(errs, versions, arena_printf(errs->arena, "[%s]", all), "must have exactly one version marked as storage version");
+    if (!unique) field_invalid_raw(errs, versions, versions_text(errs->arena, s, shared), "must contain unique version names");
+    if (storage != 1) field_invalid_raw(errs, versions, versions_text(errs->arena, s, shared), "must have exactly one version marked as storage version");
     if (s->versions.len && !str_empty(s->versions.items[0].name)) name_rule_joined(s->versions.items[0].name, s->versions.items[0].name, "", FIELD(at, "version"), errs);
 }
 
@@ -223,7 +244,7 @@ static void validate_review_versions(const struct string_list *versions, const s
             continue;
         }
         string_list_push(errs->arena, &seen, v);
-        name_rule_joined(str_empty(v) ? "-" : v, v, "", FIELD_INDEX(at, i), errs);
+        CHECK_NAME(errs, FIELD_INDEX(at, i), v, name_dns1035_label);
         known |= str_eq(v, "v1") || str_eq(v, "v1beta1");
     }
     if (known) return;
@@ -233,28 +254,40 @@ static void validate_review_versions(const struct string_list *versions, const s
     buf_release(&text);
 }
 
-static void validate_service_reference(const struct apiextensionsv1_ServiceReference *s, const struct field_path *at, struct field_errors *errs) {
-    if (str_empty(s->name)) field_required(errs, FIELD(at, "name"), "service name is required");
-    if (str_empty(s->namespace)) field_required(errs, FIELD(at, "namespace"), "service namespace is required");
-    if (s->port.has && (s->port.value < 1 || s->port.value > 65535)) field_invalid_int(errs, FIELD(at, "port"), s->port.value, "port is not valid: must be between 1 and 65535, inclusive");
-    if (s->path && *s->path && *s->path != '/') field_invalid(errs, FIELD(at, "path"), s->path, "must start with a '/'");
+static void validate_client(const struct apiextensionsv1_WebhookClientConfig *c, bool trust, const struct field_path *at, struct field_errors *errs) {
+    if (!c) {
+        field_required(errs, at, "required when strategy is set to Webhook");
+        return;
+    }
+    if ((c->url == NULL) == (c->service == NULL)) field_required(errs, at, "exactly one of url or service is required");
+    else if (c->url) check_webhook_url(errs, FIELD(at, "url"), c->url);
+    else check_webhook_service(errs, FIELD(at, "service"), c->service->namespace, c->service->name, c->service->path, c->service->port.value);
+    if (c->caBundle.len && !trust) check_ca_bundle(errs, FIELD(at, "caBundle"), &c->caBundle);
 }
 
-static void validate_client(const struct apiextensionsv1_WebhookClientConfig *c, const struct field_path *at, struct field_errors *errs) {
-    if (!c) field_required(errs, at, "required when strategy is set to Webhook");
-    else if ((c->url == NULL) == (c->service == NULL)) field_required(errs, at, "exactly one of url or service is required");
-    else if (c->url && !str_has_prefix(c->url, "https://"))
-        field_invalid(errs, FIELD(at, "url"), strstr(c->url, "://") ? arena_strndup(errs->arena, c->url, strcspn(c->url, ":")) : "", "'https' is the only allowed URL scheme; desired format: https://host[/path]");
-    else if (c->service) validate_service_reference(c->service, FIELD(at, "service"), errs);
+static bool established(const struct apiextensionsv1_CustomResourceDefinition *crd) {
+    LIST_FOREACH(c, &crd->status.conditions)
+        if (str_eq(c->type, "Established")) return str_eq(c->status, "True");
+    return false;
 }
 
-static void validate_conversion(const struct apiextensionsv1_CustomResourceConversion *c, const struct field_path *at, struct field_errors *errs) {
+/* An invalid bundle stays allowed where there was one, and until the resource is served. */
+static bool invalid_bundle_allowed(struct arena *a, const struct apiextensionsv1_CustomResourceDefinition *old) {
+    struct field_errors errs = field_errors_in(a);
+    const struct apiextensionsv1_CustomResourceConversion *c = old->spec.conversion;
+    if (!established(old)) return true;
+    if (!c || !c->webhook || !c->webhook->clientConfig || !c->webhook->clientConfig->caBundle.len) return false;
+    check_ca_bundle(&errs, NULL, &c->webhook->clientConfig->caBundle);
+    return errs.len > 0;
+}
+
+static void validate_conversion(const struct apiextensionsv1_CustomResourceConversion *c, bool trust, const struct field_path *at, struct field_errors *errs) {
     static const char *const strategies[] = {"None", "Webhook", NULL};
     if (!c) return;
     if (str_empty(c->strategy)) field_required(errs, FIELD(at, "strategy"), "%s", "");
     else if (!str_in(c->strategy, strategies)) field_not_supported(errs, FIELD(at, "strategy"), c->strategy, strategies);
     if (str_eq(c->strategy, "Webhook")) {
-        validate_client(c->webhook ? c->webhook->clientConfig : NULL, FIELD(at, "webhookClientConfig"), errs);
+        validate_client(c->webhook ? c->webhook->clientConfig : NULL, trust, FIELD(at, "webhookClientConfig"), errs);
         validate_review_versions(c->webhook ? &c->webhook->conversionReviewVersions : &(struct string_list){0}, FIELD(at, "conversionReviewVersions"), errs);
         return;
     }
@@ -271,7 +304,7 @@ static void validate_group(const char *group, const struct field_path *at, struc
         return;
     }
     name_dns1123_subdomain(errs->arena, group, &msgs);
-    if (msgs.len) field_invalid(errs, at, group, "%s", msgs.items[0]);
+    if (msgs.len) field_invalid(errs, at, group, "%s%s%s", msgs.items[0], msgs.len > 1 ? "," : "", msgs.len > 1 ? msgs.items[1] : "");
     else if (!strchr(group, '.')) field_invalid(errs, at, group, "should be a domain with at least one dot");
 }
 
@@ -282,7 +315,18 @@ static void require_names(const struct apiextensionsv1_CustomResourceDefinitionN
     if (str_empty(n->listKind)) field_required(errs, FIELD(at, "listKind"), "%s", "");
 }
 
-static void validate_spec(const struct apiextensionsv1_CustomResourceDefinitionSpec *s, const struct apiextensionsv1_CustomResourceDefinitionSpec *old, const struct field_path *at, struct field_errors *errs) {
+static void note_default(void *arg, const struct structural *s) { *(bool *)arg |= s->default_ != NULL; }
+
+static bool has_defaults(struct arena *a, const struct apiextensionsv1_CustomResourceDefinitionSpec *s) {
+    bool found = false;
+    struct structural *schema;
+    LIST_FOREACH(v, &s->versions)
+        if (v->schema && v->schema->openAPIV3Schema && structural_new(a, v->schema->openAPIV3Schema, &schema, NULL) == 0) structural_walk(schema, note_default, &found);
+    return found;
+}
+
+/* `trust`: certificates of a webhook that cannot be read are let pass. */
+static void validate_spec(const struct apiextensionsv1_CustomResourceDefinitionSpec *s, const struct apiextensionsv1_CustomResourceDefinitionSpec *old, bool trust, const struct field_path *at, struct field_errors *errs) {
     static const char *const scopes[] = {"Cluster", "Namespaced", NULL};
     struct shared_parts shared = find_shared(s);
     version_ptr first = s->versions.len ? &s->versions.items[0] : NULL;
@@ -301,8 +345,11 @@ static void validate_spec(const struct apiextensionsv1_CustomResourceDefinitionS
     if (first && shared.schema) validate_schema(first, &shared, any_status, FIELD(at, "validation"), errs);
     if (first && shared.subresources) validate_subresources(first->subresources, FIELD(at, "subresources"), errs);
     if (first && shared.columns) validate_columns(first, FIELD(at, "additionalPrinterColumns"), errs);
-    if (first && shared.selectable) validate_selectable(first, FIELD(at, "selectableFields"), errs);
-    validate_conversion(s->conversion, FIELD(at, "conversion"), errs);
+    if (first && shared.selectable) validate_selectable(first, shared.schema && first->schema ? NULL : "may only be set when validations.schema is included", FIELD(at, "selectableFields"), errs);
+    if (s->preserveUnknownFields && has_defaults(errs->arena, s)) field_invalid_bool(errs, FIELD(at, "preserveUnknownFields"), true, "must be false in order to use defaults in the schema");
+    if (s->preserveUnknownFields && s->conversion && !str_eq(s->conversion->strategy, "None"))
+        field_invalid(errs, FIELD(FIELD(at, "conversion"), "strategy"), str_or(s->conversion->strategy, ""), "must be None if spec.preserveUnknownFields is true");
+    validate_conversion(s->conversion, trust, FIELD(at, "conversion"), errs);
 }
 
 static void validate_stored_versions(const struct apiextensionsv1_CustomResourceDefinition *crd, const struct field_path *at, struct field_errors *errs) {
@@ -312,7 +359,7 @@ static void validate_stored_versions(const struct apiextensionsv1_CustomResource
         return;
     }
     LIST_FOREACH(v, &crd->spec.versions)
-        if (v->storage && !string_list_has(stored, v->name)) field_invalid(errs, at, stored->items[0], "must have the storage version %s", v->name);
+        if (v->storage && !string_list_has(stored, v->name)) field_invalid_raw(errs, at, string_list_json_text(errs->arena, stored), "must have the storage version %s", v->name);
     for (size_t i = 0; i < stored->len; i++) {
         bool there = false;
         LIST_FOREACH(v, &crd->spec.versions) there |= str_eq(v->name, stored->items[i]);
@@ -325,13 +372,23 @@ static bool is_protected(const char *group) {
     return str_eq(group, "k8s.io") || str_eq(group, "kubernetes.io") || str_has_suffix(str_or(group, ""), ".k8s.io") || str_has_suffix(str_or(group, ""), ".kubernetes.io");
 }
 
+enum approval { APPROVAL_MISSING, APPROVAL_BYPASSED, APPROVED, APPROVAL_INVALID };
+
+/* GetAPIApprovalState */
+static enum approval approval_of(const struct apiextensionsv1_CustomResourceDefinition *crd) {
+    const char *value = str_or(string_map_get(&crd->metadata.annotations, APPROVAL), ""), *host = strstr(value, "://");
+    if (!*value) return APPROVAL_MISSING;
+    if (str_has_prefix(value, "unapproved")) return APPROVAL_BYPASSED;
+    return host && host != value && host[3] && !strchr("/?#", host[3]) ? APPROVED : APPROVAL_INVALID;
+}
+
 static void validate_approval(const struct apiextensionsv1_CustomResourceDefinition *crd, const struct apiextensionsv1_CustomResourceDefinition *old, struct field_errors *errs) {
-    const char *value = string_map_get(&crd->metadata.annotations, APPROVAL);
     const struct field_path *at = FIELD_KEY(FIELD(FIELD(NULL, "metadata"), "annotations"), APPROVAL);
-    if (!is_protected(crd->spec.group) || (old && str_eq(value, string_map_get(&old->metadata.annotations, APPROVAL)))) return;
-    if (str_empty(value)) field_required(errs, at, "protected groups must have approval annotation \"" APPROVAL "\", " ENHANCEMENT);
-    else if (!str_has_prefix(value, "unapproved") && !(strstr(value, "://") && strstr(value, "://") != value && strlen(strstr(value, "://")) > 3))
-        field_invalid(errs, at, value, "protected groups must have approval annotation \"" APPROVAL "\" with either a URL or a reason starting with \"unapproved\", " ENHANCEMENT);
+    enum approval state = approval_of(crd);
+    if (!is_protected(crd->spec.group) || (old && approval_of(old) == state)) return;
+    if (state == APPROVAL_MISSING) field_required(errs, at, "protected groups must have approval annotation \"" APPROVAL "\", " ENHANCEMENT);
+    else if (state == APPROVAL_INVALID)
+        field_invalid(errs, at, string_map_get(&crd->metadata.annotations, APPROVAL), "protected groups must have approval annotation \"" APPROVAL "\" with either a URL or a reason starting with \"unapproved\", " ENHANCEMENT);
 }
 
 static void validate_common(const struct apiextensionsv1_CustomResourceDefinition *crd, const struct apiextensionsv1_CustomResourceDefinition *old, struct field_errors *errs) {
@@ -345,15 +402,10 @@ static void validate_common(const struct apiextensionsv1_CustomResourceDefinitio
 void validate_custom_resource_definition(const void *obj, struct field_errors *errs) {
     const struct apiextensionsv1_CustomResourceDefinition *crd = obj;
     const char *want = arena_printf(errs->arena, "%s.%s", str_or(crd->spec.names.plural, ""), str_or(crd->spec.group, ""));
+    if (!str_empty(crd->metadata.generateName) && !str_eq(crd->metadata.generateName, want)) field_invalid(errs, FIELD(FIELD(NULL, "metadata"), "generateName"), crd->metadata.generateName, "must be spec.names.plural+\".\"+spec.group");
     if (!str_empty(crd->metadata.name) && !str_eq(crd->metadata.name, want)) field_invalid(errs, FIELD(FIELD(NULL, "metadata"), "name"), crd->metadata.name, "must be spec.names.plural+\".\"+spec.group");
-    validate_spec(&crd->spec, NULL, FIELD(NULL, "spec"), errs);
+    validate_spec(&crd->spec, NULL, true, FIELD(NULL, "spec"), errs);
     validate_common(crd, NULL, errs);
-}
-
-static bool established(const struct apiextensionsv1_CustomResourceDefinition *crd) {
-    LIST_FOREACH(c, &crd->status.conditions)
-        if (str_eq(c->type, "Established")) return str_eq(c->status, "True");
-    return false;
 }
 
 static void immutable(const char *value, const char *old, const struct field_path *at, struct field_errors *errs) { validate_immutable(str_eq(value, old), go_quote(errs->arena, str_or(value, "")), at, errs); }
@@ -361,7 +413,7 @@ static void immutable(const char *value, const char *old, const struct field_pat
 void validate_custom_resource_definition_update(const void *obj, const void *old_obj, struct field_errors *errs) {
     const struct apiextensionsv1_CustomResourceDefinition *crd = obj, *old = old_obj;
     const struct field_path *spec = FIELD(NULL, "spec"), *names = FIELD(spec, "names");
-    validate_spec(&crd->spec, &old->spec, spec, errs);
+    validate_spec(&crd->spec, &old->spec, invalid_bundle_allowed(errs->arena, old), spec, errs);
     if (established(old)) {
         immutable(crd->spec.scope, old->spec.scope, FIELD(spec, "scope"), errs);
         immutable(crd->spec.names.kind, old->spec.names.kind, FIELD(names, "kind"), errs);

@@ -87,7 +87,7 @@ static void check_map_keys(const struct structural *s, const struct field_path *
 static void check_map_list(const struct structural *s, const struct field_path *path, struct field_errors *errs) {
     if (!s->props->x_kubernetes_list_map_keys.len) field_required(errs, FIELD(path, "x-kubernetes-list-map-keys"), "must not be empty if x-kubernetes-list-type is map");
     if (!s->has_items) field_required(errs, FIELD(path, "items"), "must have a schema if x-kubernetes-list-type is map");
-    else if (!s->items) field_invalid_raw(errs, FIELD(path, "items"), "{}", "must only have a single schema if x-kubernetes-list-type is map");
+    else if (!s->items) field_invalid_raw(errs, FIELD(path, "items"), s->items_list.len ? "{}" : "{\"Schema\":null,\"JSONSchemas\":null}", "must only have a single schema if x-kubernetes-list-type is map");
     else if (!str_eq(s->items->props->type, "object")) field_invalid(errs, FIELD(FIELD(path, "items"), "type"), str_or(s->items->props->type, ""), "must be object if parent array's x-kubernetes-list-type is map");
     else check_map_keys(s, path, errs);
 }
@@ -149,7 +149,9 @@ static void check_rule_texts(const struct structural *s, const struct apiextensi
     if (r->reason && !str_in(r->reason, reasons)) field_not_supported(errs, FIELD(at, "reason"), r->reason, reasons);
     if (!str_empty(r->fieldPath) && blank(r->fieldPath)) field_invalid(errs, FIELD(at, "fieldPath"), r->fieldPath, "must be non-empty if specified");
     if (has_newline(r->fieldPath)) field_invalid(errs, FIELD(at, "fieldPath"), r->fieldPath, "must not contain line breaks");
-    if (!str_empty(r->fieldPath) && !structural_field_path(errs->arena, s, r->fieldPath, true, &why)) field_invalid(errs, FIELD(at, "fieldPath"), r->fieldPath, "must be a valid path");
+    if (str_empty(r->fieldPath) || structural_unsupported(s)) return;
+    structural_field_path(errs->arena, s, r->fieldPath, true, &why);
+    if (why) field_invalid(errs, FIELD(at, "fieldPath"), r->fieldPath, "must be a valid path");
 }
 
 /* schema errors and those of rules are kept apart: rules are compiled only below what is right, and are reported last. */
@@ -239,16 +241,18 @@ void validate_crd_schema(const struct apiextensionsv1_JSONSchemaProps *props, bo
         return;
     }
     size_t structure = errs->len;
-    validate_structural(s, at, errs);
-    if (errs->len == structure) {
+    const char *unsupported = structural_unsupported(s); /* told only when nothing else is, since what is wrong with it mostly is told below */
+    if (!unsupported) validate_structural(s, at, errs);
+    if (!unsupported && errs->len == structure) {
         cel_rules_compile(errs->arena, s, true);
         validate_structural_defaults(s, at, errs);
     }
     struct found found = {field_errors_in(errs->arena), field_errors_in(errs->arena)};
     struct cel_total_cost total = {0};
-    struct place place = {.root = true, .rules = errs->len == before, .bounded = true, .cardinality = 1, .costs_accepted = unchanged, .total = &total};
+    struct place place = {.root = true, .rules = !unsupported && errs->len == structure, .bounded = true, .cardinality = 1, .costs_accepted = unchanged, .total = &total};
     check(s, &place, at, &found);
     field_errors_append(errs, &found.schema);
     field_errors_append(errs, &found.rules);
+    if (unsupported && errs->len == before) field_invalid(errs, at, "", "%s", unsupported);
     cel_check_total_cost(&total, at, errs);
 }

@@ -136,76 +136,98 @@ void validate_structural(const struct structural *s, const struct field_path *at
 
 /* ---- defaults ---- */
 
-static void check_default(const struct structural *s, const struct field_path *at, struct field_errors *errs) {
+/* `embedded`: as an object of its own, with kind and apiVersion. */
+static void check_default(const struct structural *s, bool embedded, const struct field_path *at, struct field_errors *errs) {
     struct arena *a = errs->arena;
     struct status err = STATUS_INIT;
     struct field_errors found = field_errors_in(a);
     yyjson_mut_doc *doc = json_mut_new(a, s->default_);
     struct buf text = BUF_INIT;
-    structural_prune(a, s, yyjson_mut_doc_get_root(doc), s->embedded, NULL);
+    structural_prune(a, s, yyjson_mut_doc_get_root(doc), embedded, NULL);
     json_write_sorted(&text, yyjson_mut_doc_get_root(doc));
     const char *value = yyjson_is_str(s->default_) ? go_quote(a, yyjson_get_str(s->default_)) : json_text(a, s->default_);
     yyjson_doc *pruned = json_parse_in(a, text.data, text.len, 0, NULL);
     if (!json_equal(yyjson_doc_get_root(pruned), s->default_)) field_invalid_raw(errs, at, value, "must not have unknown fields");
     buf_release(&text);
-    if (structural_coerce(a, doc, s, yyjson_mut_doc_get_root(doc), s->embedded, NULL, &err) != 0) field_invalid_raw(errs, at, value, "%s", status_message(&err));
+    if (structural_coerce(a, doc, s, yyjson_mut_doc_get_root(doc), embedded, NULL, &err) != 0) field_invalid_raw(errs, at, value, "%s", status_message(&err));
     else {
-        structural_validate_embedded(s, s->default_, s->embedded, at, &found);
-        if (!found.len) structural_validate(s, s->default_, NULL, at, &found);
-        if (!found.len && s->has_rules) structural_validate_rules(s, s->default_, NULL, at, &found);
+        structural_validate_embedded(s, s->default_, embedded, at, &found);
+        if (!found.len) structural_validate_default(s, s->default_, at, &found);
+        if (!found.len && s->has_rules) structural_validate_rules(s, s->default_, NULL, at, &found, NULL);
         field_errors_append(errs, &found);
     }
     status_release(&err);
 }
 
-static void check_defaults(const struct structural *s, bool inside_meta, const struct field_path *at, struct field_errors *errs) {
-    if (s->default_ && !inside_meta) check_default(s, FIELD(at, "default"), errs);
-    if (s->items) check_defaults(s->items, inside_meta, FIELD(at, "items"), errs);
+static void check_defaults(const struct structural *s, bool root, bool inside_meta, const struct field_path *at, struct field_errors *errs) {
+    bool embedded = root || s->embedded;
+    if (embedded) inside_meta = false;
+    if (s->default_ && inside_meta) structural_validate_default(s, s->default_, FIELD(at, "default"), errs);
+    else if (s->default_) check_default(s, embedded, FIELD(at, "default"), errs);
+    if (s->items) check_defaults(s->items, false, inside_meta, FIELD(at, "items"), errs);
     for (size_t i = 0; i < s->properties.len; i++) {
         const char *k = s->properties.names[i];
-        bool meta = inside_meta || (s->embedded && (strcmp(k, "metadata") == 0 || strcmp(k, "apiVersion") == 0 || strcmp(k, "kind") == 0));
-        check_defaults(s->properties.items[i], meta && !s->properties.items[i]->embedded, FIELD_KEY(FIELD(at, "properties"), k), errs);
+        bool meta = inside_meta || (embedded && (strcmp(k, "metadata") == 0 || strcmp(k, "apiVersion") == 0 || strcmp(k, "kind") == 0));
+        check_defaults(s->properties.items[i], false, meta, FIELD_KEY(FIELD(at, "properties"), k), errs);
     }
 }
 
-void validate_structural_defaults(const struct structural *s, const struct field_path *at, struct field_errors *errs) { check_defaults(s, false, at, errs); }
+void validate_structural_defaults(const struct structural *s, const struct field_path *at, struct field_errors *errs) { check_defaults(s, true, false, at, errs); }
 
 /* ---- paths into a schema ---- */
 
-static const char *path_name(struct arena *a, const char **path, bool array_notation, const char **ret_error) {
-    const char *p = *path, *start;
-    if (*p == '.') {
-        start = ++p;
-        while (*p && *p != '.' && *p != '[') p++;
-        if (p == start) *ret_error = "unexpected end of JSON path"; /* a dot and nothing */
-        *path = p;
-        return arena_strndup(a, start, (size_t)(p - start));
+/* The next of a path's parts: a dot, a bracket, a quoted string with its quotes, or what lies between them. NULL at the end. */
+static const char *path_token(struct arena *a, const char **path) {
+    const char *p = *path;
+    size_t len = 1;
+    if (!*p) return NULL;
+    if (*p == '\'') {
+        while (p[len] && !(p[len] == '\'' && p[len - 1] != '\\')) len++;
+        len += p[len] == '\'';
+    } else if (!strchr(".[]", *p)) len = strcspn(p, ".[]");
+    *path += len;
+    return arena_strndup(a, p, len);
+}
+
+static const char *unquote(struct arena *a, const char *quoted, const char **ret_error) {
+    static const char from[] = "abfnrtv'\\", to[] = "\a\b\f\n\r\t\v'\\";
+    size_t len = strlen(quoted), n = 0;
+    if (len < 2 || quoted[0] != '\'' || quoted[len - 1] != '\'') {
+        *ret_error = arena_printf(a, "expected single quoted string but got %s", quoted);
+        return NULL;
     }
-    if (*p == '[' && array_notation && p[1] == '\'') {
-        struct buf name = BUF_INIT;
-        for (p += 2; *p && *p != '\''; p++) {
-            if (*p == '\\' && p[1]) p++;
-            buf_append_char(&name, *p);
-        }
-        const char *text = arena_strdup(a, buf_cstr(&name));
-        buf_release(&name);
-        if (strncmp(p, "']", 2) != 0) *ret_error = "expected ']' at end of path";
-        else *path = p + 2;
-        return text;
+    char *out = arena_strndup(a, quoted + 1, len - 2);
+    for (const char *p = out; *p; p++) {
+        const char *escape = *p == '\\' && p[1] ? strchr(from, p[1]) : NULL;
+        if (*p == '\\' && p[1] && !escape) *ret_error = arena_printf(a, "invalid string literal: invalid escape char %.2s", p);
+        if (escape) p++;
+        out[n++] = escape ? to[escape - from] : *p;
     }
-    *ret_error = arena_printf(a, "expected %s", *p == '[' ? "single quoted string but got an index" : "[ or . but got: end");
-    return NULL;
+    out[n] = 0;
+    return out;
+}
+
+/* The name that follows a dot or stands in brackets; *path moves behind it. */
+static const char *path_name(struct arena *a, const char *token, const char **path, bool array_notation, const char **ret_error) {
+    bool dot = strcmp(token, ".") == 0;
+    if (!dot && strcmp(token, "[") != 0) *ret_error = arena_printf(a, "expected [ or . but got: %s", token);
+    else if (!dot && !array_notation) *ret_error = "array notation is not allowed";
+    else if (!(token = path_token(a, path))) *ret_error = "unexpected end of JSON path";
+    if (*ret_error) return NULL;
+    return dot ? token : unquote(a, token, ret_error);
 }
 
 const struct structural *structural_field_path(struct arena *a, const struct structural *s, const char *path, bool array_notation, const char **ret_error) {
+    const char *token;
     *ret_error = NULL;
-    if (!*path) *ret_error = "unexpected end of JSON path";
-    while (*path && !*ret_error) {
-        const char *name = path_name(a, &path, array_notation, ret_error);
+    while (!*ret_error && (token = path_token(a, &path))) {
+        bool bracket = strcmp(token, "[") == 0;
+        const char *name = path_name(a, token, &path, array_notation, ret_error);
         if (*ret_error) break;
-        const struct structural *next = structural_property(s, name);
-        if (!next && array_notation && s->additional) next = s->additional;
-        if (!next) *ret_error = "does not refer to a valid field";
+        const struct structural *next = s && s->properties.len ? structural_property(s, name) : s ? s->additional : NULL;
+        if (!s || (s->properties.len ? !next : !s->has_additional)) *ret_error = "does not refer to a valid field";
+        else if (bracket && !(token = path_token(a, &path))) *ret_error = "unexpected end of JSON path";
+        else if (bracket && strcmp(token, "]") != 0) *ret_error = arena_printf(a, "expected ] but got %s", token);
         s = next;
     }
     return *ret_error ? NULL : s;

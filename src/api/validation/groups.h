@@ -24,6 +24,10 @@ void check_supported(struct field_errors *errs, const struct field_path *at, con
 char *text_of_list(struct arena *a, const struct string_list *list);
 char *text_of_map(struct arena *a, const struct string_map *map);
 char *text_of_go(struct arena *a, const struct type_desc *type, const void *obj); /* object_encode_go */
+/* What a webhook's address and certificates are held to. Upstream: apiserver pkg/util/webhook. Path NULL: none. */
+void check_webhook_url(struct field_errors *errs, const struct field_path *at, const char *url);
+void check_webhook_service(struct field_errors *errs, const struct field_path *at, const char *namespace, const char *name, const char *path, int32_t port);
+void check_ca_bundle(struct field_errors *errs, const struct field_path *at, const struct bytes *bundle);
 void check_path_segment(struct field_errors *errs, const struct field_path *at, const char *value);
 /* Required when empty, else a path segment. */
 void require_path_segment(struct field_errors *errs, const struct field_path *at, const char *value);

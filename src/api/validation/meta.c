@@ -200,7 +200,7 @@ static void validate_finalizers(const struct string_list *finalizers, bool domai
         struct string_list msgs = {0};
         name_qualified(errs->arena, f, &msgs);
         field_invalid_each(errs, at, f, &msgs);
-        if (domains && !msgs.len && !strchr(f, '/') && !str_in(f, standard)) field_invalid(errs, FIELD_INDEX(at, i), f, "name is neither a standard finalizer name nor is it fully qualified");
+        if (domains && !strchr(f, '/') && !str_in(f, standard)) field_invalid(errs, FIELD_INDEX(at, i), f, "name is neither a standard finalizer name nor is it fully qualified");
     }
     if (string_list_has(finalizers, "orphan") && string_list_has(finalizers, "foregroundDeletion")) {
         struct buf all = BUF_INIT;

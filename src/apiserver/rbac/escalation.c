@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "api/field_error.h"
+#include "api/names.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/rbac/rbac.h"
 #include "apiserver/registry.h"
@@ -82,13 +83,15 @@ struct rbacv1_PolicyRule_list rbac_uncovered(struct arena *a, const struct rbacv
 
 /* ---- the words ---- */
 
-/* Rules of one group and one resource, without names, that differ by verb become one. */
+static bool same_names(const struct string_list *x, const struct string_list *y) { return x->len == y->len && (!x->len || str_eq(x->items[0], y->items[0])); }
+
+/* Rules of one group, one resource and at most one name that differ by verb become one; a verb that is there twice stays so. */
 static struct rbacv1_PolicyRule_list compact(struct arena *a, const struct rbacv1_PolicyRule_list *rules) {
     struct rbacv1_PolicyRule_list out = {0};
     LIST_FOREACH(r, rules) {
-        bool simple = r->resourceNames.len == 0 && r->nonResourceURLs.len == 0, merged = false;
+        bool simple = r->nonResourceURLs.len == 0, merged = false;
         LIST_FOREACH(o, &out) {
-            if (!simple || o->resourceNames.len || o->nonResourceURLs.len || strcmp(o->apiGroups.items[0], r->apiGroups.items[0]) != 0 || strcmp(o->resources.items[0], r->resources.items[0]) != 0) continue;
+            if (!simple || o->nonResourceURLs.len || !same_names(&o->resourceNames, &r->resourceNames) || strcmp(o->apiGroups.items[0], r->apiGroups.items[0]) != 0 || strcmp(o->resources.items[0], r->resources.items[0]) != 0) continue;
             string_list_push(a, &o->verbs, r->verbs.items[0]);
             merged = true;
             break;
@@ -212,6 +215,10 @@ int rbac_guard_binding(struct api_request *r, const void *obj, const void *old, 
     bool cluster = strcmp(kind, "ClusterRole") == 0;
     if ((cluster || strcmp(kind, "Role") == 0) && may(r, "bind", cluster ? "clusterroles" : "roles", name)) return 0;
     if (!cluster && strcmp(kind, "Role") != 0) return status_set(reterr, 500, NULL, "unsupported role reference kind: %s", go_quote(r->arena, kind));
+    struct string_list msgs = {0};
+    if (str_empty(name)) return status_bad_request(reterr, "Name parameter required.");
+    name_path_segment(r->arena, name, false, &msgs);
+    if (msgs.len) return status_bad_request(reterr, "Name parameter invalid: %s: %s", go_quote(r->arena, name), msgs.items[0]);
     if (!rbac_role_rules(rules_of(r), r->arena, cluster ? NULL : str_or(ns, ""), name, &rules)) return status_not_found(reterr, RBAC_GROUP, r->resource, name);
     return guard_rules(r, obj, &rules, reterr);
 }

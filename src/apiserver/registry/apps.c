@@ -112,7 +112,7 @@ const struct strategy daemonset_strategy = {.group = "apps", .version = "v1", .r
     .prepare_update = daemonset_change, .prepare_status_update = daemonset_status_change, .validate = validate_daemonset, .validate_update = validate_daemonset_update,
     .validate_status_update = validate_daemonset_status_update, .warnings = daemonset_warnings};
 
-const struct strategy controllerrevision_strategy = {.group = "apps", .version = "v1", .resource = "controllerrevisions", .type = &appsv1_ControllerRevision_desc, .validate = validate_controllerrevision,
+const struct strategy controllerrevision_strategy = {.group = "apps", .version = "v1", .resource = "controllerrevisions", .type = &appsv1_ControllerRevision_desc, .flags = META_TWICE, .validate = validate_controllerrevision,
     .validate_update = validate_controllerrevision_update};
 
 /* ---- ReplicationController ---- */

@@ -69,7 +69,7 @@ static void csr_approval_update(struct api_request *r, void *obj, const void *ol
 static const char *csr_field(struct arena *a UNUSED, const void *obj, const char *name) { return strcmp(name, "spec.signerName") == 0 ? ((const csr_t *)obj)->spec.signerName : NULL; }
 static const char *const csr_fields[] = {"spec.signerName", NULL};
 
-#define CSR_STRATEGY .group = GROUP, .version = "v1", .resource = "certificatesigningrequests", .type = &certificatesv1_CertificateSigningRequest_desc, .validate_name = any_name, .selectable_fields = csr_fields, .field = csr_field
+#define CSR_STRATEGY .group = GROUP, .version = "v1", .resource = "certificatesigningrequests", .type = &certificatesv1_CertificateSigningRequest_desc, .validate_name = any_name, .flags = META_TWICE, .selectable_fields = csr_fields, .field = csr_field
 const struct strategy csr_strategy = {CSR_STRATEGY, .prepare_create = csr_create, .prepare_update = csr_update, .validate = validate_csr, .validate_update = validate_csr_update,
     .prepare_status_update = csr_status_update, .validate_status_update = validate_csr_status_update};
 const struct strategy csr_approval_strategy = {CSR_STRATEGY, .prepare_update = csr_approval_update, .validate_update = validate_csr_approval_update};

@@ -42,12 +42,41 @@ static void prepare_status_update(struct api_request *r, void *object, const voi
 
 /* ---- validation ---- */
 
+static const char *go_type_of(yyjson_val *v) {
+    if (yyjson_is_str(v)) return "string";
+    if (yyjson_is_bool(v)) return "bool";
+    if (yyjson_is_num(v)) return yyjson_is_int(v) ? "int64" : "float64";
+    return yyjson_is_arr(v) ? "[]interface {}" : "map[string]interface {}";
+}
+
+/* What is at ".spec.size"; NULL when there is nothing, or something on the way is no object, of which *ret_error tells. */
+static yyjson_val *nested(struct arena *a, yyjson_val *doc, const char *path, const char **ret_error) {
+    const char *p = path + (*path == '.');
+    while (doc && !yyjson_is_null(doc)) {
+        size_t len = strcspn(p, ".");
+        if (!yyjson_is_obj(doc)) {
+            *ret_error = arena_printf(a, "%.*s accessor error: %s is of the type %s, expected map[string]interface{}", (int)(p + len - path), path, yyjson_is_str(doc) ? yyjson_get_str(doc) : json_text(a, doc), go_type_of(doc));
+            return NULL;
+        }
+        doc = yyjson_obj_getn(doc, p, len);
+        if (!p[len]) return doc;
+        p += len + 1;
+    }
+    return NULL;
+}
+
+static const char *not_of_type(struct arena *a, const char *path, yyjson_val *v, const char *want) {
+    return arena_printf(a, "%s accessor error: %s is of the type %s, expected %s", path, yyjson_is_null(v) ? "<nil>" : yyjson_is_str(v) ? yyjson_get_str(v) : json_text(a, v), yyjson_is_null(v) ? "<nil>" : go_type_of(v), want);
+}
+
 static void scale_number(const char *path, yyjson_val *doc, struct field_errors *errs) {
-    yyjson_val *v = json_at(doc, path);
+    const char *why = NULL;
+    yyjson_val *v = nested(errs->arena, doc, path, &why);
     const struct field_path *at = FIELD(NULL, path);
-    if (!v) return;
-    if (!yyjson_is_int(v)) field_invalid_int(errs, at, 0, "%s accessor error: %s is of the type %s, expected int64", path, json_text(errs->arena, v), yyjson_is_str(v) ? "string" : yyjson_is_real(v) ? "float64" : yyjson_is_bool(v) ? "bool" : "map[string]interface {}");
-    else if (yyjson_get_sint(v) < 0) field_invalid_int(errs, at, yyjson_get_sint(v), "should be a non-negative integer");
+    if (v && !yyjson_is_int(v)) why = not_of_type(errs->arena, path, v, "int64");
+    if (why) field_invalid_int(errs, at, 0, "%s", why);
+    if (why || !v) return;
+    if (yyjson_get_sint(v) < 0) field_invalid_int(errs, at, yyjson_get_sint(v), "should be a non-negative integer");
     else if (yyjson_get_sint(v) > INT32_MAX) field_invalid_int(errs, at, yyjson_get_sint(v), "should be less than or equal to %d", INT32_MAX);
 }
 
@@ -56,8 +85,10 @@ static void check_scale(const struct custom_type *t, yyjson_val *doc, bool spec,
     if (spec) scale_number(t->scale->specReplicasPath, doc, errs);
     scale_number(t->scale->statusReplicasPath, doc, errs);
     if (str_empty(t->scale->labelSelectorPath)) return;
-    yyjson_val *v = json_at(doc, t->scale->labelSelectorPath);
-    if (v && !yyjson_is_str(v)) field_invalid(errs, FIELD(NULL, t->scale->labelSelectorPath), "", "%s accessor error: %s is not of the type string", t->scale->labelSelectorPath, json_text(errs->arena, v));
+    const char *path = t->scale->labelSelectorPath, *why = NULL;
+    yyjson_val *v = nested(errs->arena, doc, path, &why);
+    if (v && !yyjson_is_str(v)) why = not_of_type(errs->arena, path, v, "string");
+    if (why) field_invalid(errs, FIELD(NULL, path), "", "%s", why);
 }
 
 /* Rules are not run over objects whose shape is wrong. */
@@ -71,7 +102,7 @@ static bool blocking(const struct field_errors *errs) {
 static void check_rules(const struct custom_type *t, yyjson_val *doc, yyjson_val *old, struct field_errors *errs) {
     if (!t->schema || !t->schema->has_rules) return;
     if (blocking(errs)) field_invalid_raw(errs, FIELD(NULL, "<nil>"), "null", "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation");
-    else structural_validate_rules(t->schema, doc, old, NULL, errs);
+    else structural_validate_rules(t->schema, doc, old, NULL, errs, NULL);
 }
 
 static void validate(const void *object, struct field_errors *errs) {
@@ -121,6 +152,15 @@ static void warn_of_finalizer(struct api_request *r, const char *name) {
 
 static int compare_strings(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
 
+/* Rules that are not met, and were not before, by what has not changed: told, but no reason to refuse. */
+static void warn_of_rules(struct api_request *r, const void *object, const void *old_object) {
+    const struct custom_object *obj = object;
+    struct field_errors ignored = field_errors_in(r->arena), passed = field_errors_in(r->arena);
+    if (!old_object || !obj->type->schema || !obj->type->schema->has_rules) return;
+    structural_validate_rules(obj->type->schema, custom_object_document(r->arena, obj), custom_object_document(r->arena, old_object), NULL, &ignored, &passed);
+    for (size_t i = 0; i < passed.len; i++) request_warn(r, "%s: %s", passed.items[i].field, passed.items[i].detail);
+}
+
 static void warnings(struct api_request *r, const void *object, const void *old_object) {
     const struct custom_object *obj = object, *old = old_object;
     struct string_list added = {0};
@@ -130,6 +170,7 @@ static void warnings(struct api_request *r, const void *object, const void *old_
     }
     if (added.len) qsort(added.items, added.len, sizeof(char *), compare_strings);
     for (size_t i = 0; i < added.len; i++) warn_of_finalizer(r, added.items[i]);
+    warn_of_rules(r, object, old_object);
 }
 
 static const char *field(struct arena *a, const void *object, const char *name) {
@@ -141,7 +182,7 @@ static const char *field(struct arena *a, const void *object, const char *name) 
 void custom_strategy_init(struct custom_version *v, const struct apiextensionsv1_CustomResourceDefinition *crd, struct arena *a) {
     v->strategy = (struct strategy){.group = crd->spec.group, .version = v->name, .resource = crd->spec.names.plural, .type = &v->type.desc, .flags = NO_UNCONDITIONAL_UPDATE,
                                     .storage_prefix = arena_printf(a, "/registry/%s/%s", crd->spec.group, crd->spec.names.plural), .prepare_create = prepare_create, .prepare_update = prepare_update, .validate = validate,
-                                    .validate_update = validate_update, .prepare_status_update = prepare_status_update, .validate_status_update = validate_status_update, .warnings = warnings,
+                                    .validate_update = validate_update, .prepare_status_update = prepare_status_update, .validate_status_update = validate_status_update, .warnings = warnings, .status_warnings = warn_of_rules,
                                     .selectable_fields = v->type.selectable.items, .field = field};
     v->status_strategy = v->strategy;
 }

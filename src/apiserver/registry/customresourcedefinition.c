@@ -32,11 +32,7 @@ static void prepare_update(struct api_request *r, void *obj, const void *old) {
 
 static void prepare_status_update(struct api_request *r, void *obj, const void *old) {
     struct apiextensionsv1_CustomResourceDefinition *crd = obj, *copy = object_copy(r->arena, &apiextensionsv1_CustomResourceDefinition_desc, old);
-    crd->spec = copy->spec;
-    crd->metadata.labels = copy->metadata.labels;
-    crd->metadata.annotations = copy->metadata.annotations;
-    crd->metadata.finalizers = copy->metadata.finalizers;
-    crd->metadata.ownerReferences = copy->metadata.ownerReferences;
+    crd->spec = copy->spec; /* and the metadata is the client's: upstream resets it to itself */
 }
 
 static void begin_delete(struct api_request *r, void *obj) {
@@ -84,6 +80,6 @@ static void warnings(struct api_request *r, const void *obj, const void *old) {
 }
 
 const struct strategy customresourcedefinition_strategy = {.group = "apiextensions.k8s.io", .version = "v1", .resource = "customresourcedefinitions", .type = &apiextensionsv1_CustomResourceDefinition_desc,
-    .storage_prefix = "/registry/apiextensions.k8s.io/customresourcedefinitions", .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, .prepare_create = prepare_create, .prepare_update = prepare_update,
+    .storage_prefix = "/registry/apiextensions.k8s.io/customresourcedefinitions", .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE | META_GENERIC, .prepare_create = prepare_create, .prepare_update = prepare_update,
     .prepare_status_update = prepare_status_update, .validate = validate_custom_resource_definition, .validate_update = validate_custom_resource_definition_update,
     .validate_status_update = validate_custom_resource_definition_status_update, .warnings = warnings, .begin_delete = begin_delete};

@@ -98,7 +98,7 @@ static const struct strategy endpointslice_strategy = {KIND("discovery.k8s.io", 
 /* ---- policy, autoscaling ---- */
 
 SPLIT_STATUS(pdb, policyv1_PodDisruptionBudget)
-static const struct strategy pdb_strategy = {KIND("policy", "v1", "poddisruptionbudgets", policyv1_PodDisruptionBudget_desc, pdb), .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, WITH_STATUS(pdb),
+static const struct strategy pdb_strategy = {KIND("policy", "v1", "poddisruptionbudgets", policyv1_PodDisruptionBudget_desc, pdb), .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE | META_LATE, WITH_STATUS(pdb),
     .validate_status_update = validate_pdb_status};
 
 SPLIT_STATUS(hpa, autoscalingv2_HorizontalPodAutoscaler)
@@ -156,7 +156,7 @@ static void runtimeclass_warnings(struct api_request *r, const void *obj, const 
     if (c->scheduling)
         LIST_FOREACH(e, &c->scheduling->nodeSelector) warn_of_label(r, FIELD(FIELD(NULL, "scheduling"), "nodeSelector"), e->key);
 }
-static const struct strategy runtimeclass_strategy = {KIND("node.k8s.io", "v1", "runtimeclasses", nodev1_RuntimeClass_desc, runtimeclass), .flags = NO_UNCONDITIONAL_UPDATE, .warnings = runtimeclass_warnings};
+static const struct strategy runtimeclass_strategy = {KIND("node.k8s.io", "v1", "runtimeclasses", nodev1_RuntimeClass_desc, runtimeclass), .flags = NO_UNCONDITIONAL_UPDATE | META_GENERIC, .warnings = runtimeclass_warnings};
 
 static void priorityclass_create(struct api_request *r UNUSED, void *obj) { ((struct object *)obj)->metadata.generation = 1; }
 static int priorityclass_delete(struct api_request *r UNUSED, const void *obj, struct status *reterr) {
@@ -190,9 +190,9 @@ static const char *const leasecandidate_fields[] = {"spec.leaseName", NULL};
 static const char *leasecandidate_field(struct arena *a UNUSED, const void *obj, const char *name) {
     return str_eq(name, "spec.leaseName") ? str_or(((const struct coordinationv1beta1_LeaseCandidate *)obj)->spec.leaseName, "") : NULL;
 }
-static const struct strategy lease_strategy = {KIND("coordination.k8s.io", "v1", "leases", coordinationv1_Lease_desc, lease), .flags = NO_UNCONDITIONAL_UPDATE | CREATE_ON_UPDATE, .prepare_create = lease_create,
+static const struct strategy lease_strategy = {KIND("coordination.k8s.io", "v1", "leases", coordinationv1_Lease_desc, lease), .flags = NO_UNCONDITIONAL_UPDATE | META_GENERIC | CREATE_ON_UPDATE, .prepare_create = lease_create,
     .prepare_update = lease_update};
-static const struct strategy leasecandidate_strategy = {KIND("coordination.k8s.io", "v1beta1", "leasecandidates", coordinationv1beta1_LeaseCandidate_desc, leasecandidate), .flags = NO_UNCONDITIONAL_UPDATE | CREATE_ON_UPDATE,
+static const struct strategy leasecandidate_strategy = {KIND("coordination.k8s.io", "v1beta1", "leasecandidates", coordinationv1beta1_LeaseCandidate_desc, leasecandidate), .flags = NO_UNCONDITIONAL_UPDATE | META_GENERIC | CREATE_ON_UPDATE,
     .validate_name = leasecandidate_name, .selectable_fields = leasecandidate_fields, .field = leasecandidate_field};
 
 /* The same objects as core's Events, under the new group's names. */
@@ -239,10 +239,10 @@ static const struct strategy devicetaintrule_strategy = {KIND("resource.k8s.io",
 /* ---- flowcontrol.apiserver.k8s.io ---- */
 
 SPLIT_STATUS_META(flowschema, flowcontrolv1_FlowSchema)
-static const struct strategy flowschema_strategy = {KIND("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", flowcontrolv1_FlowSchema_desc, flowschema), .flags = HAS_GENERATION, WITH_STATUS(flowschema),
+static const struct strategy flowschema_strategy = {KIND("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", flowcontrolv1_FlowSchema_desc, flowschema), .flags = HAS_GENERATION | META_ONLY, WITH_STATUS(flowschema),
     .validate_status_update = validate_flowschema_status};
 SPLIT_STATUS_META(prioritylevel, flowcontrolv1_PriorityLevelConfiguration)
-static const struct strategy prioritylevel_strategy = {KIND("flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations", flowcontrolv1_PriorityLevelConfiguration_desc, prioritylevel), .flags = HAS_GENERATION,
+static const struct strategy prioritylevel_strategy = {KIND("flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations", flowcontrolv1_PriorityLevelConfiguration_desc, prioritylevel), .flags = HAS_GENERATION | META_ONLY,
     WITH_STATUS(prioritylevel), .validate_status_update = validate_prioritylevel_status};
 
 /* ---- admissionregistration.k8s.io ---- */
@@ -254,13 +254,13 @@ static void static_suffix_warnings(struct api_request *r, const void *obj, const
 }
 
 SPLIT_STATUS_META(vap, admissionregistrationv1_ValidatingAdmissionPolicy)
-static const struct strategy vap_strategy = {KIND("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", admissionregistrationv1_ValidatingAdmissionPolicy_desc, vap), .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE,
+static const struct strategy vap_strategy = {KIND("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", admissionregistrationv1_ValidatingAdmissionPolicy_desc, vap), .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE | META_GENERIC | META_ONLY,
     WITH_STATUS(vap), .validate_status_update = validate_vap_status, .warnings = static_suffix_warnings};
 static const struct strategy vapbinding_strategy = {KIND("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", admissionregistrationv1_ValidatingAdmissionPolicyBinding_desc, vapbinding),
-    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, .warnings = static_suffix_warnings};
-static const struct strategy map_strategy = {KIND("admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicies", admissionregistrationv1beta1_MutatingAdmissionPolicy_desc, map), .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, .warnings = static_suffix_warnings};
+    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE | META_GENERIC | META_ONLY, .warnings = static_suffix_warnings};
+static const struct strategy map_strategy = {KIND("admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicies", admissionregistrationv1beta1_MutatingAdmissionPolicy_desc, map), .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE | META_GENERIC | META_ONLY, .warnings = static_suffix_warnings};
 static const struct strategy mapbinding_strategy = {KIND("admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicybindings", admissionregistrationv1beta1_MutatingAdmissionPolicyBinding_desc, mapbinding),
-    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, .warnings = static_suffix_warnings};
+    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE | META_GENERIC | META_ONLY, .warnings = static_suffix_warnings};
 
 static void vwebhooks_update(struct api_request *r UNUSED, void *obj, const void *old_obj) {
     struct admissionregistrationv1_ValidatingWebhookConfiguration *c = obj;
@@ -275,9 +275,9 @@ static void mwebhooks_update(struct api_request *r UNUSED, void *obj, const void
     if (!object_equal(&admissionregistrationv1_MutatingWebhookConfiguration_desc, c, &old)) c->metadata.generation++;
 }
 static const struct strategy vwebhooks_strategy = {KIND("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", admissionregistrationv1_ValidatingWebhookConfiguration_desc, vwebhooks),
-    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, .prepare_update = vwebhooks_update, .warnings = static_suffix_warnings};
+    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE | META_GENERIC | META_ONLY, .prepare_update = vwebhooks_update, .warnings = static_suffix_warnings};
 static const struct strategy mwebhooks_strategy = {KIND("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", admissionregistrationv1_MutatingWebhookConfiguration_desc, mwebhooks),
-    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE, .prepare_update = mwebhooks_update, .warnings = static_suffix_warnings};
+    .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE | META_GENERIC | META_ONLY, .prepare_update = mwebhooks_update, .warnings = static_suffix_warnings};
 
 /* ---- apiregistration.k8s.io ---- */
 
@@ -296,13 +296,13 @@ static void apiservice_status(struct api_request *r UNUSED, void *obj, const voi
     keep_meta(obj, old);
 }
 static const struct strategy apiservice_strategy = {KIND("apiregistration.k8s.io", "v1", "apiservices", apiregistrationv1_APIService_desc, apiservice), .storage_prefix = "/registry/apiregistration.k8s.io/apiservices",
-    .flags = NO_UNCONDITIONAL_UPDATE, .validate_name = object_name_any, WITH_STATUS(apiservice), .validate_status_update = validate_apiservice_status};
+    .flags = NO_UNCONDITIONAL_UPDATE | META_GENERIC | META_TWICE, .validate_name = object_name_any, WITH_STATUS(apiservice), .validate_status_update = validate_apiservice_status};
 
 /* ---- certificates.k8s.io: CertificateSigningRequests are in certificates.c ---- */
 
 static const char *const bundle_fields[] = {"spec.signerName", NULL};
 static const char *bundle_field(struct arena *a UNUSED, const void *obj, const char *name) { return str_eq(name, "spec.signerName") ? ((const struct certificatesv1beta1_ClusterTrustBundle *)obj)->spec.signerName : NULL; }
-static const struct strategy clustertrustbundle_strategy = {KIND("certificates.k8s.io", "v1beta1", "clustertrustbundles", certificatesv1beta1_ClusterTrustBundle_desc, clustertrustbundle), .flags = NO_UNCONDITIONAL_UPDATE,
+static const struct strategy clustertrustbundle_strategy = {KIND("certificates.k8s.io", "v1beta1", "clustertrustbundles", certificatesv1beta1_ClusterTrustBundle_desc, clustertrustbundle), .flags = NO_UNCONDITIONAL_UPDATE | META_TWICE,
     .validate_name = object_name_any, .selectable_fields = bundle_fields, .field = bundle_field};
 
 SPLIT_STATUS_META(podcertificaterequest, certificatesv1beta1_PodCertificateRequest)
@@ -320,7 +320,7 @@ SPLIT_STATUS_META(svm, storagemigrationv1beta1_StorageVersionMigration)
 static const struct strategy svm_strategy = {KIND("storagemigration.k8s.io", "v1beta1", "storageversionmigrations", storagemigrationv1beta1_StorageVersionMigration_desc, svm), .flags = NO_UNCONDITIONAL_UPDATE, WITH_STATUS(svm),
     .validate_status_update = validate_svm_status};
 
-SPLIT_STATUS(storageversion, apiserverinternalv1alpha1_StorageVersion)
+SPLIT_STATUS_META(storageversion, apiserverinternalv1alpha1_StorageVersion)
 static const struct strategy storageversion_strategy = {KIND("internal.apiserver.k8s.io", "v1alpha1", "storageversions", apiserverinternalv1alpha1_StorageVersion_desc, storageversion), .flags = NO_UNCONDITIONAL_UPDATE,
     WITH_STATUS(storageversion), .validate_status_update = validate_storageversion_status};
 

@@ -13,13 +13,13 @@ static void role_update(struct api_request *r UNUSED, void *obj, const void *old
 static void clusterrole_create(struct api_request *r UNUSED, void *obj) { rules_nil(&((struct rbacv1_ClusterRole *)obj)->rules); }
 static void clusterrole_update(struct api_request *r UNUSED, void *obj, const void *old UNUSED) { rules_nil(&((struct rbacv1_ClusterRole *)obj)->rules); }
 
-#define RBAC_STRATEGY(res, desc) .group = "rbac.authorization.k8s.io", .version = "v1", .resource = res, .type = &desc, .validate_name = object_name_path_segment
+#define RBAC_STRATEGY(res, desc, more) .flags = META_TWICE | (more), .group = "rbac.authorization.k8s.io", .version = "v1", .resource = res, .type = &desc, .validate_name = object_name_path_segment
 
-const struct strategy role_strategy = {RBAC_STRATEGY("roles", rbacv1_Role_desc), .guard = rbac_guard_role, .prepare_create = role_create, .prepare_update = role_update, .validate = validate_role,
+const struct strategy role_strategy = {RBAC_STRATEGY("roles", rbacv1_Role_desc, 0), .guard = rbac_guard_role, .prepare_create = role_create, .prepare_update = role_update, .validate = validate_role,
     .validate_update = validate_role_update};
-const struct strategy clusterrole_strategy = {RBAC_STRATEGY("clusterroles", rbacv1_ClusterRole_desc), .guard = rbac_guard_clusterrole, .prepare_create = clusterrole_create, .prepare_update = clusterrole_update,
+const struct strategy clusterrole_strategy = {RBAC_STRATEGY("clusterroles", rbacv1_ClusterRole_desc, 0), .guard = rbac_guard_clusterrole, .prepare_create = clusterrole_create, .prepare_update = clusterrole_update,
     .validate = validate_clusterrole, .validate_update = validate_clusterrole_update};
-const struct strategy rolebinding_strategy = {RBAC_STRATEGY("rolebindings", rbacv1_RoleBinding_desc), .flags = CREATE_ON_UPDATE, .guard = rbac_guard_binding, .validate = validate_rolebinding,
+const struct strategy rolebinding_strategy = {RBAC_STRATEGY("rolebindings", rbacv1_RoleBinding_desc, CREATE_ON_UPDATE), .guard = rbac_guard_binding, .validate = validate_rolebinding,
     .validate_update = validate_rolebinding_update};
-const struct strategy clusterrolebinding_strategy = {RBAC_STRATEGY("clusterrolebindings", rbacv1_ClusterRoleBinding_desc), .flags = CREATE_ON_UPDATE, .guard = rbac_guard_binding,
+const struct strategy clusterrolebinding_strategy = {RBAC_STRATEGY("clusterrolebindings", rbacv1_ClusterRoleBinding_desc, CREATE_ON_UPDATE), .guard = rbac_guard_binding,
     .validate = validate_clusterrolebinding, .validate_update = validate_clusterrolebinding_update};
