@@ -28,6 +28,7 @@ static struct compiled compile(struct arena *a, const struct structural *s, bool
     const struct cel_variable variables[] = {{"self", self}, {"oldSelf", old}, {NULL, NULL}};
     const struct cel_env env = {.variables = variables};
     const char *why = NULL;
+    if (!*trimmed(a, rule->rule)) return c; /* that it says nothing is told elsewhere */
     c.program = cel_compile(a, &env, rule->rule, CEL_BOOL, &why);
     if (!c.program) c.error = str_has_prefix(why, "must evaluate") ? "cel expression must evaluate to a bool" : arena_printf(a, "compilation failed: %s", why);
     else c.uses_old = cel_program_uses(c.program, "oldSelf");
@@ -174,7 +175,7 @@ static void run_rule(struct runner *r, const struct structural *s, const struct 
         field_invalid(r->errs, at ? at : FIELD(NULL, "<nil>"), str_or(s->props->type, ""), "rule compile error: %s", c->error);
         return;
     }
-    if (c->uses_old && !old && !optional) return;
+    if (!c->program || (c->uses_old && !old && !optional)) return;
     if (optional) before = (struct cel_value){.kind = CEL_OPTIONAL, .opt = old ? arena_memdup(a, &before, sizeof(before)) : NULL};
     const struct cel_binding bindings[] = {{"self", cel_from_json(a, x, s)}, {"oldSelf", before}, {NULL, {.kind = CEL_NULL}}};
     const struct cel_activation act = {.bindings = bindings};
