@@ -135,7 +135,7 @@ static int take_quantity(struct decoder *d, yyjson_val *v, const char **ret) {
 
 static int take_time(struct decoder *d, yyjson_val *v, const struct path *p, bool micro, struct api_time *ret) {
     if (!yyjson_is_str(v)) return wrong_type(d, v, p, "string");
-    return micro ? micro_time_parse(yyjson_get_str(v), ret, d->err) : time_parse(yyjson_get_str(v), ret, d->err);
+    return micro ? micro_time_decode(yyjson_get_str(v), ret, d->err) : time_parse(yyjson_get_str(v), ret, d->err);
 }
 
 static int take_int_or_string(struct decoder *d, yyjson_val *v, const struct path *p, struct int_or_string *ret) {

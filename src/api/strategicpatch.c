@@ -19,8 +19,29 @@ static const char delete_prefix[] = "$deleteFromPrimitiveList/", order_prefix[] 
 
 static int fail(struct merger *m, const char *why) { return status_set(m->err, 500, NULL, "%s", why); }
 static int bad_order(struct merger *m) { return status_bad_request(m->err, "invalid patch format of setElementOrder list"); }
-static int no_key(struct merger *m, const char *key) { return status_set(m->err, 500, NULL, "map: map[] does not contain declared merge key: %s", key); }
-static int bad_directive(struct merger *m, yyjson_mut_val *d) { return status_set(m->err, 500, NULL, "unknown patch type: %s in map: map[]", str_or(yyjson_mut_get_str(d), "")); }
+
+static const char *go_text(struct merger *m, yyjson_mut_val *v) {
+    _cleanup_buf_ struct buf json = BUF_INIT, out = BUF_INIT;
+    json_write_mut(&json, v);
+    yyjson_doc *doc = json_parse_in(m->a, buf_cstr(&json), json.len, JSON_NUMBERS_RAW, NULL);
+    json_print_go(m->a, yyjson_doc_get_root(doc), &out);
+    return arena_strdup(m->a, buf_cstr(&out));
+}
+
+static int no_key(struct merger *m, yyjson_mut_val *in, const char *key) { return status_set(m->err, 500, NULL, "map: %s does not contain declared merge key: %s", go_text(m, in), key); }
+
+static int bad_directive(struct merger *m, yyjson_mut_val *d, yyjson_mut_val *in) {
+    const char *what = yyjson_mut_is_null(d) ? "%!s(<nil>)" : yyjson_mut_is_str(d) ? yyjson_mut_get_str(d) : NULL;
+    if (!what) what = arena_printf(m->a, "%%!s(%s=%s)", yyjson_mut_is_bool(d) ? "bool" : yyjson_mut_is_int(d) || yyjson_mut_is_raw(d) ? "int64" : yyjson_mut_is_real(d) ? "float64" : yyjson_mut_is_arr(d) ? "[]interface {}" : "map[string]interface {}", go_text(m, d));
+    return status_set(m->err, 500, NULL, "unknown patch type: %s in map: %s", what, go_text(m, in));
+}
+
+/* A type by its own name, as its documentation has it: without the group and version that ours begin with. */
+static int no_field(struct merger *m, const struct type_desc *type, const char *name) {
+    if (!type) return status_set(m->err, 500, NULL, "merging an object in json but data type is not struct, instead is: map");
+    const char *dot = strrchr(type->name, '.');
+    return status_set(m->err, 500, NULL, "unable to find api field in struct %s for the json field \"%s\"", dot ? dot + 1 : type->name, name);
+}
 
 /* A copy, since a value can hang in one place only. */
 static yyjson_mut_val *copy(struct merger *m, yyjson_mut_val *v) { return yyjson_mut_val_mut_copy(m->doc, v); }
@@ -152,8 +173,8 @@ static int item_directives(struct merger *m, struct values *merged, const struct
         if (!d) push(m, ret_plain, item);
         else if (yyjson_mut_equals_str(d, "replace")) *ret_replace = true;
         else if (yyjson_mut_equals_str(d, "merge")) return fail(m, "merging lists cannot yet be specified in the patch");
-        else if (!yyjson_mut_equals_str(d, "delete")) return bad_directive(m, d);
-        else if (!(id = identity(m, item, key))) return no_key(m, key);
+        else if (!yyjson_mut_equals_str(d, "delete")) return bad_directive(m, d, item);
+        else if (!(id = identity(m, item, key))) return no_key(m, item, key);
         else {
             struct values kept = {0};
             for (size_t j = 0; j < merged->len; j++)
@@ -170,7 +191,7 @@ static int merge_items(struct merger *m, const struct field_desc *f, struct valu
     _cleanup_places_ struct places places = places_of(m, &grown, f->patch_key);
     for (size_t i = 0; i < patch->len; i++) {
         const char *id = identity(m, patch->items[i], f->patch_key);
-        if (!id) return no_key(m, f->patch_key);
+        if (!id) return no_key(m, patch->items[i], f->patch_key);
         size_t at = place_of(&places, id);
         if (!at) {
             push(m, &grown, copy(m, patch->items[i]));
@@ -184,13 +205,13 @@ static int merge_items(struct merger *m, const struct field_desc *f, struct valu
 static int merge_objects(struct merger *m, const struct field_desc *f, yyjson_mut_val *list, const struct values *patch) {
     struct values old = list_values(m, list), merged = old, plain = {0}, none = {0};
     bool replace = false;
-    if (!f->patch_key) return fail(m, "cannot merge lists without merge key");
+    if (!f->patch_key) return fail(m, "cannot merge lists without merge key for struct");
     if (item_directives(m, &merged, patch, f->patch_key, &plain, &replace) != 0) return -1;
     if (replace) {
         merged = (struct values){0};
         for (size_t i = 0; i < plain.len; i++) push(m, &merged, copy(m, plain.items[i]));
         for (size_t i = 0; i < merged.len; i++)
-            if (!yyjson_mut_obj_get(merged.items[i], f->patch_key)) return no_key(m, f->patch_key);
+            if (!yyjson_mut_obj_get(merged.items[i], f->patch_key)) return no_key(m, merged.items[i], f->patch_key);
         old = merged;
         plain = none;
     } else if (merge_items(m, f, &merged, &plain) != 0) return -1;
@@ -210,7 +231,7 @@ static int merge_list(struct merger *m, const struct field_desc *f, yyjson_mut_v
     for (size_t i = 0; i < patch.len; i++) push(m, &all, patch.items[i]);
     if (check_items(m, &all, &maps) != 0) return -1;
     if (maps) return merge_objects(m, f, *list, &patch);
-    if (f->patch_key) return no_key(m, f->patch_key);
+    if (f->patch_key) return fail(m, arena_printf(m->a, "expected a map, but received a %s", "string"));
     merge_scalars(m, *list, &patch);
     return 0;
 }
@@ -242,10 +263,10 @@ static int check_order(struct merger *m, const struct values *patch, const struc
     for (size_t i = 0; i < patch->len; i++) {
         if (yyjson_mut_is_obj(patch->items[i]) && yyjson_mut_obj_get(patch->items[i], "$patch")) continue;
         const char *id = identity(m, patch->items[i], key), *other = NULL;
-        if (!id) return no_key(m, key);
+        if (!id) return no_key(m, patch->items[i], key);
         for (; at < order->len; at++) {
             other = identity(m, order->items[at], key);
-            if (!other) return no_key(m, key);
+            if (!other) return no_key(m, order->items[at], key);
             if (strcmp(id, other) == 0) break;
         }
         if (at++ == order->len) return fail(m, "The order in patch list doesn't match $setElementOrder list");
@@ -259,7 +280,7 @@ static int set_element_order(struct merger *m, const struct type_desc *type, yyj
     const struct field_desc *f = type ? type_field(type, name, strlen(name)) : NULL;
     if (!yyjson_mut_is_arr(order_list) || (list && !yyjson_mut_is_arr(list)) || (patch_list && !yyjson_mut_is_arr(patch_list)))
         return fail(m, "expected a []interface {}, but received another type");
-    if (!f || f->shape != SHAPE_LIST) return status_set(m->err, 500, NULL, "unable to find api field in struct %s for the json field \"%s\"", type ? type->name : "", name);
+    if (!f || f->shape != SHAPE_LIST) return no_field(m, type, name);
     struct values order = list_values(m, order_list), wanted = list_values(m, patch_list), old = list_values(m, list);
     if (check_order(m, &wanted, &order, f->patch_key) != 0) return -1;
     if (!list && !patch_list) return 0;
@@ -268,7 +289,7 @@ static int set_element_order(struct merger *m, const struct type_desc *type, yyj
     if (list != yyjson_mut_obj_get(into, name)) put(m, into, name, list);
     struct values merged = list_values(m, list);
     for (size_t i = 0; f->patch_key && i < merged.len; i++)
-        if (!yyjson_mut_obj_get(merged.items[i], f->patch_key)) return no_key(m, f->patch_key);
+        if (!yyjson_mut_obj_get(merged.items[i], f->patch_key)) return no_key(m, merged.items[i], f->patch_key);
     write_in_order(m, list, &merged, &order, &old, f->patch_key);
     return 0;
 }
@@ -286,12 +307,22 @@ static int element_orders(struct merger *m, const struct type_desc *type, yyjson
     return 0;
 }
 
-static int delete_from_list(struct merger *m, struct json_edit *into, const char *directive, yyjson_mut_val *gone) {
+static int delete_from_list(struct merger *m, const struct type_desc *type, struct json_edit *into, const char *directive, yyjson_mut_val *gone) {
     if (!str_has_prefix(directive, delete_prefix)) return status_bad_request(m->err, "invalid patch format of primitive list");
     const char *name = directive + strlen(delete_prefix);
     yyjson_mut_val *list = json_edit_get(into, name);
     if (yyjson_mut_is_null(gone)) json_edit_set(into, name, NULL);
-    else if (yyjson_mut_is_arr(list) && yyjson_mut_is_arr(gone)) delete_scalars(m, list, gone);
+    else if (yyjson_mut_is_arr(list) && yyjson_mut_is_arr(gone)) {
+        const struct field_desc *f = type ? type_field(type, name, strlen(name)) : NULL;
+        if (!f || f->shape != SHAPE_LIST) return no_field(m, type, name);
+        struct values all = list_values(m, list), drop = list_values(m, gone);
+        bool maps = false;
+        if (all.len + drop.len == 0) return 0;
+        for (size_t i = 0; i < drop.len; i++) push(m, &all, drop.items[i]);
+        if (check_items(m, &all, &maps) != 0) return -1;
+        if (maps && !f->patch_key) return fail(m, "cannot merge lists without merge key for struct");
+        if (!maps) delete_scalars(m, list, gone);
+    }
     return 0;
 }
 
@@ -314,7 +345,7 @@ static int whole_map(struct merger *m, yyjson_mut_val *directive, yyjson_mut_val
     size_t i, n;
     yyjson_mut_val *key, *value;
     bool replace = yyjson_mut_equals_str(directive, "replace");
-    if (!replace && !yyjson_mut_equals_str(directive, "delete")) return bad_directive(m, directive);
+    if (!replace && !yyjson_mut_equals_str(directive, "delete")) return bad_directive(m, directive, patch);
     yyjson_mut_obj_clear(into);
     if (!replace) return 0;
     yyjson_mut_obj_foreach(patch, i, n, key, value) if (!yyjson_mut_equals_str(key, "$patch")) yyjson_mut_obj_add(into, copy(m, key), copy(m, value));
@@ -332,7 +363,7 @@ static int merge_map(struct merger *m, const struct type_desc *type, yyjson_mut_
     yyjson_mut_obj_foreach(patch, i, n, key, value) {
         const char *k = yyjson_mut_get_str(key);
         if (r != 0) break;
-        if (str_has_prefix(k, "$deleteFromPrimitiveList")) r = delete_from_list(m, &edit, k, value);
+        if (str_has_prefix(k, "$deleteFromPrimitiveList")) r = delete_from_list(m, type, &edit, k, value);
         else if (yyjson_mut_is_null(value)) json_edit_set(&edit, k, NULL);
         else r = merge_field(m, type, &edit, k, value);
     }
@@ -342,6 +373,7 @@ static int merge_map(struct merger *m, const struct type_desc *type, yyjson_mut_
 
 int strategic_patch_apply(struct arena *a, const struct type_desc *type, yyjson_mut_doc *doc, yyjson_val *patch, struct status *reterr) {
     struct merger m = {a, doc, reterr};
+    if (yyjson_is_null(patch)) return 0;
     if (!yyjson_is_obj(patch)) return status_bad_request(reterr, "json: cannot unmarshal into Go value of type map[string]interface {}");
     return merge_map(&m, type, yyjson_mut_doc_get_root(doc), yyjson_val_mut_copy(doc, patch));
 }

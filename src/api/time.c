@@ -70,6 +70,14 @@ int micro_time_parse(const char *text, struct api_time *ret, struct status *rete
     return 0;
 }
 
+int micro_time_decode(const char *text, struct api_time *ret, struct status *reterr) {
+    enum { MICRO_DIGITS = 6 };
+    const char *dot = strchr(text, '.');
+    if (micro_time_parse(text, ret, reterr) != 0) return -1;
+    if (dot && strspn(dot + 1, "0123456789") == MICRO_DIGITS) return 0;
+    return status_bad_request(reterr, "parsing time \"%s\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse the fraction as \".000000\"", text);
+}
+
 static char *two_digits(char *at, int n) {
     *at++ = (char)('0' + n / 10);
     *at++ = (char)('0' + n % 10);

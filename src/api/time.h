@@ -8,6 +8,7 @@
 
 int time_parse(const char *text, struct api_time *ret, struct status *reterr);        /* RFC 3339, any offset; fractions are dropped */
 int micro_time_parse(const char *text, struct api_time *ret, struct status *reterr);  /* fractions are kept to the microsecond */
+int micro_time_decode(const char *text, struct api_time *ret, struct status *reterr); /* of a MicroTime in JSON: its fraction has six digits */
 void time_format(const struct api_time *t, struct buf *out);                           /* 2006-01-02T15:04:05Z */
 void micro_time_format(const struct api_time *t, struct buf *out);                     /* 2006-01-02T15:04:05.000000Z */
 static inline struct api_time time_from_s(int64_t sec) { return (struct api_time){true, 0, sec}; }

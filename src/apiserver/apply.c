@@ -72,7 +72,7 @@ void *apply_to(struct api_request *r, const struct apply *p, const struct type_d
         status_bad_request(reterr, "error strict decoding patch: error converting YAML to JSON: yaml: unmarshal errors:\n  %s", p->duplicate);
         return NULL;
     }
-    if (p->duplicate && p->warn) request_warn(r, "%s", p->duplicate);
+    if (p->duplicate && p->warn) request_warn_lines(r, p->duplicate);
     if (!current && !str_empty(obj->metadata.uid)) {
         status_conflict(reterr, r->group, r->resource, r->name, arena_printf(r->arena, "uid mismatch: the provided object specified uid %s, and no existing object was found", obj->metadata.uid));
         return NULL;

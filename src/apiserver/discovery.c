@@ -58,6 +58,7 @@ static const char *hash_of(struct arena *a, const char *group, const char *versi
 }
 
 static const char *storage_hash(struct arena *a, const struct resource_desc *d) {
+    if (strcmp(d->resource, "events") == 0) return hash_of(a, "", "v1", d->kind); /* both groups' are the core group's */
     return hash_of(a, d->group, hashed_version(d), d->kind);
 }
 
@@ -401,11 +402,12 @@ bool handle_nonresource(struct api_request *r) {
         else fail(r, 405, REASON_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
         return true;
     }
+    if (handle_health(r)) return true; /* by whatever method */
     if (!get) return false;
     if (handle_openapi(r)) return true;
     if (strcmp(r->path, "/metrics") == 0) {
         respond_metrics(r);
         return true;
     }
-    return handle_health(r);
+    return false;
 }

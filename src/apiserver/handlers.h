@@ -21,8 +21,9 @@ bool handle_health(struct api_request *r); /* /healthz, /livez, /readyz and what
 
 /* The request's body as an object of the type, by its Content-Type; checks kind and apiVersion, field validation (Strict, Warn, Ignore), sets defaults. */
 void *body_decode(struct api_request *r, const struct type_desc *type, struct status *reterr);
-/* The same from bytes already known to be JSON (a patch's result). */
-void *body_decode_json(struct api_request *r, const struct type_desc *type, const char *json, size_t len, const char *duplicate, struct status *reterr);
+/* The same from bytes already known to be JSON (a patch's result). What a strict reader has found before: duplicate keys of YAML, a line each, and further errors; NULL: nothing. */
+void *body_decode_json(struct api_request *r, const struct type_desc *type, const char *json, size_t len, const char *duplicate, const struct string_list *before, struct status *reterr);
+int body_check_media(struct api_request *r, struct status *reterr); /* that the body is of a known media type and not too large: -1 with 415 or 413 */
 /* Name and namespace of the body against the URL. */
 int body_check_names(struct api_request *r, struct object *obj, struct status *reterr);
 /* What only the server sets, of an object that is to be created. Upstream: rest.WipeObjectMetaSystemFields. */
@@ -40,6 +41,7 @@ enum patch_kind { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC, PATCH_APPLY };
 struct patch {
     enum patch_kind kind;
     struct yyjson_val *body;        /* not of an apply */
+    struct string_list strict;      /* what a strict reader says of it */
     struct apply *apply;
 };
 /* The request's patch, by its Content-Type, and its options. */
@@ -59,7 +61,10 @@ int filter_from_request(struct api_request *r, struct object_filter *ret, struct
 bool filter_matches(struct arena *a, const struct object_filter *f, const void *obj);
 /* Of a list of custom objects as they were read: converts them by their webhook and drops those that then do not match. Nothing for all other kinds, which were filtered as they were read. */
 int list_convert(struct api_request *r, const struct object_filter *f, struct object_list *list, struct status *reterr);
-int too_large_version(uint64_t asked, uint64_t now, struct status *reterr); /* the 504 of a revision that is not there yet; -1 */
+/* The options of a list, decoded and checked; and the list they ask for, its items without kind and version (NULL with the error). */
+int list_check_options(struct api_request *r, struct status *reterr);
+struct object_list *list_objects(struct api_request *r, struct status *reterr);
+int too_large_version(uint64_t asked, uint64_t now, bool deleting, struct status *reterr); /* the 504 of a revision that is not there yet; -1 */
 /* Waits until the store shows what a get, list or watch asks for: the most recent (its resourceVersion is unset), else that revision; 0: whatever is there. */
 int read_wait(struct api_request *r, bool most_recent, uint64_t revision, struct status *reterr);
 #endif

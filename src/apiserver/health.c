@@ -68,7 +68,7 @@ static void respond_all(struct api_request *r, const char *name, bool ready) {
     }
     warn_unknown(&skip, ready, &out);
     buf_printf(&out, failed ? "%s check failed\n" : "%s check passed\n", name);
-    respond_text(r, failed ? 500 : 200, "text/plain; charset=utf-8", failed || url_query_has(&r->query, "verbose") ? buf_cstr(&out) : "ok");
+    respond_health(r, failed ? 500 : 200, failed || url_query_has(&r->query, "verbose") ? buf_cstr(&out) : "ok");
 }
 
 bool handle_health(struct api_request *r) {
@@ -85,7 +85,7 @@ bool handle_health(struct api_request *r) {
         for (size_t k = 0; *rest == '/' && k < ARRAY_LEN(checks); k++) {
             if (strcmp(rest + 1, checks[k].name) != 0 || (checks[k].ready_only && !ready) || !is_there(r, &checks[k])) continue;
             bool ok = checks[k].passes(r);
-            respond_text(r, ok ? 200 : 500, "text/plain; charset=utf-8", ok ? "ok" : "internal server error: reason withheld\n");
+            respond_health(r, ok ? 200 : 500, ok ? "ok" : "internal server error: reason withheld\n");
             return true;
         }
     }

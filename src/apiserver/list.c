@@ -224,26 +224,38 @@ static int parse_numbers(struct api_request *r, uint64_t *ret, struct status *re
     return 0;
 }
 
-/* resourceVersion and resourceVersionMatch as upstream's ValidateListOptions has them. */
-static int check_versions(struct api_request *r, bool continued, uint64_t *ret_exact, uint64_t now, struct status *reterr) {
+/* Upstream's ValidateListOptions. */
+static int validate_options(struct api_request *r, struct status *reterr) {
     const char *rv = url_query_get(&r->query, "resourceVersion"), *match = url_query_get(&r->query, "resourceVersionMatch");
-    uint64_t n = 0;
     struct field_errors errs = field_errors_in(r->arena);
     if (!str_empty(match)) {
         static const char *const supported[] = {"Exact", "NotOlderThan", "", NULL};
         if (str_empty(rv)) field_forbidden(&errs, FIELD(NULL, "resourceVersionMatch"), "resourceVersionMatch is forbidden unless resourceVersion is provided");
-        if (continued) field_forbidden(&errs, FIELD(NULL, "resourceVersionMatch"), "resourceVersionMatch is forbidden when continue is provided");
+        if (!str_empty(url_query_get(&r->query, "continue"))) field_forbidden(&errs, FIELD(NULL, "resourceVersionMatch"), "resourceVersionMatch is forbidden when continue is provided");
         if (!str_in(match, supported)) field_not_supported(&errs, FIELD(NULL, "resourceVersionMatch"), match, supported);
         if (str_eq(match, "Exact") && str_eq(rv, "0")) field_forbidden(&errs, FIELD(NULL, "resourceVersionMatch"), "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
     }
-    if (!str_empty(url_query_get(&r->query, "sendInitialEvents"))) field_forbidden(&errs, FIELD(NULL, "sendInitialEvents"), "sendInitialEvents is forbidden for list");
-    if (errs.len) return field_errors_status(&errs, "meta.k8s.io", "ListOptions", "", reterr);
-    if (!str_empty(rv) && !str_to_u64(rv, &n)) return status_bad_request(reterr, "invalid resource version \"%s\": strconv.ParseUint", rv);
+    if (url_query_has(&r->query, "sendInitialEvents")) field_forbidden(&errs, FIELD(NULL, "sendInitialEvents"), "sendInitialEvents is forbidden for list");
+    return errs.len ? field_errors_status(&errs, "meta.k8s.io", "ListOptions", "", reterr) : 0;
+}
+
+/* Which revision resourceVersion and resourceVersionMatch ask for. */
+static int check_versions(struct api_request *r, bool continued, uint64_t *ret_exact, uint64_t now, struct status *reterr) {
+    const char *rv = url_query_get(&r->query, "resourceVersion"), *match = url_query_get(&r->query, "resourceVersionMatch");
+    uint64_t n = 0;
+    if (!str_empty(rv) && !str_to_u64(rv, &n)) return status_bad_request(reterr, "invalid resource version: resourceVersion: Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": invalid syntax", rv, rv);
     if (continued && n) return status_bad_request(reterr, "specifying resource version is not allowed when using continue");
-    if (n > now) return too_large_version(n, now, reterr);
-    if (n && (str_eq(match, "Exact") || (str_empty(match) && url_query_get(&r->query, "limit") && !str_eq(url_query_get(&r->query, "limit"), "0")))) *ret_exact = n;
+    bool exact = str_eq(match, "Exact") || (str_empty(match) && url_query_get(&r->query, "limit") && !str_eq(url_query_get(&r->query, "limit"), "0"));
+    if (n > now) return too_large_version(n, now, !str_eq(r->verb, "list"), reterr);
+    if (n && exact) *ret_exact = n;
     return 0;
 }
+
+static int read_options(struct lister *l, struct status *reterr) {
+    return parse_numbers(l->r, &l->limit, reterr) != 0 || filter_from_request(l->r, &l->filter, reterr) != 0 ? -1 : validate_options(l->r, reterr);
+}
+
+int list_check_options(struct api_request *r, struct status *reterr) { return read_options(&(struct lister){.r = r}, reterr); }
 
 /* How many there are behind a page. */
 static void count_remaining(struct lister *l, struct store_txn *t) {
@@ -291,7 +303,7 @@ static int run(struct lister *l, struct status *reterr) {
     const char *token = url_query_get(&r->query, "continue"), *start = NULL;
     struct store_txn *t;
     uint64_t exact = 0;
-    if (parse_numbers(r, &l->limit, reterr) != 0 || filter_from_request(r, &l->filter, reterr) != 0) return -1;
+    if (read_options(l, reterr) != 0) return -1;
     if (!str_empty(token) && decode_continue(r->arena, token, &exact, &start, reterr) != 0) return -1;
     const char *version = url_query_get(&r->query, "resourceVersion");
     uint64_t wanted = exact;
@@ -323,6 +335,15 @@ static int run(struct lister *l, struct status *reterr) {
     return failed;
 }
 
+static void begin(struct lister *l) {
+    struct api_request *r = l->r;
+    l->converting = custom_converts(r->strategy);
+    l->skip_len = strlen("\"kind\":\"\",\"apiVersion\":\"\",") + strlen(r->strategy->type->kind) + strlen(type_api_version(r->arena, r->strategy->type));
+    if (!l->typed) return;
+    l->list = object_new(r->arena, stored_list_type(r));
+    l->list->items.items = arena_list_alloc(r->arena, 0, r->strategy->type->size);
+}
+
 void handle_list(struct api_request *r) {
     _cleanup_status_ struct status err = STATUS_INIT;
     struct lister l = {.r = r, .err = &err};
@@ -330,15 +351,20 @@ void handle_list(struct api_request *r) {
         respond_status(r, &err);
         return;
     }
-    const struct type_desc *list_type = stored_list_type(r);
     l.typed = r->custom || r->out.as != AS_OBJECT || r->out.media != MEDIA_JSON || r->out.pretty || request_type(r) != r->strategy->type;
-    l.converting = custom_converts(r->strategy);
-    l.skip_len = strlen("\"kind\":\"\",\"apiVersion\":\"\",") + strlen(r->strategy->type->kind) + strlen(type_api_version(r->arena, r->strategy->type));
-    if (l.typed) {
-        l.list = object_new(r->arena, list_type);
-        l.list->items.items = arena_list_alloc(r->arena, 0, r->strategy->type->size);
-    }
+    begin(&l);
     if (run(&l, &err) != 0) respond_status(r, &err);
-    else if (l.typed) respond_object(r, 200, list_type, l.list);
+    else if (l.typed) respond_object(r, 200, stored_list_type(r), l.list);
     buf_release(&l.items);
+}
+
+struct object_list *list_objects(struct api_request *r, struct status *reterr) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    struct lister l = {.r = r, .err = &err, .typed = true};
+    begin(&l);
+    if (run(&l, &err) != 0) {
+        status_copy(reterr, &err);
+        return NULL;
+    }
+    return l.list;
 }

@@ -27,34 +27,6 @@ static int patch_kind(struct api_request *r, enum patch_kind *ret, struct status
     return -1;
 }
 
-static int by_key(const void *x, const void *y) { return strcmp(yyjson_get_str(*(yyjson_val *const *)x), yyjson_get_str(*(yyjson_val *const *)y)); }
-
-/* As Go prints what the patch was decoded to: maps by key, no quotes. */
-static void print_go(struct arena *a, yyjson_val *v, struct buf *out) {
-    size_t i, max;
-    yyjson_val *key, *val;
-    if (yyjson_is_obj(v)) {
-        yyjson_val **keys = arena_calloc(a, yyjson_obj_size(v) + 1, sizeof(*keys));
-        yyjson_obj_foreach(v, i, max, key, val) keys[i] = key;
-        qsort(keys, yyjson_obj_size(v), sizeof(*keys), by_key);
-        buf_append_str(out, "map[");
-        for (i = 0; i < yyjson_obj_size(v); i++) {
-            buf_printf(out, "%s%s:", i ? " " : "", yyjson_get_str(keys[i]));
-            print_go(a, unsafe_yyjson_get_next(keys[i]), out);
-        }
-        buf_append_char(out, ']');
-    } else if (yyjson_is_arr(v)) {
-        buf_append_char(out, '[');
-        yyjson_arr_foreach(v, i, max, val) {
-            if (i) buf_append_char(out, ' ');
-            print_go(a, val, out);
-        }
-        buf_append_char(out, ']');
-    } else if (yyjson_is_null(v)) buf_append_str(out, "<nil>");
-    else if (yyjson_is_str(v)) buf_append_str(out, yyjson_get_str(v));
-    else json_write_value(out, v);
-}
-
 /* A strategic merge patch goes from maps to the object without JSON between, and what does not fit is said in other words. Upstream: runtime.FromUnstructured. */
 static const char *unstructured_error(struct arena *a, const char *why) {
     static const struct { const char *json, *go; } kinds[] = {{"string", "string"}, {"bool", "bool"}, {"number", "int64"}, {"array", "slice"}, {"object", "map"}};
@@ -73,7 +45,7 @@ static const char *unstructured_error(struct arena *a, const char *why) {
 
 static int invalid_patch(struct arena *a, const struct patch *p, const char *patched, const char *why, struct status *reterr) {
     struct buf value = BUF_INIT;
-    if (p->kind == PATCH_STRATEGIC) print_go(a, p->body, &value);
+    if (p->kind == PATCH_STRATEGIC) json_print_go(a, p->body, &value);
     else buf_append_str(&value, patched);
     const char *text = arena_printf(a, "Invalid value: %s: %s", go_quote(a, buf_cstr(&value)), why);
     buf_release(&value);
@@ -91,6 +63,48 @@ static void misfit(struct arena *a, const struct patch *p, const char *patched, 
     invalid_patch(a, p, patched, p->kind == PATCH_STRATEGIC ? unstructured_error(a, why) : why, reterr);
 }
 
+/* A strategic merge patch goes from maps to an object whose type is known: what it says of kind and version counts for nothing. */
+static void keep_type(yyjson_mut_doc *doc, const struct type_desc *type, struct arena *a) {
+    yyjson_mut_val *root = yyjson_mut_doc_get_root(doc);
+    const struct { const char *key, *value; } fields[] = {{"kind", type->kind}, {"apiVersion", type_api_version(a, type)}};
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        if (yyjson_mut_is_str(yyjson_mut_obj_get(root, fields[i].key))) yyjson_mut_obj_put(root, yyjson_mut_str(doc, fields[i].key), yyjson_mut_strcpy(doc, fields[i].value));
+}
+
+static bool lacks_version(yyjson_mut_val *root) {
+    yyjson_mut_val *v = yyjson_mut_obj_get(root, "apiVersion");
+    return yyjson_mut_is_obj(root) && (!v || yyjson_mut_is_null(v) || yyjson_mut_equals_str(v, ""));
+}
+
+static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+/* Upstream takes a document that has lost its version for one of its internal version, whose fields have other names: none is known, and the object has no name. */
+static void without_version(struct api_request *r, const struct patch *p, const struct type_desc *type, yyjson_mut_doc *doc, struct status *reterr) {
+    const char *validation = url_query_get(&r->query, "fieldValidation"), *why = NULL;
+    yyjson_mut_val *key, *value, *root = yyjson_mut_doc_get_root(doc);
+    const char *kind = yyjson_mut_get_str(yyjson_mut_obj_get(root, "kind")), *group = str_empty(type->group) ? "core" : arena_strndup(r->arena, type->group, strcspn(type->group, "."));
+    struct string_list errors = {0};
+    struct buf text = BUF_INIT;
+    size_t i, max;
+    yyjson_mut_obj_foreach(root, i, max, key, value)
+        if (!str_in(yyjson_mut_get_str(key), (const char *const[]){"kind", "apiVersion", NULL})) string_list_push(r->arena, &errors, arena_printf(r->arena, "unknown field \"%s\"", yyjson_mut_get_str(key)));
+    if (errors.len) qsort(errors.items, errors.len, sizeof(char *), by_text);
+    if (!str_empty(kind) && !str_eq(kind, type->kind)) {
+        if (api_kind_find(type->group, type->version, kind)) why = arena_printf(r->arena, "converting (%s.%s) to (%s.%s): unknown conversion", group, kind, group, type->kind);
+        else why = arena_printf(r->arena, "no kind \"%s\" is registered for the internal version of group \"%s\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"", kind, type->group);
+    }
+    for (i = 0; i < errors.len && !why && !str_eq(validation, "Ignore") && !str_eq(validation, "Strict"); i++) request_warn(r, "%s", errors.items[i]);
+    if (!why && str_eq(validation, "Strict") && errors.len) {
+        _cleanup_buf_ struct buf all = BUF_INIT;
+        for (i = 0; i < errors.len; i++) buf_printf(&all, "%s%s", i ? ", " : "strict decoding error: ", errors.items[i]);
+        why = arena_strdup(r->arena, all.data);
+    }
+    json_write_mut(&text, root);
+    if (why) invalid_patch(r->arena, p, buf_cstr(&text), why, reterr);
+    else status_bad_request(reterr, "the name of the object (%s based on URL) was undeterminable: name must be provided", r->name);
+    buf_release(&text);
+}
+
 static void *patch_document(struct api_request *r, const struct patch *p, const struct type_desc *type, void *current, struct status *reterr) {
     struct arena *a = r->arena;
     struct buf text = BUF_INIT;
@@ -102,9 +116,15 @@ static void *patch_document(struct api_request *r, const struct patch *p, const 
     int failed = p->kind == PATCH_JSON ? json_patch_apply(a, doc, p->body, reterr) : p->kind == PATCH_MERGE ? merge_patch_apply(a, doc, p->body, reterr) : strategic_patch_apply(a, type, doc, p->body, reterr);
     void *obj = NULL;
     if (failed && reterr && reterr->code == 422) reterr->has_details = true;
+    if (!failed && p->kind == PATCH_STRATEGIC) keep_type(doc, type, a);
+    if (!failed && p->kind != PATCH_STRATEGIC && !(type->flags & TYPE_DOCUMENT) && lacks_version(yyjson_mut_doc_get_root(doc))) {
+        buf_release(&text);
+        without_version(r, p, type, doc, reterr);
+        return NULL;
+    }
     if (!failed) {
         json_write_mut(&text, yyjson_mut_doc_get_root(doc));
-        obj = body_decode_json(r, type, buf_cstr(&text), text.len, NULL, reterr);
+        obj = body_decode_json(r, type, buf_cstr(&text), text.len, NULL, &p->strict, reterr);
         if (!obj && reterr && reterr->code == 400) misfit(a, p, buf_cstr(&text), reterr);
     }
     buf_release(&text);
@@ -150,24 +170,24 @@ static void find_duplicates(struct arena *a, yyjson_val *v, const char *path, st
     map_free(seen);
 }
 
-static int report_duplicates(struct api_request *r, yyjson_val *body, struct status *reterr) {
-    const char *validation = url_query_get(&r->query, "fieldValidation");
+/* What the strict reader of a JSON patch says of it: operations have four members. */
+static void find_unknown(struct arena *a, yyjson_val *body, struct string_list *ret) {
+    size_t i, n, j, m;
+    yyjson_val *op, *key, *value;
+    yyjson_arr_foreach(body, i, n, op) {
+        if (!yyjson_is_obj(op)) continue;
+        yyjson_obj_foreach(op, j, m, key, value)
+            if (!str_in(yyjson_get_str(key), (const char *const[]){"op", "path", "from", "value", NULL})) string_list_push(a, ret, arena_printf(a, "unknown field \"[%zu].%s\"", i, yyjson_get_str(key)));
+    }
+}
+
+static void strict_errors(struct api_request *r, struct patch *p) {
     struct string_list found = {0};
-    if (str_eq(validation, "Ignore")) return 0;
-    find_duplicates(r->arena, body, "", &found);
-    if (!found.len) return 0;
-    struct buf all = BUF_INIT;
-    for (size_t i = 0; i < found.len; i++) {
-        if (!str_eq(validation, "Strict")) request_warn(r, "duplicate field \"%s\"", found.items[i]);
-        buf_printf(&all, "%sduplicate field \"%s\"", i ? ", " : "", found.items[i]);
-    }
-    if (str_eq(validation, "Strict")) {
-        status_set(reterr, 422, REASON_INVALID, " \"\" is invalid: patch: Invalid value: \"%.*s\": strict decoding error: %s", (int)MIN(r->http->body_len, (size_t)1024), r->http->body, all.data);
-        status_add_cause(reterr, "FieldValueInvalid", "patch", "Invalid value: strict decoding error: %s", all.data);
-        reterr->has_details = true;
-    }
-    buf_release(&all);
-    return str_eq(validation, "Strict") ? -1 : 0;
+    if (str_eq(url_query_get(&r->query, "fieldValidation"), "Ignore")) return;
+    find_duplicates(r->arena, p->body, "", &found);
+    for (size_t i = 0; i < found.len; i++) found.items[i] = arena_printf(r->arena, "duplicate field \"%s\"", found.items[i]);
+    if (p->kind == PATCH_JSON) find_unknown(r->arena, p->body, &found);
+    for (size_t i = 0; i < found.len; i++) string_list_push(r->arena, &p->strict, arena_printf(r->arena, "%s%s", p->kind == PATCH_JSON ? "json patch " : "", found.items[i]));
 }
 
 int patch_read(struct api_request *r, struct patch *p, struct write_options *o, struct status *reterr) {
@@ -182,8 +202,11 @@ int patch_read(struct api_request *r, struct patch *p, struct write_options *o, 
     }
     if (read_write_options(r, o, reterr) != 0) return -1;
     yyjson_doc *doc = json_parse_in(r->arena, r->http->body, r->http->body_len, JSON_NUMBERS_RAW, reterr);
+    if (!doc && p->kind != PATCH_STRATEGIC && reterr) status_wrap(reterr, "error decoding patch");
     p->body = yyjson_doc_get_root(doc);
-    return doc ? report_duplicates(r, p->body, reterr) : -1;
+    if (!doc) return -1;
+    strict_errors(r, p);
+    return 0;
 }
 
 void handle_patch(struct api_request *r) {

@@ -189,14 +189,20 @@ static void complete_create(struct api_request *r, const struct strategy *st, st
 }
 
 /* What stands in the way of a creation is named, and whether it is on its way out. */
-static int already_exists(struct api_request *r, const struct strategy *st, const struct object *obj, bool generated, struct status *reterr) {
+static int already_exists(struct api_request *r, const struct strategy *st, const struct object *obj, struct status *reterr) {
     void *there;
-    if (generated) status_set(reterr, 409, REASON_ALREADY_EXISTS, "%s \"%s\" already exists, the server was not able to generate a unique name for the object", st->resource, obj->metadata.name);
-    else status_already_exists(reterr, st->group, st->resource, obj->metadata.name);
+    bool generated = !str_empty(obj->metadata.generateName); /* even where a name was given too */
+    if (generated) {
+        status_already_exists(reterr, st->group, st->resource, obj->metadata.name);
+        const char *message = arena_strdup(r->arena, status_message(reterr));
+        status_set(reterr, 409, REASON_ALREADY_EXISTS, "%s, the server was not able to generate a unique name for the object", message);
+        status_details(reterr, st->group, st->resource, obj->metadata.name);
+        reterr->retry_after_seconds = 1;
+    } else status_already_exists(reterr, st->group, st->resource, obj->metadata.name);
     if (registry_get(r, st, obj->metadata.namespace, obj->metadata.name, &there, NULL, NULL) != 0 || !((struct object *)there)->metadata.deletionTimestamp.set) return -1;
     const char *message = arena_strdup(r->arena, status_message(reterr));
     status_set(reterr, 409, REASON_ALREADY_EXISTS, "object is being deleted: %s", message);
-    if (!generated) status_details(reterr, st->group, st->resource, obj->metadata.name);
+    status_details(reterr, st->group, st->resource, obj->metadata.name);
     return -1;
 }
 
@@ -215,9 +221,13 @@ static int store_new(struct api_request *r, const struct strategy *st, void *tok
     for (int tries = 0;; tries++) {
         struct store_result res;
         void *there;
+        uint64_t version = 0;
+        if (!o->dry_run && !str_empty(obj->metadata.resourceVersion) && str_to_u64(obj->metadata.resourceVersion, &version) && version)
+            return status_set(reterr, 500, NULL, "resourceVersion should not be set on objects to be created");
+        obj->metadata.resourceVersion = NULL;
         if (o->dry_run) {
             if (registry_get(r, st, obj->metadata.namespace, obj->metadata.name, &there, NULL, NULL) == 0)
-                return already_exists(r, st, obj, false, reterr);
+                return already_exists(r, st, obj, reterr);
             return 0;
         }
         store_put(r, st, token, obj, 0, &res);
@@ -228,7 +238,7 @@ static int store_new(struct api_request *r, const struct strategy *st, void *tok
             continue;
         }
         if (res.outcome == STORE_FAILED) return failed(&res, reterr);
-        return already_exists(r, st, obj, generated, reterr);
+        return already_exists(r, st, obj, reterr);
     }
 }
 
@@ -282,7 +292,6 @@ static void keep_system_fields(struct object *obj, const struct object *old) {
     m->creationTimestamp = old->metadata.creationTimestamp;
     if (old->metadata.deletionTimestamp.set) m->deletionTimestamp = old->metadata.deletionTimestamp;
     if (old->metadata.deletionGracePeriodSeconds.has && !m->deletionGracePeriodSeconds.has) m->deletionGracePeriodSeconds = old->metadata.deletionGracePeriodSeconds;
-    m->selfLink = NULL;
     if (str_empty(m->uid)) m->uid = old->metadata.uid;
     m->generation = old->metadata.generation;
     if (str_empty(m->generateName)) m->generateName = old->metadata.generateName;
@@ -374,13 +383,20 @@ static int may_create(struct api_request *r, struct status *reterr) {
     return failed;
 }
 
+int registry_uid_conflict(struct api_request *r, const struct strategy *st, const char *wanted, const char *is, const char *name, const struct write_options *o, struct status *reterr) {
+    const char *key = storage_key(r->arena, st, r->rd && !r->rd->namespaced ? NULL : r->namespace, name);
+    if (o->dry_run && str_has_prefix(key, "/registry/")) key += strlen("/registry"); /* only what really writes knows of the prefix */
+    return status_conflict(reterr, st->group, st->resource, name,
+                           arena_printf(r->arena, "StorageError: invalid object, Code: 4, Key: %s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: %s, UID in object meta: %s", key, wanted, is));
+}
+
 static int create_by_update(struct api_request *r, const struct strategy *st, const char *name, registry_transform transform, void *arg, const struct write_options *o, void **ret,
                             bool *ret_created, struct status *reterr) {
     if (!(st->flags & CREATE_ON_UPDATE) && !o->force_allow_create) return status_not_found(reterr, st->group, st->resource, name);
     struct object *obj = transform(r, NULL, arg, reterr);
     if (!obj || (!str_eq(r->verb, "create") && authorize_create(r, reterr) != 0)) return -1;
     if (!str_empty(obj->metadata.uid) && !o->force_allow_create)
-        return status_conflict(reterr, st->group, st->resource, name, arena_printf(r->arena, "Precondition failed: UID in precondition: %s, UID in object meta: ", obj->metadata.uid));
+        return registry_uid_conflict(r, st, obj->metadata.uid, "", name, o, reterr);
     obj->metadata.resourceVersion = NULL;
     if (may_create(r, reterr) != 0 || registry_create(r, st, obj, o, reterr) != 0) return -1;
     *ret = obj;
@@ -401,6 +417,7 @@ static int check_and_update(struct admission_attributes *a, void *token, struct 
     obj->metadata.resourceVersion = old->metadata.resourceVersion;
     managed_fields_ignore_times(st->type, old, obj);
     if (o->dry_run || (!p->stale && object_equal(st->type, obj, old) && !completes_deletion(st, obj))) return 0;
+    obj->metadata.selfLink = NULL; /* what is stored has none */
     if (completes_deletion(st, obj)) delete_now(r, st, old, (int64_t)p->revision, &res);
     else store_put(r, st, token, obj, (int64_t)p->revision, &res);
     if (res.outcome == STORE_FAILED) return failed(&res, reterr);
@@ -438,7 +455,7 @@ int registry_update(struct api_request *r, const struct strategy *st, const char
         struct object *old = current, *obj = transform(r, object_copy(r->arena, st->type, current), arg, reterr);
         if (!obj) return -1;
         if (str_eq(r->verb, "update") && !str_empty(obj->metadata.uid) && !str_eq(obj->metadata.uid, old->metadata.uid))
-            return status_conflict(reterr, st->group, st->resource, name, arena_printf(r->arena, "Precondition failed: UID in precondition: %s, UID in object meta: %s", obj->metadata.uid, old->metadata.uid));
+            return registry_uid_conflict(r, st, obj->metadata.uid, old->metadata.uid, name, o, reterr);
         if (st->guard && st->guard(r, obj, old, reterr) != 0) return -1;
         bool conditional = !str_empty(obj->metadata.resourceVersion) && !str_eq(obj->metadata.resourceVersion, "0");
         if (!conditional && (st->flags & NO_UNCONDITIONAL_UPDATE)) {

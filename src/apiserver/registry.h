@@ -90,6 +90,9 @@ int registry_unreadable(const struct store_view *view, struct status *reterr);
 int registry_get_stored(struct api_request *r, const struct strategy *st, const char *namespace, const char *name, void **ret, uint64_t *ret_revision, bool *ret_stale, struct status *reterr);
 void *registry_decode(struct arena *a, const struct strategy *st, const struct store_view *view); /* with resourceVersion filled in; NULL if it cannot be read */
 
+/* The 409 of an update that names another object's uid than the one that is there ("": none is). -1. */
+int registry_uid_conflict(struct api_request *r, const struct strategy *st, const char *wanted, const char *is, const char *name, const struct write_options *o, struct status *reterr);
+
 struct write_options {
     bool dry_run;
     const char *field_manager;

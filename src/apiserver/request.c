@@ -27,11 +27,14 @@ static const char *verb_of(struct api_request *r) {
 /* Namespaces' own subresources; any other third segment below namespaces/NAME is a resource in it. */
 static bool is_namespace_subresource(const char *s) { return strcmp(s, "status") == 0 || strcmp(s, "finalize") == 0; }
 
+bool request_flag(const struct api_request *r, const char *key) {
+    const char *v = url_query_get(&r->query, key);
+    return v && !str_eq(v, "0") && !str_eq_nocase(v, "false");
+}
+
 static void whole_collection_verb(struct api_request *r) {
-    if (strcmp(r->verb, "get") == 0) {
-        const char *watch = url_query_get(&r->query, "watch");
-        r->verb = watch && strcmp(watch, "false") != 0 && strcmp(watch, "0") != 0 ? "watch" : "list";
-    } else if (strcmp(r->verb, "delete") == 0) r->verb = "deletecollection";
+    if (strcmp(r->verb, "get") == 0) r->verb = request_flag(r, "watch") ? "watch" : "list";
+    else if (strcmp(r->verb, "delete") == 0) r->verb = "deletecollection";
 }
 
 bool request_info(struct api_request *r) {
@@ -60,7 +63,6 @@ bool request_info(struct api_request *r) {
     for (; at < p.len; at++) string_list_push(r->arena, &r->rest, p.items[at]);
     if (strcmp(r->resource, "namespaces") == 0 && r->name && !r->namespace) r->namespace = r->name; /* a namespace is in itself, for authorization */
     if (!r->name && strcmp(r->verb, "watch") != 0) whole_collection_verb(r);
-    if (r->name && strcmp(r->verb, "get") == 0 && url_query_has(&r->query, "watch") && strcmp(url_query_get(&r->query, "watch"), "false") != 0 && !r->subresource) r->verb = "watch";
     r->is_resource = true;
     return true;
 }
@@ -71,6 +73,15 @@ void request_warn(struct api_request *r, const char *format, ...) {
     const char *text = arena_vprintf(r->arena, format, args);
     va_end(args);
     if (!string_list_has(&r->warnings, text)) string_list_push(r->arena, &r->warnings, text);
+}
+
+void request_warn_lines(struct api_request *r, const char *lines) {
+    for (const char *p = lines; *p;) {
+        size_t len = strcspn(p, "\n");
+        request_warn(r, "%.*s", (int)len, p);
+        p += len;
+        p += strspn(p, "\n ");
+    }
 }
 
 /* "CreateOptions" and its siblings, for errors about options. */

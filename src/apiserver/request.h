@@ -59,6 +59,7 @@ bool request_info(struct api_request *r);
 void respond_status(struct api_request *r, const struct status *s);
 void respond_success(struct api_request *r, int code, const char *group, const char *kind, const char *name, const char *uid); /* Status "Success" */
 void respond_text(struct api_request *r, int code, const char *content_type, const char *text);
+void respond_health(struct api_request *r, int code, const char *text); /* a health check's answer: never to be taken for anything but text */
 void respond_bytes(struct api_request *r, int code, const char *content_type, const struct http_slice *body, size_t body_len);
 /* An object or list in the form negotiated (Table, metadata only, protobuf ...). The object may be changed on the way. */
 /* Whether an answer of this type (an object or a list) can be given in the form asked for; else 400 or 406. */
@@ -70,7 +71,11 @@ void respond_object(struct api_request *r, int code, const struct type_desc *typ
 void respond_stored(struct api_request *r, int code, const struct type_desc *type, const char *bytes, size_t len, uint32_t rv_offset, uint64_t revision);
 struct http_header *response_headers(struct api_request *r, const char *content_type, size_t *ret_len); /* with Warning, Audit-Id and cache headers */
 void request_warn(struct api_request *r, const char *format, ...) PRINTF_LIKE(2, 3);
+void request_warn_lines(struct api_request *r, const char *lines); /* a warning for each line, without its indentation */
+bool request_flag(const struct api_request *r, const char *key); /* a boolean parameter as upstream reads it: given, and neither 0 nor false */
 
+/* Whether the route takes what the request says of its form: a patch's Content-Type, and Accept, literally as upstream's router compares them. -1 with a 415 or 406. */
+int check_route_media(struct api_request *r, struct status *reterr);
 /* Reads the Accept header. `streaming` for watches. -1 with a 406. */
 int negotiate(struct api_request *r, bool allow_table, bool streaming, struct status *reterr);
 const char *media_content_type(enum media m);

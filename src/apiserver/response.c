@@ -22,7 +22,9 @@ const char *media_content_type(enum media m) {
 
 struct clause {
     char type[64], as[40], group[40], version[16];
-    bool has_as, stream;
+    bool transformed;       /* it says `as`, `g` or `v` */
+    bool no_stream;         /* it asks for a stream of another kind than a watch */
+    bool stream;
     double q;
 };
 
@@ -30,9 +32,12 @@ static void clause_param(struct clause *c, const char *key, size_t key_len, cons
     struct { const char *name; char *to; size_t size; } known[] = {{"as", c->as, sizeof(c->as)}, {"g", c->group, sizeof(c->group)}, {"v", c->version, sizeof(c->version)}};
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
         if (key_len == strlen(known[i].name) && strncasecmp(key, known[i].name, key_len) == 0) snprintf(known[i].to, known[i].size, "%.*s", (int)len, value);
-    c->has_as |= key_len == 2 && strncasecmp(key, "as", 2) == 0;
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) c->transformed |= *known[i].to;
     if (key_len == 1 && *key == 'q') c->q = strtod(value, NULL);
-    if (key_len == 6 && strncasecmp(key, "stream", 6) == 0) c->stream = true;
+    if (key_len == 6 && strncasecmp(key, "stream", 6) == 0 && len) {
+        c->stream = true;
+        c->no_stream = len != 5 || strncmp(value, "watch", 5) != 0;
+    }
 }
 
 static const char *skip_blanks(const char *p) {
@@ -58,9 +63,9 @@ static const char *parse_clause(const char *p, struct clause *c) {
 }
 
 static bool media_of(const char *type, enum media *ret) {
-    if (strcmp(type, "*/*") == 0 || strcasecmp(type, "application/json") == 0) *ret = MEDIA_JSON;
-    else if (strcasecmp(type, "application/yaml") == 0) *ret = MEDIA_YAML;
-    else if (strcasecmp(type, "application/vnd.kubernetes.protobuf") == 0) *ret = MEDIA_PROTOBUF;
+    if (strcmp(type, "*/*") == 0 || strcmp(type, "application/*") == 0 || strcmp(type, "application/json") == 0) *ret = MEDIA_JSON;
+    else if (strcmp(type, "application/yaml") == 0) *ret = MEDIA_YAML;
+    else if (strcmp(type, "application/vnd.kubernetes.protobuf") == 0) *ret = MEDIA_PROTOBUF;
     else return false;
     return true;
 }
@@ -68,7 +73,8 @@ static bool media_of(const char *type, enum media *ret) {
 /* Whether the `as` of a clause can be served, and how. */
 static bool accept_as(const struct clause *c, bool allow_table, bool streaming, struct negotiated *out) {
     out->as = AS_OBJECT;
-    if (!c->has_as) return true;
+    if (c->no_stream || (c->stream && !streaming && out->media == MEDIA_YAML)) return false;
+    if (!c->transformed) return true;
     if (!str_eq(c->group, "meta.k8s.io") || (!str_eq(c->version, "v1") && !str_eq(c->version, "v1beta1"))) return false;
     if (str_eq(c->as, "Table") && allow_table) out->as = AS_TABLE;
     else if (str_eq(c->as, "PartialObjectMetadata")) out->as = AS_PARTIAL_METADATA;
@@ -84,6 +90,59 @@ static bool wants_pretty(struct api_request *r) {
     return agent && (str_has_prefix(agent, "curl") || str_has_prefix(agent, "Wget") || str_has_prefix(agent, "Mozilla/5.0"));
 }
 
+/* The router compares what stands before the parameters, letter by letter. */
+static bool router_takes(const char *accept) {
+    static const char *const produced[] = {"*/*", "application/json", "application/yaml", "application/vnd.kubernetes.protobuf", NULL};
+    for (const char *p = accept;; p++) {
+        size_t len = strcspn(p, ","), n;
+        const char *from = p + strspn(p, " \t");
+        n = strcspn(from, ",;");
+        while (n && (from[n - 1] == ' ' || from[n - 1] == '\t')) n--;
+        for (size_t i = 0; produced[i]; i++)
+            if (strlen(produced[i]) == n && strncmp(from, produced[i], n) == 0) return true;
+        p += len;
+        if (!*p) return false;
+    }
+}
+
+static int not_acceptable(struct api_request *r, struct status *reterr) {
+    bool listing = r->is_resource && str_eq(r->method, "GET") && (!r->name || str_eq(r->verb, "watch"));
+    status_set(reterr, 406, REASON_NOT_ACCEPTABLE, "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf%s",
+               listing ? ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch" : "");
+    reterr->has_details = true;
+    return -1;
+}
+
+int check_route_media(struct api_request *r, struct status *reterr) {
+    static const char *const patches[] = {"application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml", NULL};
+    const char *accept = http_request_header(r->http, "Accept"), *type = str_or(http_request_header(r->http, "Content-Type"), "");
+    bool known = !str_eq(r->verb, "patch");
+    size_t n = strcspn(type, "; ");
+    for (size_t i = 0; !known && patches[i]; i++) known = strlen(patches[i]) == n && strncmp(type, patches[i], n) == 0;
+    if (!known) {
+        status_set(reterr, 415, REASON_UNSUPPORTED_MEDIA_TYPE, "415: Unsupported Media Type");
+        reterr->has_details = true;
+        return -1;
+    }
+    return str_empty(accept) || router_takes(accept) ? 0 : not_acceptable(r, reterr);
+}
+
+/* Errors have no other forms: clauses that ask for one are passed over, and without any that is left it is JSON. */
+static enum media error_media(struct api_request *r) {
+    const char *accept = http_request_header(r->http, "Accept");
+    enum media best = MEDIA_JSON;
+    double best_q = -1;
+    for (const char *p = str_or(accept, ""); *p;) {
+        struct clause c;
+        enum media media;
+        p = parse_clause(p, &c);
+        if (c.q <= best_q || c.transformed || c.no_stream || !media_of(c.type, &media) || (c.stream && media == MEDIA_YAML) || (media == MEDIA_PROTOBUF && r->custom)) continue;
+        best = media;
+        best_q = c.q;
+    }
+    return best;
+}
+
 int negotiate(struct api_request *r, bool allow_table, bool streaming, struct status *reterr) {
     const char *accept = http_request_header(r->http, "Accept");
     struct negotiated best = {.media = MEDIA_JSON};
@@ -95,7 +154,7 @@ int negotiate(struct api_request *r, bool allow_table, bool streaming, struct st
         struct negotiated n = {0};
         p = parse_clause(p, &c);
         if (c.q <= best_q || !media_of(c.type, &n.media)) continue;
-        if (n.media == MEDIA_PROTOBUF && r->custom && !c.has_as) continue; /* custom objects have no such form */
+        if (n.media == MEDIA_PROTOBUF && r->custom && !c.transformed) continue; /* custom objects have no such form */
         if (streaming && n.media == MEDIA_YAML) n.media = MEDIA_JSON;
         if (!accept_as(&c, allow_table, streaming, &n)) {
             as_refused = true;
@@ -107,11 +166,7 @@ int negotiate(struct api_request *r, bool allow_table, bool streaming, struct st
     if (best_q < 0) {
         r->out = (struct negotiated){0};
         if (as_refused) return status_set(reterr, 406, REASON_NOT_ACCEPTABLE, "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf");
-        bool listing = str_eq(r->verb, "list") || str_eq(r->verb, "watch");
-        status_set(reterr, 406, REASON_NOT_ACCEPTABLE, "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf%s",
-                   listing ? ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch" : "");
-        reterr->has_details = true;
-        return -1;
+        return not_acceptable(r, reterr);
     }
     best.pretty = wants_pretty(r);
     r->out = best;
@@ -180,9 +235,21 @@ void respond_bytes(struct api_request *r, int code, const char *content_type, co
     http_respond(r->http, code, more, n + 2, &(struct http_slice){packed.data, packed.len, NULL}, 1);
 }
 
-void respond_text(struct api_request *r, int code, const char *content_type, const char *text) {
-    respond_bytes(r, code, content_type, &(struct http_slice){text, strlen(text)}, 1);
+static void respond_nosniff(struct api_request *r, int code, const char *content_type, const char *text) {
+    size_t n;
+    struct http_header *h = response_headers(r, content_type, &n), *more = arena_calloc(r->arena, n + 1, sizeof(*more));
+    memcpy(more, h, n * sizeof(*more));
+    more[n] = (struct http_header){"X-Content-Type-Options", "nosniff"};
+    r->code = code;
+    http_respond(r->http, code, more, n + 1, &(struct http_slice){text, strlen(text), NULL}, 1);
 }
+
+void respond_text(struct api_request *r, int code, const char *content_type, const char *text) {
+    if (code >= 400) respond_nosniff(r, code, content_type, text); /* as Go's http.Error says it */
+    else respond_bytes(r, code, content_type, &(struct http_slice){text, strlen(text), NULL}, 1);
+}
+
+void respond_health(struct api_request *r, int code, const char *text) { respond_nosniff(r, code, "text/plain; charset=utf-8", text); }
 
 static void respond_json(struct api_request *r, int code, const char *json, size_t len) {
     if (r->out.media == MEDIA_YAML) {
@@ -216,6 +283,13 @@ static void respond_encoded(struct api_request *r, int code, const struct type_d
     respond_json(r, code, out.data, out.len);
 }
 
+/* As upstream prints the type of what its registries give: its package is that of the group. */
+static const char *go_type(struct api_request *r, const struct type_desc *type) {
+    if (type->flags & TYPE_DOCUMENT || r->custom) return type->item_type ? "*unstructured.UnstructuredList" : "*unstructured.Unstructured";
+    bool core = str_empty(type->group) || str_eq(type->group, "events.k8s.io");
+    return arena_printf(r->arena, "*%s.%s", core ? "core" : arena_strndup(r->arena, type->group, strcspn(type->group, ".")), type->kind);
+}
+
 int response_check_form(struct api_request *r, const struct type_desc *type, struct status *reterr) {
     static const char *const known[] = {"", "Metadata", "Object", "None", NULL};
     const char *include = url_query_get(&r->query, "includeObject");
@@ -223,9 +297,9 @@ int response_check_form(struct api_request *r, const struct type_desc *type, str
     if (r->out.as == AS_TABLE && include && !str_in(include, known))
         return status_bad_request(reterr, "Unable to convert to Table as requested: includeObject: Invalid value: \"%s\": must be 'Metadata', 'Object', 'None', or empty", include);
     if (r->out.as == AS_PARTIAL_METADATA && list)
-        return status_set(reterr, 406, REASON_NOT_ACCEPTABLE, "you requested PartialObjectMetadata, but the requested object is a list (%s)", type->kind);
+        return status_set(reterr, 406, REASON_NOT_ACCEPTABLE, "you requested PartialObjectMetadata, but the requested object is a list (%s)", go_type(r, type));
     if (r->out.as == AS_PARTIAL_METADATA_LIST && !list)
-        return status_set(reterr, 406, REASON_NOT_ACCEPTABLE, "you requested PartialObjectMetadataList, but the requested object is not a list (%s)", type->kind);
+        return status_set(reterr, 406, REASON_NOT_ACCEPTABLE, "you requested PartialObjectMetadataList, but the requested object is not a list (%s)", go_type(r, type));
     return 0;
 }
 
@@ -233,7 +307,16 @@ int response_check_form(struct api_request *r, const struct type_desc *type, str
 void response_set_form_version(struct api_request *r, const struct type_desc *type, void *form) {
     static const char beta[] = "meta.k8s.io/v1beta1";
     if (!r->out.beta) return;
-    if (type == &metav1_Table_desc) ((struct metav1_Table *)form)->apiVersion = beta;
+    if (type == &metav1_Table_desc) {
+        struct metav1_Table *table = form;
+        static const char stable[] = "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\"";
+        table->apiVersion = beta;
+        LIST_FOREACH(row, &table->rows) {
+            if (row->object.len < strlen(stable) || memcmp(row->object.data, stable, strlen(stable)) != 0) continue;
+            row->object.data = arena_printf(r->arena, "%.*sbeta1\"%s", (int)strlen(stable) - 1, stable, row->object.data + strlen(stable));
+            row->object.len = strlen(row->object.data);
+        }
+    }
     else if (type == &metav1_PartialObjectMetadata_desc) ((struct metav1_PartialObjectMetadata *)form)->apiVersion = beta;
     else if (type == &metav1_PartialObjectMetadataList_desc) {
         struct metav1_PartialObjectMetadataList *list = form;
@@ -289,7 +372,7 @@ void respond_status(struct api_request *r, const struct status *s) {
     if (s->has_details) out.details = &details;
     for (size_t i = 0; i < s->causes_len; i++)
         *LIST_PUSH(r->arena, &details.causes) = (struct metav1_StatusCause){.reason = s->causes[i].type, .message = s->causes[i].message, .field = s->causes[i].field};
-    if (r->out.as != AS_OBJECT) r->out.as = AS_OBJECT;
+    r->out = (struct negotiated){.media = error_media(r), .pretty = wants_pretty(r)};
     if (s->has_details) r->retry_after_s = s->retry_after_seconds; /* as upstream: in a header too */
     respond_encoded(r, out.code, &metav1_Status_desc, &out);
 }

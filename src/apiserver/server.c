@@ -165,23 +165,26 @@ static void resource_request(struct api_request *r) {
     r->rd = api_resource_find(r->group, r->version, r->resource, r->subresource);
     if (r->rd && resource_served(r->rd) && scope_fits(r) && handle_connect(r)) return;
     if (!r->rd || !resource_served(r->rd) || r->rest.len || !scope_fits(r) || (r->name && !r->subresource && is_only_created(r->rd))) {
-        if (r->rd && r->rest.len && strcmp(str_or(r->subresource, ""), "proxy") == 0) no_such_resource(r);
-        else no_such_resource(r);
+        no_such_resource(r);
         return;
     }
-    warn_of_deprecation(r);
     r->strategy = strategy_find(r->group, r->resource);
     bool whole = !r->name && (str_eq(r->verb, "update") || str_eq(r->verb, "patch")), named = r->name && !r->subresource && str_eq(r->verb, "create");
     if (strcmp(r->method, "HEAD") == 0 || whole || named || !(r->rd->verbs & verb_bit(r->verb)) || changes_without_namespace(r)) {
         no_such_method(r);
         return;
     }
+    _cleanup_status_ struct status err = STATUS_INIT;
+    if (check_route_media(r, &err) != 0) {
+        respond_status(r, &err);
+        return;
+    }
+    warn_of_deprecation(r);
     if (r->subresource || !r->strategy) {
         const struct strategy *own = strategy_of_subresource(r->group, r->resource, r->subresource);
         if (own) r->strategy = own;
         else {
             if (handle_subresource(r)) return;
-            _cleanup_status_ struct status err = STATUS_INIT;
             status_set(&err, 501, "NotImplemented", "%s%s%s is not implemented by this server yet", r->resource, r->subresource ? "/" : "", str_or(r->subresource, ""));
             respond_status(r, &err);
             return;
@@ -231,7 +234,9 @@ static void serve(struct api_request *r) {
         respond_status(r, &err);
         return;
     }
-    if (resource && custom_resources_find(r)) custom_request(r);
+    if (resource && strstr(r->path, "//") && !str_has_prefix(r->path, "/apis//")) no_such_resource(r); /* no route has an empty segment */
+    else if (resource && strstr(r->path, "//")) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
+    else if (resource && custom_resources_find(r)) custom_request(r);
     else if (resource && known_group(r)) resource_request(r);
     else if (handle_aggregated(r)) return;
     else if (resource || !(handle_openid(r) || handle_nonresource(r) || flow_handle_debug(r->server->flow, r) || handle_more(r))) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");

@@ -137,7 +137,7 @@ static struct autoscalingv1_Scale *wanted_scale(struct api_request *r, const str
         return NULL;
     }
     if (!str_empty(scale->metadata.uid) && !str_eq(scale->metadata.uid, obj->metadata.uid)) {
-        status_conflict(reterr, r->group, r->resource, r->name, arena_printf(r->arena, "Precondition failed: UID in precondition: %s, UID in object meta: %s", scale->metadata.uid, obj->metadata.uid));
+        registry_uid_conflict(r, r->strategy, scale->metadata.uid, obj->metadata.uid, r->name, s->options, reterr);
         return NULL;
     }
     struct write_options how = *s->options;

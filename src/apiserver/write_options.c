@@ -71,6 +71,7 @@ static int check_options(struct api_request *r, bool apply, struct write_options
     static const char *const validations[] = {"", "Ignore", "Strict", "Warn", NULL};
     const char *manager = str_or(url_query_get(&r->query, "fieldManager"), ""), *validation = url_query_get(&r->query, "fieldValidation");
     struct field_errors errs = field_errors_in(r->arena);
+    if (str_eq(r->verb, "create") && body_check_media(r, reterr) != 0) return -1; /* looked at first when something is created */
     *ret = (struct write_options){.subresource = r->subresource};
     if (apply && str_empty(manager)) field_required(&errs, FIELD(NULL, "fieldManager"), "is required for apply patch");
     if (str_eq(r->verb, "patch") && !apply && url_query_has(&r->query, "force")) field_forbidden(&errs, FIELD(NULL, "force"), "may not be specified for non-apply patch");

@@ -59,11 +59,33 @@ static size_t utf8_sequence(const unsigned char *p, const unsigned char *end) {
     return n;
 }
 
-/* Replaces what is not UTF-8 by U+FFFD, as Go does. */
+/* The code unit of a \uXXXX at p, or -1. */
+static int escaped_unit(const unsigned char *p, const unsigned char *end) {
+    int v = 0;
+    if (end - p < 6 || p[0] != '\\' || p[1] != 'u') return -1;
+    for (int i = 2; i < 6; i++) {
+        const char *digits = "0123456789abcdef", *at = p[i] ? strchr(digits, p[i] >= 'A' && p[i] <= 'F' ? p[i] + 32 : p[i]) : NULL;
+        if (!at) return -1;
+        v = v << 4 | (int)(at - digits);
+    }
+    return v;
+}
+
+static bool is_high(int unit) { return unit >= 0xd800 && unit < 0xdc00; }
+static bool is_low(int unit) { return unit >= 0xdc00 && unit < 0xe000; }
+
+/* Replaces what is not UTF-8, and surrogates that stand alone, by U+FFFD, as Go does. */
 static void repair_utf8(const char *text, size_t len, struct buf *out) {
     const unsigned char *p = (const unsigned char *)text, *end = p + len;
     while (p < end) {
+        int unit = *p == '\\' ? escaped_unit(p, end) : -1;
         size_t n = utf8_sequence(p, end);
+        if (is_high(unit) && is_low(escaped_unit(p + 6, end))) n = 12;
+        else if (is_high(unit) || is_low(unit)) {
+            buf_append_str(out, "\xef\xbf\xbd");
+            p += 6;
+            continue;
+        } else if (*p == '\\' && end - p > 1) n = 2; /* whatever is escaped is no beginning of an escape */
         if (n) buf_append(out, p, n);
         else buf_append_str(out, "\xef\xbf\xbd");
         p += n ? n : 1;
@@ -271,4 +293,31 @@ void json_write_mut(struct buf *out, yyjson_mut_val *v) {
     CHECK(doc || !v);
     json_write_value(out, yyjson_doc_get_root(doc));
     yyjson_doc_free(doc);
+}
+
+static int by_key(const void *x, const void *y) { return strcmp(yyjson_get_str(*(yyjson_val *const *)x), yyjson_get_str(*(yyjson_val *const *)y)); }
+
+void json_print_go(struct arena *a, yyjson_val *v, struct buf *out) {
+    size_t i, max;
+    yyjson_val *key, *val;
+    if (yyjson_is_obj(v)) {
+        yyjson_val **keys = arena_calloc(a, yyjson_obj_size(v) + 1, sizeof(*keys));
+        yyjson_obj_foreach(v, i, max, key, val) keys[i] = key;
+        qsort(keys, yyjson_obj_size(v), sizeof(*keys), by_key);
+        buf_append_str(out, "map[");
+        for (i = 0; i < yyjson_obj_size(v); i++) {
+            buf_printf(out, "%s%s:", i ? " " : "", yyjson_get_str(keys[i]));
+            json_print_go(a, unsafe_yyjson_get_next(keys[i]), out);
+        }
+        buf_append_char(out, ']');
+    } else if (yyjson_is_arr(v)) {
+        buf_append_char(out, '[');
+        yyjson_arr_foreach(v, i, max, val) {
+            if (i) buf_append_char(out, ' ');
+            json_print_go(a, val, out);
+        }
+        buf_append_char(out, ']');
+    } else if (yyjson_is_null(v)) buf_append_str(out, "<nil>");
+    else if (yyjson_is_str(v)) buf_append_str(out, yyjson_get_str(v));
+    else json_write_value(out, v);
 }

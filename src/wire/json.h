@@ -33,4 +33,6 @@ int base64_decode(struct arena *a, const char *text, size_t len, unsigned char *
 void base64_encode(struct buf *out, const unsigned char *data, size_t len);
 int base64url_decode(struct arena *a, const char *text, size_t len, unsigned char **ret, size_t *ret_len, struct status *reterr);
 void base64url_encode(struct buf *out, const unsigned char *data, size_t len);
+/* As Go prints a decoded document (%v): maps by key, no quotes. For error texts. */
+void json_print_go(struct arena *a, yyjson_val *v, struct buf *out);
 #endif

@@ -131,10 +131,12 @@ static int line_of(struct fy_node *n) {
     return mark ? mark->line + 1 : 0;
 }
 
-/* The first duplicate key, in the words of upstream's YAML reader: strings are quoted, other keys are not. */
+/* A duplicate key, in the words of upstream's YAML reader: strings are quoted, other keys are not. */
 static void report_duplicate(struct converter *c, const char *key, struct fy_node *key_node, struct fy_node *value) {
-    if (!c->duplicate || *c->duplicate) return;
+    if (!c->duplicate) return;
     struct buf out = BUF_INIT;
+    if (*c->duplicate) buf_printf(&out, "%s\n  ", *c->duplicate);
+    free(*c->duplicate);
     int line = line_of(value);
     char *raw = scalar_text(key_node);
     bool string = is_quoted(key_node) || strcmp(raw, key) == 0;
@@ -223,6 +225,21 @@ static int put_sequence(struct converter *c, struct fy_node *n) {
     return 0;
 }
 
+/* !!binary: the text that its base64 stands for. */
+static int put_binary(struct converter *c, const char *text) {
+    _cleanup_arena_ struct arena *a = arena_new();
+    size_t len = strlen(text), n = 0, bytes_len;
+    char *packed = arena_alloc(a, len + 1);
+    unsigned char *bytes;
+    for (size_t i = 0; i < len; i++)
+        if (!strchr(" \t\r\n", text[i])) packed[n++] = text[i];
+    if (base64_decode(a, packed, n, &bytes, &bytes_len, NULL) != 0) return status_bad_request(c->err, "error converting YAML to JSON: yaml: !!binary value contains invalid base64 data");
+    json_write_string_n(c->out, (const char *)bytes, bytes_len);
+    return 0;
+}
+
+static const char *const not_finite[] = {".nan", ".NaN", ".NAN", ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF", NULL};
+
 static int put_node(struct converter *c, struct fy_node *n) {
     bool named = n && fy_node_is_alias(n);
     n = follow(c, n);
@@ -241,8 +258,10 @@ static int put_node(struct converter *c, struct fy_node *n) {
             char *text = scalar_text(n);
             size_t tag_len = 0;
             const char *tag = fy_node_get_tag(n, &tag_len);
-            bool str_tag = tag && tag_len >= 4 && memcmp(tag + tag_len - 4, ":str", 4) == 0;
-            if (is_quoted(n) || str_tag) json_write_string(c->out, text);
+            bool str_tag = tag && tag_len >= 4 && memcmp(tag + tag_len - 4, ":str", 4) == 0, binary = tag && tag_len >= 7 && memcmp(tag + tag_len - 7, ":binary", 7) == 0;
+            if (binary) r = put_binary(c, text);
+            else if (is_quoted(n) || str_tag) json_write_string(c->out, text);
+            else if (is_word(text, not_finite)) r = status_bad_request(c->err, "error converting YAML to JSON: json: unsupported value: %s", strcasestr(text, "nan") ? "NaN" : *text == '-' ? "-Inf" : "+Inf");
             else put_plain_scalar(c, text);
             free(text);
             break;
@@ -309,80 +328,43 @@ int yaml_to_json(const char *text, size_t len, struct buf *out, char **ret_dupli
     return r;
 }
 
-/* ---- writing ---- */
+/* ---- for the writer ---- */
 
-/* Whether a string would be read back as something else without quotes. */
-static bool needs_quotes(const char *s, size_t len) {
-    struct buf number = BUF_INIT;
-    static const char *const words[] = {"", "~", "null", "Null", "NULL", "y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON", "n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF", "<<", "=", NULL};
-    if (is_word(s, words) || strchr("-?:,[]{}#&*!|>'\"%@` ", s[0]) || s[len - 1] == ' ' || s[len - 1] == ':' || strstr(s, ": ") || strstr(s, " #")) return true;
-    bool numeric = as_integer(s, &number) || as_float(s, &number) || (s[0] >= '0' && s[0] <= '9' && strlen(s) >= 10 && s[4] == '-' && s[7] == '-');
-    buf_release(&number);
-    return numeric;
+static bool all_in(const char *s, size_t len, const char *set) { return strspn(s, set) >= len; }
+
+/* 2026-11-27, also with one digit for month or day, and with a time behind it. */
+static bool is_date(const char *s) {
+    size_t year = strspn(s, "0123456789");
+    if (year != 4 || s[4] != '-') return false;
+    const char *p = s + 5;
+    size_t month = strspn(p, "0123456789");
+    if (month < 1 || month > 2 || p[month] != '-') return false;
+    p += month + 1;
+    size_t day = strspn(p, "0123456789");
+    if (day < 1 || day > 2) return false;
+    p += day;
+    if (!*p) return true;
+    return strchr("Tt ", *p) && strchr(p, ':') && p[1] >= '0' && p[1] <= '9' && all_in(p + 1, strlen(p + 1), "0123456789:.Z+-");
 }
 
-static void put_string(struct buf *out, const char *s, size_t len, int indent) {
-    bool control = false;
-    for (size_t i = 0; i < len; i++) control |= ((unsigned char)s[i] < ' ' && s[i] != '\n') || s[i] == 0x7f;
-    if (control || (memchr(s, '\n', len) && (s[0] == ' ' || s[0] == '\n'))) json_write_string_n(out, s, len);
-    else if (memchr(s, '\n', len)) {
-        buf_append_str(out, s[len - 1] != '\n' ? "|-" : len > 1 && s[len - 2] == '\n' ? "|+" : "|");
-        const char *p = s, *end = s + len;
-        while (p < end) {
-            const char *nl = memchr(p, '\n', (size_t)(end - p));
-            size_t n = nl ? (size_t)(nl - p) : (size_t)(end - p);
-            buf_append_char(out, '\n');
-            if (n) buf_printf(out, "%*s%.*s", indent, "", (int)n, p);
-            p += n + 1;
-        }
-    } else if (len == 0) buf_append_str(out, "\"\"");
-    else if (needs_quotes(s, len)) {
-        if (!memchr(s, '\'', len) && strchr("-?:,[]{}#&*!|>\"%@` ", s[0])) buf_printf(out, "'%s'", s);
-        else json_write_string_n(out, s, len);
-    } else buf_append(out, s, len);
-}
-
-static int compare_keys(const void *a, const void *b) { return strcmp(yyjson_get_str(*(yyjson_val *const *)a), yyjson_get_str(*(yyjson_val *const *)b)); }
-
-static void put_value(struct buf *out, yyjson_val *v, int indent, bool in_list);
-
-static void put_object(struct buf *out, yyjson_val *v, int indent, bool in_list) {
-    size_t n = yyjson_obj_size(v), i, max;
-    yyjson_val **keys = malloc(n * sizeof(*keys)), *key, *item;
-    CHECK(keys);
-    yyjson_obj_foreach(v, i, max, key, item) keys[i] = key;
-    qsort(keys, n, sizeof(*keys), compare_keys);
-    for (i = 0; i < n; i++) {
-        if (i || !in_list) buf_printf(out, "%*s", indent, "");
-        put_string(out, yyjson_get_str(keys[i]), yyjson_get_len(keys[i]), 0);
-        buf_append_char(out, ':');
-        item = yyjson_obj_iter_get_val(keys[i]);
-        bool block = (yyjson_is_obj(item) && yyjson_obj_size(item)) || (yyjson_is_arr(item) && yyjson_arr_size(item));
-        buf_append_char(out, block ? '\n' : ' ');
-        put_value(out, item, yyjson_is_arr(item) ? indent : indent + 2, false);
+/* YAML 1.1's 190:20:30. */
+static bool is_base_60(const char *s) {
+    if (*s == '-' || *s == '+') s++;
+    if (*s < '0' || *s > '9' || !strchr(s, ':')) return false;
+    s += strspn(s, "0123456789_");
+    while (*s == ':') {
+        size_t n = strspn(s + 1, "0123456789");
+        if (n < 1 || n > 2 || (n == 2 && s[1] > '5')) return false;
+        s += 1 + n;
     }
-    free(keys);
+    if (*s == '.') s += 1 + strspn(s + 1, "0123456789_");
+    return !*s;
 }
 
-static void put_value(struct buf *out, yyjson_val *v, int indent, bool in_list) {
-    size_t i, max;
-    yyjson_val *item;
-    if (yyjson_is_obj(v) && yyjson_obj_size(v)) {
-        put_object(out, v, indent, in_list);
-        return;
-    }
-    if (yyjson_is_arr(v) && yyjson_arr_size(v)) {
-        yyjson_arr_foreach(v, i, max, item) {
-            if (i || !in_list) buf_printf(out, "%*s", indent, "");
-            buf_append_str(out, "- ");
-            put_value(out, item, indent + 2, true);
-        }
-        return;
-    }
-    if (yyjson_is_obj(v)) buf_append_str(out, "{}");
-    else if (yyjson_is_str(v)) put_string(out, yyjson_get_str(v), yyjson_get_len(v), indent);
-    else json_write_value(out, v);
-    buf_append_char(out, '\n');
+bool yaml_is_string(const char *s) {
+    _cleanup_buf_ struct buf json = BUF_INIT;
+    struct converter c = {.out = &json};
+    if (is_word(s, not_finite) || is_date(s) || is_base_60(s)) return false;
+    put_plain_scalar(&c, s);
+    return json.len && json.data[0] == '"';
 }
-
-void yaml_write(struct buf *out, yyjson_val *root) { put_value(out, root, 0, false); }

@@ -56,6 +56,13 @@ static void json_patch_operations(void **state UNUSED) {
         {"{}", "[{\"op\":\"move\",\"path\":\"/a\"}]", "422: "},
         {"{}", "{}", "400: "},
         {"{}", "[1]", "400: "},
+        {"{}", "[{\"op\":5,\"path\":\"/a\"}]", "400: error decoding patch"},
+        {"{\"a\":1}", "null", "{\"a\":1}"},
+        {"{}", "[{\"op\":\"add\",\"path\":\"what/a\",\"value\":1}]", "{\"a\":1}"}, /* what stands before the first slash is not looked at */
+        {"{\"a\":{}}", "[{\"op\":\"copy\",\"from\":\"/a/no\",\"path\":\"/b\"}]", "{\"a\":{},\"b\":null}"},
+        {"{\"a\":{}}", "[{\"op\":\"copy\",\"from\":\"\",\"path\":\"/b\"}]", "422: "},
+        {"{}", "[{\"op\":\"add\",\"path\":\"\",\"value\":{}}]", "422: "},
+        {"{}", "[{\"op\":\"add\",\"path\":\"/a\",\"value\":1,\"value\":2}]", "{\"a\":2}"},
     };
     check(JSON, NULL, cases, ARRAY_LEN(cases));
 }
@@ -126,8 +133,8 @@ static void retained_keys_drop_the_others(void **state UNUSED) {
 
 static void strategic_patches_that_upstream_refuses(void **state UNUSED) {
     static const struct patch_case cases[] = {
-        {AB, "{\"containers\":[{\"image\":\"x\"}]}", "500: map: map[] does not contain declared merge key: name"},
-        {AB, "{\"containers\":[{\"$patch\":\"delete\"}]}", "500: map: map[] does not contain declared merge key: name"},
+        {AB, "{\"containers\":[{\"image\":\"x\"}]}", "500: map: map[image:x] does not contain declared merge key: name"},
+        {AB, "{\"containers\":[{\"$patch\":\"delete\"}]}", "500: map: map[$patch:delete] does not contain declared merge key: name"},
         {AB, "{\"containers\":[{\"$patch\":\"explode\",\"name\":\"a\"}]}", "500: unknown patch type: explode"},
         {AB, "{\"containers\":[{\"$patch\":\"merge\",\"name\":\"a\"}]}", "500: merging lists cannot yet be specified in the patch"},
         {AB, "{\"containers\":[\"a\"]}", "500: "},

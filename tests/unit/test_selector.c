@@ -107,6 +107,7 @@ static void yaml_has_the_scalars_of_1_1(void **state UNUSED) {
 static void a_duplicate_yaml_key_is_told_with_its_line(void **state UNUSED) {
     static const struct { const char *in, *want; } cases[] = {
         {"a: 1\nb: 2\na: 3", "line 3: key \"a\" already set in map"}, {"y: 1\non: 2", "line 2: key true already set in map"}, {"a: {b: 1,\n b: 2}", "line 2: key \"b\" already set in map"}, {"a: 1\nb: 2", NULL},
+        {"a: 1\nb: {c: 1, c: 2}\na: 3", "line 3: key \"a\" already set in map\n  line 2: key \"c\" already set in map"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         _cleanup_buf_ struct buf out = BUF_INIT;
@@ -132,8 +133,26 @@ static void what_is_written_as_yaml_is_read_back_the_same(void **state UNUSED) {
     }
 }
 
+/* What libyaml's writer makes of them, as upstream's answers show it. */
+static void yaml_is_written_in_upstreams_style(void **state UNUSED) {
+    static const struct { const char *json, *want; } cases[] = {
+        {"{\"a\":\"x\",\"b\":[1,{\"c\":[]}]}", "a: x\nb:\n- 1\n- c: []\n"},
+        {"[\"a: b\",\"# c\",\"it's: so\",\"yes\",\"1e3\",\"2026-11-27\",\"190:20:30\",\"\",\"a\\tb\",\"x \"]", "- 'a: b'\n- '# c'\n- 'it''s: so'\n- \"yes\"\n- \"1e3\"\n- \"2026-11-27\"\n- \"190:20:30\"\n- \"\"\n- \"a\\tb\"\n- 'x '\n"},
+        {"{\"t\":\"one\\ntwo\\n\",\"u\":\" x\\ny\"}", "t: |\n  one\n  two\nu: |2-\n   x\n  y\n"},
+        {"{\"d\":\"0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 end\"}", "d: 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789\n  end\n"},
+        {"{\"d\":\"0: 23456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 end\"}", "d: '0: 23456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789\n  0123456789 end'\n"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_arena_ struct arena *a = arena_new();
+        _cleanup_buf_ struct buf yaml = BUF_INIT;
+        yaml_write(&yaml, yyjson_doc_get_root(json_parse_in(a, cases[i].json, strlen(cases[i].json), 0, NULL)));
+        assert_string_equal(buf_cstr(&yaml), cases[i].want);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(yaml_is_written_in_upstreams_style),
         cmocka_unit_test(label_selectors_are_read_and_printed), cmocka_unit_test(selectors_match_labels), cmocka_unit_test(field_selectors_unescape_their_values),
         cmocka_unit_test(yaml_has_the_scalars_of_1_1),          cmocka_unit_test(a_duplicate_yaml_key_is_told_with_its_line), cmocka_unit_test(what_is_written_as_yaml_is_read_back_the_same),
     };

@@ -147,7 +147,7 @@ static void csistoragecapacity_warnings(struct api_request *r, const void *obj, 
     }
     if (s) LIST_FOREACH(e, &s->matchLabels) warn_of_label(r, FIELD(FIELD(at, "matchLabels"), e->key), e->key);
 }
-static const struct strategy csistoragecapacity_strategy = {KIND("storage.k8s.io", "v1", "csistoragecapacities", storagev1_CSIStorageCapacity_desc, csistoragecapacity), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE, .warnings = csistoragecapacity_warnings};
+static const struct strategy csistoragecapacity_strategy = {KIND("storage.k8s.io", "v1", "csistoragecapacities", storagev1_CSIStorageCapacity_desc, csistoragecapacity), .flags = NO_UNCONDITIONAL_UPDATE, .warnings = csistoragecapacity_warnings};
 
 /* ---- node.k8s.io, scheduling.k8s.io, coordination.k8s.io, events.k8s.io ---- */
 
