@@ -6,7 +6,7 @@
 #include "api/time.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/audit_backend.h"
-#include "apiserver/metric_family.h"
+#include "base/metric_family.h"
 #include "base/str.h"
 #include "wire/json.h"
 

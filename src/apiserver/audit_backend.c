@@ -1,7 +1,7 @@
 #include "apiserver/audit_backend.h"
 #include <stdio.h>
 #include <string.h>
-#include "apiserver/metric_family.h"
+#include "base/metric_family.h"
 #include "base/env.h"
 #include "base/fiber.h"
 #include "base/log.h"

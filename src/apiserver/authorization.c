@@ -9,7 +9,7 @@
 #include "apiserver/authorization_webhook.h"
 #include "apiserver/config_file.h"
 #include "apiserver/config_watch.h"
-#include "apiserver/metric_family.h"
+#include "base/metric_family.h"
 #include "apiserver/node_authorizer.h"
 #include "apiserver/rbac/rbac.h"
 #include "base/file.h"

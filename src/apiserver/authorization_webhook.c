@@ -1,7 +1,7 @@
 #include "apiserver/authorization_webhook.h"
 #include <stdio.h>
 #include <string.h>
-#include "apiserver/metric_family.h"
+#include "base/metric_family.h"
 #include "apiserver/webhook_client.h"
 #include "base/env.h"
 #include "base/expiring_cache.h"

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include "apiserver/metric_family.h"
+#include "base/metric_family.h"
 #include "base/env.h"
 #include "base/str.h"
 #include "wire/json.h"

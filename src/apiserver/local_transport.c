@@ -1,7 +1,9 @@
 /* The in-process transport: see local_transport.h. */
 #include "apiserver/local_transport.h"
 #include "apiserver/request.h"
+#include "base/env.h"
 #include "base/str.h"
+#include "client/metrics.h"
 #include "wire/http_local.h"
 
 struct local_transport {
@@ -10,6 +12,7 @@ struct local_transport {
     struct arena *arena;
     struct user_info user;
     const char *user_agent;
+    struct rest_metrics *metrics;
 };
 struct local_stream {
     struct transport_stream base; /* first */
@@ -27,10 +30,15 @@ static void start(struct local_transport *t, struct http_local *l, const struct 
 }
 
 static int local_call(struct transport *base, const struct transport_call *c, int *ret_code, struct buf *ret_body, struct status *reterr) {
+    struct local_transport *t = (struct local_transport *)base;
     struct http_local *l = http_local_new();
-    start((struct local_transport *)base, l, c);
+    int64_t began_ns = env_mono_ns(env_real());
+    size_t before = ret_body->len;
+    start(t, l, c);
     int code = http_local_head(l, c->timeout_ms, reterr), rc = code < 0 ? -1 : http_local_read_all(l, ret_body, c->timeout_ms, reterr);
     http_local_free(l);
+    rest_metrics_result(t->metrics, c->method, code < 0 ? 0 : code);
+    rest_metrics_call(t->metrics, c->method, env_mono_ns(env_real()) - began_ns, c->body_len, ret_body->len - before);
     if (rc == 0) *ret_code = code;
     return rc;
 }
@@ -39,6 +47,7 @@ static int stream_open(struct transport_stream *base, const struct transport_cal
     struct local_stream *s = (struct local_stream *)base;
     start(s->transport, s->local, c);
     int code = http_local_head(s->local, c->timeout_ms, reterr);
+    rest_metrics_result(s->transport->metrics, c->method, code < 0 ? 0 : code);
     if (code < 0) return -1;
     *ret_code = code;
     return 0;
@@ -75,6 +84,7 @@ struct transport *local_transport_new(struct apiserver *s, const char *user, con
     CHECK(t);
     t->base = (struct transport){local_call, stream_new, local_free};
     t->http = apiserver_http(s);
+    t->metrics = rest_metrics_of(REST_HOST_LOCAL);
     t->arena = arena_new();
     t->user.name = arena_strdup(t->arena, user);
     for (; groups && *groups; groups++) string_list_push(t->arena, &t->user.groups, arena_strdup(t->arena, *groups));

@@ -15,6 +15,7 @@
 #include "apiserver/oidc/jwt_authenticator.h"
 #include "apiserver/registry.h"
 #include "base/str.h"
+#include "client/metrics.h"
 
 enum { SERIES_MAX = 4096, BUCKETS = 22 };
 static const double bounds[BUCKETS] = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45};
@@ -73,8 +74,6 @@ void metrics_request_end(struct api_request *r, double seconds) {
     for (size_t i = 0; i < BUCKETS; i++) found->buckets[i] += seconds <= bounds[i];
     pthread_mutex_unlock(&mutex);
 }
-
-void metrics_head(struct buf *out, const char *name, const char *kind, const char *help) { buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind); }
 
 static void labels(struct buf *out, const struct series *s, bool code) {
     const struct resource_desc *d = s->rd;
@@ -138,33 +137,6 @@ static void put_object_counts(struct api_request *r, struct buf *out) {
     store_read_end(t);
 }
 
-static struct { void (*put)(void *data, struct buf *out); void *data; } sources[4];
-static pthread_mutex_t sources_mutex = PTHREAD_MUTEX_INITIALIZER;
-
-void metrics_source_add(void (*put)(void *data, struct buf *out), void *data) {
-    pthread_mutex_lock(&sources_mutex);
-    size_t i = 0;
-    while (i < ARRAY_LEN(sources) && sources[i].put) i++;
-    CHECK(i < ARRAY_LEN(sources));
-    sources[i].put = put;
-    sources[i].data = data;
-    pthread_mutex_unlock(&sources_mutex);
-}
-
-void metrics_source_remove(void *data) {
-    pthread_mutex_lock(&sources_mutex);
-    for (size_t i = 0; i < ARRAY_LEN(sources); i++)
-        if (sources[i].data == data) sources[i].put = NULL, sources[i].data = NULL;
-    pthread_mutex_unlock(&sources_mutex);
-}
-
-static void put_sources(struct buf *out) {
-    pthread_mutex_lock(&sources_mutex);
-    for (size_t i = 0; i < ARRAY_LEN(sources); i++)
-        if (sources[i].put) sources[i].put(sources[i].data, out);
-    pthread_mutex_unlock(&sources_mutex);
-}
-
 void respond_metrics(struct api_request *r) {
     struct store_metrics m;
     _cleanup_buf_ struct buf out = BUF_INIT;
@@ -188,6 +160,7 @@ void respond_metrics(struct api_request *r) {
     metrics_access_put(&out);
     admission_put_metrics(apiserver_admission(r->server), &out);
     flow_put_metrics(apiserver_flow_control(r->server), &out);
-    put_sources(&out);
+    client_metrics_put(&out);
+    metrics_sources_put(&out);
     respond_text(r, 200, "text/plain; version=0.0.4; charset=utf-8", buf_cstr(&out));
 }

@@ -3,6 +3,7 @@
 #include "api/time.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "client/metrics.h"
 #include "client/reflector.h"
 
 enum { PREFERRED_GRACE_MS = 2000, NS_PER_MS = 1000000 };
@@ -47,6 +48,7 @@ static void set_leading(struct leader_election *e, bool leading) {
     pthread_mutex_lock(&e->mutex);
     e->leading = leading;
     pthread_mutex_unlock(&e->mutex);
+    leader_metrics_set(e->config.name, leading);
 }
 
 bool leader_election_leading(struct leader_election *e) {
@@ -162,6 +164,7 @@ static enum outcome read_and_put(struct leader_election *e, struct arena *a, str
     if (leading) {
         if (!seen.ours || l.spec.leaseTransitions.value != e->transitions) return OTHERS;
         if (seen.preferred_other) return END_OF_TERM;
+        leader_metrics_slow_path(e->config.name);
     } else if (free_at_ns(&seen) > env_mono_ns(e->env)) return OTHERS;
     return put(e, a, &l, false, reterr) == 0 ? OURS : FAILED;
 }
@@ -288,6 +291,7 @@ struct leader_election *leader_election_start(struct client *c, struct env *env,
     client_set_timeout(c, MAX(e->config.renew_deadline_ms / 2, 100)); /* so that there is a second try */
     pthread_mutex_init(&e->mutex, NULL);
     env_cond_init(&e->cond);
+    leader_metrics_set(e->config.name, false);
     watch_start(e);
     CHECK(pthread_create(&e->thread, NULL, run, e) == 0);
     return e;

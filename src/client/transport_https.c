@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "client/kubeconfig.h"
+#include "client/metrics.h"
 #include "client/transport.h"
 #include "wire/http_client.h"
 
@@ -27,6 +28,7 @@ struct flight {
 struct server_entry {
     struct http_client *http;
     const char *url;             /* "https://host:port" */
+    struct rest_metrics *metrics;
     bool wanted;
     int64_t left_out_until_ns;
     int backoff_ms;              /* the next; 0: it is well */
@@ -136,11 +138,19 @@ static bool is_unfit(const struct http_reply *r) {
 
 /* One request to one server. *ret_cut: it was given up meanwhile; then the call's cancel, which nobody else fires, is made new. */
 static int try_one(struct https_transport *t, size_t server, struct http_call *call, bool whole, struct http_reply **ret, bool *ret_cut, struct status *reterr) {
-    if (!whole) return http_client_open(t->servers[server].http, call, ret, reterr);
+    struct rest_metrics *metrics = t->servers[server].metrics;
+    if (!whole) {
+        int opened = http_client_open(t->servers[server].http, call, ret, reterr);
+        rest_metrics_result(metrics, call->method, opened == 0 ? (*ret)->code : 0);
+        return opened;
+    }
     struct flight flight = {.server = server, .cancel = call->cancel};
+    int64_t began_ns = now_ns();
     flight_begin(t, &flight);
     int rc = http_client_call(t->servers[server].http, call, ret, reterr);
     flight_end(t, &flight);
+    rest_metrics_result(metrics, call->method, rc == 0 ? (*ret)->code : 0);
+    rest_metrics_call(metrics, call->method, now_ns() - began_ns, call->body_len, rc == 0 ? (*ret)->body_len : 0);
     *ret_cut = flight.cut && rc != 0;
     if (*ret_cut) {
         http_cancel_release(call->cancel);
@@ -294,7 +304,7 @@ static int server_add(struct https_transport *t, const struct http_client_option
     if (t->servers_len == SERVERS_MAX) return status_bad_request(reterr, "more than %d servers", SERVERS_MAX);
     struct http_client *http = http_client_new(o, reterr);
     if (!http) return -1;
-    t->servers[t->servers_len++] = (struct server_entry){.http = http, .url = url, .wanted = true};
+    t->servers[t->servers_len++] = (struct server_entry){.http = http, .url = url, .wanted = true, .metrics = rest_metrics_of(strstr(url, "://") + 3)};
     return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "client/work_queue.h"
 #include <string.h>
 #include "base/map.h"
+#include "client/metrics.h"
 
 struct item {
     struct item *next;     /* in the line */
@@ -9,6 +10,7 @@ struct item {
     bool queued, processing, again; /* again: to be queued when done */
     int requeues;
     int64_t ready_ns;      /* 0: not waiting */
+    int64_t added_ns, began_ns; /* for the metrics: since when it is to be worked on, and is being so */
     size_t at;             /* its place in the heap */
 };
 
@@ -24,9 +26,33 @@ struct work_queue {
     bool shut;
     void (*on_backlog)(void *);
     void *on_backlog_arg;
+    const char *name;      /* NULL: no metrics */
+    struct queue_metrics metrics;
+    size_t depth;          /* keys that are to be worked on: in the line, or again */
+    struct work_queue *next, **link; /* in the list of those with names */
 };
+static struct work_queue *named;
+static pthread_mutex_t named_mutex = PTHREAD_MUTEX_INITIALIZER; /* taken before a queue's */
 
-struct work_queue *work_queue_new(struct env *env) {
+static void name_queue(struct work_queue *q, const char *name) {
+    q->name = name;
+    queue_metrics_of(name, &q->metrics);
+    pthread_mutex_lock(&named_mutex);
+    if ((q->next = named)) named->link = &q->next;
+    named = q;
+    q->link = &named;
+    pthread_mutex_unlock(&named_mutex);
+}
+
+static void unname_queue(struct work_queue *q) {
+    pthread_mutex_lock(&named_mutex);
+    if ((*q->link = q->next)) q->next->link = q->link;
+    pthread_mutex_unlock(&named_mutex);
+    queue_metrics_set_unfinished(q->name, 0, 0);
+    metric_series_add(q->metrics.depth, -(double)q->depth);
+}
+
+struct work_queue *work_queue_new(struct env *env, const char *name) {
     struct work_queue *q = calloc(1, sizeof(*q));
     CHECK(q);
     q->env = env;
@@ -34,6 +60,7 @@ struct work_queue *work_queue_new(struct env *env) {
     q->tail = &q->head;
     pthread_mutex_init(&q->mutex, NULL);
     env_cond_init(&q->cond);
+    if (name) name_queue(q, name);
     return q;
 }
 
@@ -44,6 +71,7 @@ static void item_free(void *p) {
 
 void work_queue_free(struct work_queue *q) {
     if (!q) return;
+    if (q->name) unname_queue(q);
     map_free_with(q->items, item_free);
     free(q->heap);
     pthread_cond_destroy(&q->cond);
@@ -86,6 +114,26 @@ static void heap_remove(struct work_queue *q, struct item *it) {
 
 /* ---- with the mutex ---- */
 
+static void count_add(struct work_queue *q, struct item *it) {
+    if (!q->name) return;
+    q->depth++;
+    it->added_ns = env_mono_ns(q->env);
+    metric_series_count(q->metrics.adds);
+    metric_series_add(q->metrics.depth, 1);
+}
+
+static void count_get(struct work_queue *q, struct item *it) {
+    if (!q->name) return;
+    q->depth--;
+    it->began_ns = env_mono_ns(q->env);
+    metric_series_add(q->metrics.depth, -1);
+    metric_series_observe(q->metrics.latency, (double)(it->began_ns - it->added_ns) / 1e9);
+}
+
+static void count_done(struct work_queue *q, struct item *it) {
+    if (q->name) metric_series_observe(q->metrics.work, (double)(env_mono_ns(q->env) - it->began_ns) / 1e9);
+}
+
 static struct item *item_of(struct work_queue *q, const char *key) {
     struct item *it = map_get(q->items, key);
     if (it) return it;
@@ -102,12 +150,7 @@ static void item_settle(struct work_queue *q, struct item *it) {
 }
 
 /* True if nobody waits for it. */
-static bool enqueue(struct work_queue *q, struct item *it) {
-    if (it->queued || q->shut) return false;
-    if (it->processing) {
-        it->again = true;
-        return false;
-    }
+static bool line_up(struct work_queue *q, struct item *it) {
     it->queued = true;
     it->next = NULL;
     *q->tail = it;
@@ -115,6 +158,14 @@ static bool enqueue(struct work_queue *q, struct item *it) {
     q->len++;
     pthread_cond_signal(&q->cond);
     return q->len > q->idle;
+}
+
+static bool enqueue(struct work_queue *q, struct item *it) {
+    if (it->queued || it->again || q->shut) return false;
+    count_add(q, it);
+    if (!it->processing) return line_up(q, it);
+    it->again = true;
+    return false;
 }
 
 static bool take_ready(struct work_queue *q) {
@@ -158,11 +209,13 @@ void work_queue_add(struct work_queue *q, const char *key) {
 
 void work_queue_add_after(struct work_queue *q, const char *key, int64_t ms) {
     if (ms <= 0) {
+        metric_series_count(q->metrics.retries);
         work_queue_add(q, key);
         return;
     }
     pthread_mutex_lock(&q->mutex);
     bool backlog = !q->shut && wait_until(q, item_of(q, key), env_mono_ns(q->env) + ms * 1000000);
+    metric_series_count(q->shut ? NULL : q->metrics.retries);
     pthread_mutex_unlock(&q->mutex);
     tell_backlog(q, backlog);
 }
@@ -175,6 +228,7 @@ void work_queue_add_rate_limited(struct work_queue *q, const char *key) {
         int64_t ms = WORK_QUEUE_BACKOFF_MS_MAX;
         if (it->requeues < 24) ms = MIN((int64_t)WORK_QUEUE_BACKOFF_MS_MIN << it->requeues, (int64_t)WORK_QUEUE_BACKOFF_MS_MAX);
         it->requeues++;
+        metric_series_count(q->metrics.retries);
         backlog = wait_until(q, it, env_mono_ns(q->env) + ms * 1000000);
     }
     pthread_mutex_unlock(&q->mutex);
@@ -240,6 +294,7 @@ char *work_queue_get(struct work_queue *q) {
         it->queued = false;
         it->processing = true;
         q->busy++;
+        count_get(q, it);
         if (q->head) pthread_cond_signal(&q->cond); /* one signal may have stood for several keys */
         backlog = backlog && q->len > q->idle;
     }
@@ -256,9 +311,10 @@ void work_queue_done(struct work_queue *q, char *key) {
     CHECK(it && it->processing);
     it->processing = false;
     q->busy--;
+    count_done(q, it);
     if (it->again) {
         it->again = false;
-        backlog = enqueue(q, it);
+        backlog = !q->shut && line_up(q, it);
     }
     item_settle(q, it);
     pthread_mutex_unlock(&q->mutex);
@@ -271,4 +327,32 @@ void work_queue_shut_down(struct work_queue *q) {
     q->shut = true;
     pthread_cond_broadcast(&q->cond);
     pthread_mutex_unlock(&q->mutex);
+}
+
+/* ---- metrics ---- */
+
+static void look(struct work_queue *q, double *unfinished, double *longest) {
+    const char *key;
+    void *value;
+    pthread_mutex_lock(&q->mutex);
+    int64_t now = q->busy ? env_mono_ns(q->env) : 0;
+    for (size_t i = 0; q->busy && map_next(q->items, &i, &key, &value);) {
+        const struct item *it = value;
+        double age = it->processing ? (double)(now - it->began_ns) / 1e9 : 0;
+        *unfinished += age;
+        *longest = MAX(*longest, age);
+    }
+    pthread_mutex_unlock(&q->mutex);
+}
+
+/* Queues of one name are told as one. */
+void work_queues_look(void) {
+    pthread_mutex_lock(&named_mutex);
+    for (struct work_queue *q = named; q; q = q->next) {
+        double unfinished = 0, longest = 0;
+        for (struct work_queue *other = named; other; other = other->next)
+            if (strcmp(other->name, q->name) == 0) look(other, &unfinished, &longest);
+        queue_metrics_set_unfinished(q->name, unfinished, longest);
+    }
+    pthread_mutex_unlock(&named_mutex);
 }

@@ -10,6 +10,7 @@
 #include "cmd/commands.h"
 #include "cmd/harden.h"
 #include "cmd/leader_flags.h"
+#include "cmd/secure_serving.h"
 #include "controller/controller.h"
 
 struct context {
@@ -38,7 +39,8 @@ static void lost(void *arg) {
     x->manager = NULL;
 }
 
-static int manager_run(struct context *x, const char *kubeconfig, bool elect, struct leader_election_config *election, const char *node, const char *servers) {
+static int manager_run(struct context *x, const char *kubeconfig, bool elect, struct leader_election_config *election, const char *node, const char *servers,
+    const struct secure_serving_flags *serving_flags) {
     _cleanup_status_ struct status st = STATUS_INIT;
     harden_control_plane(&(struct harden_options){0});
     command_block_signals();
@@ -52,6 +54,11 @@ static int manager_run(struct context *x, const char *kubeconfig, bool elect, st
     x->client = elect ? client_new(lease_fence_transport_over(fence, t)) : elector;
     struct server_list *list = server_list_start(elector, env_real(), kubeconfig, servers, t, &st);
     if (!list) {
+        log_error("%s", status_message(&st));
+        return 1;
+    }
+    struct secure_serving *serving = NULL;
+    if (secure_serving_start(serving_flags, "kube-controller-manager", kubeconfig, servers, &serving, &st) != 0) {
         log_error("%s", status_message(&st));
         return 1;
     }
@@ -73,6 +80,7 @@ static int manager_run(struct context *x, const char *kubeconfig, bool elect, st
     lease_candidate_stop(candidate);
     if (elect) leader_election_stop(e);
     else lost(x);
+    secure_serving_stop(serving);
     server_list_stop(list);
     if (elect) client_free(x->client);
     client_free(elector);
@@ -94,6 +102,8 @@ int cmd_kube_controller_manager(int argc, char **argv) {
     struct controller_options *o = &x.options;
     struct leader_flags leader;
     struct leader_election_config election = {0};
+    struct secure_serving_flags serving;
+    secure_serving_flags_init(&serving, 10257);
     leader_flags_init(&leader, "kube-controller-manager");
     int verbosity = 0;
     const struct flag own[] = {
@@ -112,9 +122,10 @@ int cmd_kube_controller_manager(int argc, char **argv) {
         {.name = "terminated-pod-gc-threshold", .number = &o->terminated_pod_gc_threshold, .help = "finished Pods that are kept (default: 12500)"},
         {.name = "v", .number = &verbosity, .help = "log verbosity"},
     };
-    struct flag flags[ARRAY_LEN(own) + LEADER_FLAGS + 1] = {0};
+    struct flag flags[ARRAY_LEN(own) + LEADER_FLAGS + SECURE_SERVING_FLAGS + 1] = {0};
     memcpy(flags, own, sizeof(own));
     leader_flags_rows(&leader, flags + ARRAY_LEN(own));
+    secure_serving_flags_rows(&serving, flags + ARRAY_LEN(own) + LEADER_FLAGS);
     int parsed = flags_parse("kube-controller-manager", flags, argc, argv);
     if (parsed) return parsed < 0 ? 2 : 0;
     if (leader_flags_take(&leader, "kube-controller-manager", false, &election) != 0) return 2;
@@ -124,5 +135,5 @@ int cmd_kube_controller_manager(int argc, char **argv) {
     split_pair(services_text, o->service_cluster_ip_range);
     char path[4096];
     snprintf(path, sizeof(path), "%s/admin.kubeconfig", data_dir);
-    return manager_run(&x, kubeconfig ? kubeconfig : path, leader.elect, &election, leader.node, servers);
+    return manager_run(&x, kubeconfig ? kubeconfig : path, leader.elect, &election, leader.node, servers, &serving);
 }

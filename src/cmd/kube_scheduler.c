@@ -5,12 +5,14 @@
 #include "base/env.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/metric_family.h"
 #include "base/str.h"
 #include "client/lease_candidate.h"
 #include "client/server_list.h"
 #include "cmd/commands.h"
 #include "cmd/harden.h"
 #include "cmd/leader_flags.h"
+#include "cmd/secure_serving.h"
 #include "scheduler/config.h"
 #include "scheduler/server.h"
 
@@ -26,10 +28,12 @@ struct context {
 static void lead(void *arg) {
     struct context *x = arg;
     x->server = scheduler_server_start(x->client, env_real(), &x->config, x->host);
+    metrics_source_add(scheduler_server_put_metrics, x->server);
 }
 
 static void lost(void *arg) {
     struct context *x = arg;
+    metrics_source_remove(x->server);
     scheduler_server_stop(x->server);
     x->server = NULL;
 }
@@ -49,7 +53,8 @@ static bool config_load(struct arena *a, const char *path, struct scheduler_conf
     return false;
 }
 
-static int scheduler_run(const char *kubeconfig, const struct scheduler_configuration *config, bool elect, struct leader_election_config *election, const char *node, const char *servers) {
+static int scheduler_run(const char *kubeconfig, const struct scheduler_configuration *config, bool elect, struct leader_election_config *election, const char *node, const char *servers,
+    const struct secure_serving_flags *serving_flags) {
     _cleanup_status_ struct status st = STATUS_INIT;
     struct context x = {.config = {.profiles = config->profiles, .profiles_len = config->profiles_len, .extenders = &config->extenders, .binders = BINDERS,
         .backoff_initial_ms = config->backoff_initial_seconds * 1000, .backoff_max_ms = config->backoff_max_seconds * 1000}};
@@ -65,6 +70,11 @@ static int scheduler_run(const char *kubeconfig, const struct scheduler_configur
     x.client = elect ? client_new(lease_fence_transport_over(fence, t)) : elector;
     struct server_list *list = server_list_start(elector, env_real(), kubeconfig, servers, t, &st);
     if (!list) {
+        log_error("%s", status_message(&st));
+        return 1;
+    }
+    struct secure_serving *serving = NULL;
+    if (secure_serving_start(serving_flags, "kube-scheduler", kubeconfig, servers, &serving, &st) != 0) {
         log_error("%s", status_message(&st));
         return 1;
     }
@@ -86,6 +96,7 @@ static int scheduler_run(const char *kubeconfig, const struct scheduler_configur
     lease_candidate_stop(candidate);
     if (elect) leader_election_stop(e);
     else lost(&x);
+    secure_serving_stop(serving);
     server_list_stop(list);
     if (elect) client_free(x.client);
     client_free(elector);
@@ -97,6 +108,8 @@ int cmd_kube_scheduler(int argc, char **argv) {
     const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *name = NULL, *config = NULL, *servers = NULL;
     struct leader_flags leader;
     struct leader_election_config election = {0};
+    struct secure_serving_flags serving;
+    secure_serving_flags_init(&serving, 10259);
     leader_flags_init(&leader, "kube-scheduler");
     int verbosity = 0;
     const struct flag own[] = {
@@ -107,9 +120,10 @@ int cmd_kube_scheduler(int argc, char **argv) {
         {.name = "config", .text = &config, .help = "file with a KubeSchedulerConfiguration: profiles, plugins' arguments, extenders"},
         {.name = "v", .number = &verbosity, .help = "log verbosity"},
     };
-    struct flag flags[ARRAY_LEN(own) + LEADER_FLAGS + 1] = {0};
+    struct flag flags[ARRAY_LEN(own) + LEADER_FLAGS + SECURE_SERVING_FLAGS + 1] = {0};
     memcpy(flags, own, sizeof(own));
     leader_flags_rows(&leader, flags + ARRAY_LEN(own));
+    secure_serving_flags_rows(&serving, flags + ARRAY_LEN(own) + LEADER_FLAGS);
     int parsed = flags_parse("kube-scheduler", flags, argc, argv);
     if (parsed) return parsed < 0 ? 2 : 0;
     if (leader_flags_take(&leader, "kube-scheduler", false, &election) != 0) return 2;
@@ -127,5 +141,5 @@ int cmd_kube_scheduler(int argc, char **argv) {
     }
     char path[4096];
     snprintf(path, sizeof(path), "%s/admin.kubeconfig", data_dir);
-    return scheduler_run(kubeconfig ? kubeconfig : str_or(c.kubeconfig, path), &c, config ? leader.elect && c.leader_elect : leader.elect, &election, leader.node, servers);
+    return scheduler_run(kubeconfig ? kubeconfig : str_or(c.kubeconfig, path), &c, config ? leader.elect && c.leader_elect : leader.elect, &election, leader.node, servers, &serving);
 }

@@ -26,4 +26,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     return ps;
 }
 
-const struct controller_desc controller_admission_policy_status = {.name = "validatingadmissionpolicy-status-controller", .workers = 5, .new = new, .sync = sync_policy, .free = free};
+const struct controller_desc controller_admission_policy_status = {.name = "validatingadmissionpolicy-status-controller", .queue = "validatingadmissionpolicy-status", .workers = 5, .new = new, .sync = sync_policy, .free = free};

@@ -132,5 +132,5 @@ static void free_self(void *self) {
     free(bt);
 }
 
-const struct controller_desc controller_token_cleaner = {.name = "token-cleaner-controller", .account = "token-cleaner", .workers = 1, .new = new_cleaner, .sync = sync_token, .free = free_self};
-const struct controller_desc controller_bootstrap_signer = {.name = "bootstrap-signer-controller", .account = "bootstrap-signer", .workers = 1, .new = new_signer, .sync = sync_cluster_info, .free = free_self};
+const struct controller_desc controller_token_cleaner = {.name = "token-cleaner-controller", .queue = "token_cleaner", .account = "token-cleaner", .workers = 1, .new = new_cleaner, .sync = sync_token, .free = free_self};
+const struct controller_desc controller_bootstrap_signer = {.name = "bootstrap-signer-controller", .queue = "bootstrap_signer_queue", .account = "bootstrap-signer", .workers = 1, .new = new_signer, .sync = sync_cluster_info, .free = free_self};

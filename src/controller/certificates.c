@@ -193,6 +193,6 @@ static void *new_signer(struct controller *c, struct status *reterr) {
 }
 
 #define ACCOUNT .account = "certificate-controller"
-const struct controller_desc controller_csr_approving = {.name = "certificatesigningrequest-approving-controller", ACCOUNT, .workers = 5, .new = new, .sync = approve, .free = free};
-const struct controller_desc controller_csr_signing = {.name = "certificatesigningrequest-signing-controller", ACCOUNT, .workers = 5, .new = new_signer, .sync = sign, .free = free};
+const struct controller_desc controller_csr_approving = {.name = "certificatesigningrequest-approving-controller", .queue = "certificate", ACCOUNT, .workers = 5, .new = new, .sync = approve, .free = free};
+const struct controller_desc controller_csr_signing = {.name = "certificatesigningrequest-signing-controller", .queue = "certificate", ACCOUNT, .workers = 5, .new = new_signer, .sync = sign, .free = free};
 const struct controller_desc controller_csr_cleaner = {.name = "certificatesigningrequest-cleaner-controller", ACCOUNT, .workers = 1, .new = new, .sync = sync_nothing, .run = clean, .free = free};

@@ -58,4 +58,4 @@ static void *new(struct controller *c, struct status *reterr) {
     return s;
 }
 
-const struct controller_desc controller_csr_serving_approving = {.name = "kubelet-serving-approving-controller", .account = "kubelet-serving-approver", .workers = 2, .retries_max = 20, .new = new, .sync = approve, .free = free};
+const struct controller_desc controller_csr_serving_approving = {.name = "kubelet-serving-approving-controller", .queue = "certificate", .account = "kubelet-serving-approver", .workers = 2, .retries_max = 20, .new = new, .sync = approve, .free = free};

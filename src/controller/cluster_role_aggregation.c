@@ -82,4 +82,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     return ag;
 }
 
-const struct controller_desc controller_cluster_role_aggregation = {.name = MANAGER, .workers = 5, .new = new, .sync = sync_role, .free = free};
+const struct controller_desc controller_cluster_role_aggregation = {.name = MANAGER, .queue = "ClusterRoleAggregator", .workers = 5, .new = new, .sync = sync_role, .free = free};

@@ -65,7 +65,7 @@ struct controller *controller_new(struct controller_context *cc, const struct co
     struct runner *r = calloc(1, sizeof(*r));
     CHECK(r);
     struct client *client = cc->client_for(cc, desc->account ? desc->account : desc->name);
-    r->c = (struct controller){.desc = desc, .context = cc, .env = cc->env, .client = client, .queue = work_queue_new(cc->env),
+    r->c = (struct controller){.desc = desc, .context = cc, .env = cc->env, .client = client, .queue = work_queue_new(cc->env, desc->queue),
                                .events = event_recorder_new(client, cc->env, desc->component ? desc->component : desc->name, NULL)};
     pthread_mutex_init(&r->mutex, NULL);
     env_cond_init(&r->cond);

@@ -51,6 +51,7 @@ struct controller_desc {
     const char *name;          /* as in --controllers: "replicaset-controller" */
     const char *account;       /* the ServiceAccount whose rights it has ("endpoint-controller"); NULL: name */
     const char *component;     /* source of its events; NULL: name */
+    const char *queue;         /* upstream's name of the queue, for its metrics; NULL: upstream has none */
     int workers;               /* upstream's --concurrent-...-syncs */
     int retries_max;           /* then the key is dropped until its next event; 0: never */
     /* NULL with a status: it cannot run here (a flag is missing); the others do. */

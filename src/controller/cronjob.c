@@ -390,4 +390,4 @@ static void free_self(void *self) {
     free(cc);
 }
 
-const struct controller_desc controller_cronjob = {.name = "cronjob-controller", .workers = 5, .new = new, .sync = sync_cron_job, .free = free_self};
+const struct controller_desc controller_cronjob = {.name = "cronjob-controller", .queue = "cronjob", .workers = 5, .new = new, .sync = sync_cron_job, .free = free_self};

@@ -571,4 +571,4 @@ static void free_self(void *self) {
     free(dc);
 }
 
-const struct controller_desc controller_daemon_set = {.name = "daemonset-controller", .account = "daemon-set-controller", .workers = 2, .new = new, .sync = sync_set, .free = free_self};
+const struct controller_desc controller_daemon_set = {.name = "daemonset-controller", .queue = "daemonset", .account = "daemon-set-controller", .workers = 2, .new = new, .sync = sync_set, .free = free_self};

@@ -173,4 +173,4 @@ static void free_self(void *self) {
 }
 
 const struct controller_desc controller_deployment = {
-    .name = "deployment-controller", .workers = 5, .retries_max = RETRIES_MAX, .new = new, .sync = sync_deployment, .free = free_self};
+    .name = "deployment-controller", .queue = "deployment", .workers = 5, .retries_max = RETRIES_MAX, .new = new, .sync = sync_deployment, .free = free_self};

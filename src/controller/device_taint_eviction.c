@@ -189,4 +189,4 @@ static void free_self(void *self) {
     free(dt);
 }
 
-const struct controller_desc controller_device_taint_eviction = {.name = "device-taint-eviction-controller", .workers = 8, .new = new, .sync = sync_pod, .free = free_self};
+const struct controller_desc controller_device_taint_eviction = {.name = "device-taint-eviction-controller", .queue = "device-taint-eviction-controller", .workers = 8, .new = new, .sync = sync_pod, .free = free_self};

@@ -353,4 +353,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     return dc;
 }
 
-const struct controller_desc controller_disruption = {.name = "disruption-controller", .component = "controllermanager", .workers = 1, .new = new, .sync = sync_budget, .free = free};
+const struct controller_desc controller_disruption = {.name = "disruption-controller", .queue = "disruption", .component = "controllermanager", .workers = 1, .new = new, .sync = sync_budget, .free = free};

@@ -481,4 +481,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
 }
 
 const struct controller_desc controller_endpoint_slice = {
-    .name = "endpointslice-controller", .workers = 5, .retries_max = 15, .new = new, .sync = sync_service, .free = free_self};
+    .name = "endpointslice-controller", .queue = "endpoint_slice", .workers = 5, .retries_max = 15, .new = new, .sync = sync_service, .free = free_self};

@@ -210,5 +210,5 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     return m;
 }
 
-const struct controller_desc controller_endpoint_slice_mirroring = {.name = "endpointslice-mirroring-controller", .account = "endpointslicemirroring-controller", .component = "endpoint-slice-mirroring-controller",
+const struct controller_desc controller_endpoint_slice_mirroring = {.name = "endpointslice-mirroring-controller", .queue = "endpoint_slice_mirroring", .account = "endpointslicemirroring-controller", .component = "endpoint-slice-mirroring-controller",
     .workers = 5, .new = new, .sync = sync_endpoints, .free = free_self};

@@ -220,4 +220,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
 }
 
 const struct controller_desc controller_endpoints = {
-    .name = "endpoints-controller", .account = "endpoint-controller", .component = "endpoint-controller", .workers = 5, .retries_max = 15, .new = new, .sync = sync_service, .free = free_self};
+    .name = "endpoints-controller", .queue = "endpoint", .account = "endpoint-controller", .component = "endpoint-controller", .workers = 5, .retries_max = 15, .new = new, .sync = sync_service, .free = free_self};

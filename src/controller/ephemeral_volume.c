@@ -65,4 +65,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     return e;
 }
 
-const struct controller_desc controller_ephemeral_volume = {.name = "ephemeral-volume-controller", .component = "ephemeral_volume", .workers = 5, .new = new, .sync = sync_pod, .free = free};
+const struct controller_desc controller_ephemeral_volume = {.name = "ephemeral-volume-controller", .queue = "ephemeral_volume", .component = "ephemeral_volume", .workers = 5, .new = new, .sync = sync_pod, .free = free};

@@ -515,4 +515,4 @@ static void free_self(void *self) {
 }
 
 const struct controller_desc controller_garbage_collector = {
-    .name = "garbage-collector-controller", .account = "generic-garbage-collector", .workers = WORKERS, .new = new, .sync = sync_node, .run = run, .free = free_self};
+    .name = "garbage-collector-controller", .queue = "garbage_collector_attempt_to_delete", .account = "generic-garbage-collector", .workers = WORKERS, .new = new, .sync = sync_node, .run = run, .free = free_self};

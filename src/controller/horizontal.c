@@ -584,5 +584,5 @@ static void free_self(void *self) {
     free(hc);
 }
 
-const struct controller_desc controller_horizontal = {.name = "horizontal-pod-autoscaler-controller", .account = "horizontal-pod-autoscaler", .component = "horizontal-pod-autoscaler", .workers = 5,
+const struct controller_desc controller_horizontal = {.name = "horizontal-pod-autoscaler-controller", .queue = "horizontalpodautoscaler", .account = "horizontal-pod-autoscaler", .component = "horizontal-pod-autoscaler", .workers = 5,
     .new = new, .sync = sync_autoscaler, .free = free_self};

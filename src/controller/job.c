@@ -503,4 +503,4 @@ static void free_self(void *self) {
     free(jc);
 }
 
-const struct controller_desc controller_job = {.name = "job-controller", .workers = 5, .new = new, .sync = sync_job, .free = free_self};
+const struct controller_desc controller_job = {.name = "job-controller", .queue = "job", .workers = 5, .new = new, .sync = sync_job, .free = free_self};

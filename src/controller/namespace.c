@@ -307,4 +307,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     return nc;
 }
 
-const struct controller_desc controller_namespace = {.name = "namespace-controller", .workers = 10, .new = new, .sync = sync_namespace, .free = free};
+const struct controller_desc controller_namespace = {.name = "namespace-controller", .queue = "namespace", .workers = 10, .new = new, .sync = sync_namespace, .free = free};

@@ -130,4 +130,4 @@ static void *new(struct controller *c, struct status *reterr) {
 }
 
 const struct controller_desc controller_node_ipam = {
-    .name = "node-ipam-controller", .account = "node-controller", .component = "cidrAllocator", .workers = 4, .new = new, .sync = sync_node, .free = free_self};
+    .name = "node-ipam-controller", .queue = "cidrallocator_node", .account = "node-controller", .component = "cidrAllocator", .workers = 4, .new = new, .sync = sync_node, .free = free_self};

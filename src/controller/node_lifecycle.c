@@ -486,4 +486,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
 }
 
 const struct controller_desc controller_node_lifecycle = {
-    .name = "node-lifecycle-controller", .account = "node-controller", .component = "node-controller", .workers = 8, .new = new, .sync = sync_key, .run = run, .free = free_self};
+    .name = "node-lifecycle-controller", .queue = "node_lifecycle_controller", .account = "node-controller", .component = "node-controller", .workers = 8, .new = new, .sync = sync_key, .run = run, .free = free_self};

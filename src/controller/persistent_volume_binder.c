@@ -403,5 +403,5 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     return b;
 }
 
-const struct controller_desc controller_persistent_volume_binder = {.name = "persistentvolume-binder-controller", .account = "persistent-volume-binder", .component = "persistentvolume-controller",
+const struct controller_desc controller_persistent_volume_binder = {.name = "persistentvolume-binder-controller", .queue = "claims", .account = "persistent-volume-binder", .component = "persistentvolume-controller",
     .workers = 1, .new = new, .sync = sync_key, .run = run, .free = free};

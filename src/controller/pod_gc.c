@@ -141,4 +141,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
 }
 
 const struct controller_desc controller_pod_gc = {
-    .name = "pod-garbage-collector-controller", .account = "pod-garbage-collector", .workers = 1, .new = new, .sync = sync_nothing, .run = run, .free = free_self};
+    .name = "pod-garbage-collector-controller", .queue = "orphaned_pods_nodes", .account = "pod-garbage-collector", .workers = 1, .new = new, .sync = sync_nothing, .run = run, .free = free_self};

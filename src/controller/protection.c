@@ -112,7 +112,7 @@ static void *new_pvc(struct controller *c, struct status *reterr UNUSED) {
 }
 
 const struct controller_desc controller_pvc_protection = {
-    .name = "persistentvolumeclaim-protection-controller", .account = "pvc-protection-controller", .workers = 1, .new = new_pvc, .sync = sync_claim, .free = free};
+    .name = "persistentvolumeclaim-protection-controller", .queue = "pvcprotection", .account = "pvc-protection-controller", .workers = 1, .new = new_pvc, .sync = sync_claim, .free = free};
 
 /* ---- volumes ---- */
 
@@ -129,7 +129,7 @@ static int sync_volume(void *self, struct arena *a, const char *key, struct stat
 static void *new_pv(struct controller *c, struct status *reterr UNUSED) { return protection_new(c, &corev1_PersistentVolume_desc); }
 
 const struct controller_desc controller_pv_protection = {
-    .name = "persistentvolume-protection-controller", .account = "pv-protection-controller", .workers = 1, .new = new_pv, .sync = sync_volume, .free = free};
+    .name = "persistentvolume-protection-controller", .queue = "pvprotection", .account = "pv-protection-controller", .workers = 1, .new = new_pv, .sync = sync_volume, .free = free};
 
 /* ---- classes ---- */
 
@@ -176,4 +176,4 @@ static void *new_vac(struct controller *c, struct status *reterr UNUSED) {
     return p;
 }
 
-const struct controller_desc controller_vac_protection = {.name = "volumeattributesclass-protection-controller", .workers = 1, .new = new_vac, .sync = sync_class, .free = free};
+const struct controller_desc controller_vac_protection = {.name = "volumeattributesclass-protection-controller", .queue = "vacprotection", .workers = 1, .new = new_vac, .sync = sync_class, .free = free};

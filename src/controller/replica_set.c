@@ -366,4 +366,4 @@ static const struct replica_set_kind kind = {&appsv1_ReplicaSet_desc, true, view
 static void *new(struct controller *c, struct status *reterr UNUSED) { return replica_set_new(c, &kind); }
 
 const struct controller_desc controller_replicaset = {
-    .name = "replicaset-controller", .workers = 5, .new = new, .sync = replica_set_sync, .free = replica_set_free};
+    .name = "replicaset-controller", .queue = "replicaset", .workers = 5, .new = new, .sync = replica_set_sync, .free = replica_set_free};

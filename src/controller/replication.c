@@ -32,5 +32,5 @@ static void *with_status(struct arena *a, const void *obj, const struct appsv1_R
 static const struct replica_set_kind kind = {&corev1_ReplicationController_desc, false, view, with_status};
 static void *new(struct controller *c, struct status *reterr UNUSED) { return replica_set_new(c, &kind); }
 
-const struct controller_desc controller_replication = {.name = "replicationcontroller-controller", .account = "replication-controller", .component = "replication-controller", .workers = 5,
+const struct controller_desc controller_replication = {.name = "replicationcontroller-controller", .queue = "replicationmanager", .account = "replication-controller", .component = "replication-controller", .workers = 5,
     .new = new, .sync = replica_set_sync, .free = replica_set_free};

@@ -358,5 +358,5 @@ static void free_all(void *self) {
     free(rc);
 }
 
-const struct controller_desc controller_resource_claim = {.name = "resourceclaim-controller", .account = "resource-claim-controller", .component = "resource_claim", .workers = 10, .new = new,
+const struct controller_desc controller_resource_claim = {.name = "resourceclaim-controller", .queue = "resource_claim", .account = "resource-claim-controller", .component = "resource_claim", .workers = 10, .new = new,
     .sync = sync_key, .free = free_all};

@@ -211,4 +211,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     return rc;
 }
 
-const struct controller_desc controller_resource_quota = {.name = "resourcequota-controller", .workers = 5, .new = new, .sync = sync_quota, .run = run, .free = free_self};
+const struct controller_desc controller_resource_quota = {.name = "resourcequota-controller", .queue = "resourcequota_primary", .workers = 5, .new = new, .sync = sync_quota, .run = run, .free = free_self};

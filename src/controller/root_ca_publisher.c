@@ -73,4 +73,4 @@ static void *new(struct controller *c, struct status *reterr) {
 }
 
 const struct controller_desc controller_root_ca_publisher = {
-    .name = "root-ca-certificate-publisher-controller", .account = "root-ca-cert-publisher", .workers = 1, .new = new, .sync = sync_namespace, .free = free_self};
+    .name = "root-ca-certificate-publisher-controller", .queue = "root_ca_cert_publisher", .account = "root-ca-cert-publisher", .workers = 1, .new = new, .sync = sync_namespace, .free = free_self};

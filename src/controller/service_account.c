@@ -49,4 +49,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
 }
 
 const struct controller_desc controller_serviceaccount = {
-    .name = "serviceaccount-controller", .account = "service-account-controller", .workers = 5, .new = new, .sync = sync_namespace, .free = free};
+    .name = "serviceaccount-controller", .queue = "serviceaccount", .account = "service-account-controller", .workers = 5, .new = new, .sync = sync_namespace, .free = free};

@@ -151,4 +151,4 @@ static void *new(struct controller *c, struct status *reterr) {
     return tc;
 }
 
-const struct controller_desc controller_service_account_tokens = {.name = "serviceaccount-token-controller", .account = CONTROLLER_MANAGER_ITSELF, .workers = 5, .new = new, .sync = sync_secret, .free = free_self};
+const struct controller_desc controller_service_account_tokens = {.name = "serviceaccount-token-controller", .queue = "serviceaccount_tokens_service", .account = CONTROLLER_MANAGER_ITSELF, .workers = 5, .new = new, .sync = sync_secret, .free = free_self};

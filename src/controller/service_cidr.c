@@ -85,4 +85,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     return sc;
 }
 
-const struct controller_desc controller_service_cidr = {.name = "service-cidr-controller", .account = "service-cidrs-controller", .workers = 5, .new = new, .sync = sync_cidr, .free = free};
+const struct controller_desc controller_service_cidr = {.name = "service-cidr-controller", .queue = "ipaddresses", .account = "service-cidrs-controller", .workers = 5, .new = new, .sync = sync_cidr, .free = free};

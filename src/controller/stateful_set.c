@@ -119,4 +119,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     return sc;
 }
 
-const struct controller_desc controller_stateful_set = {.name = "statefulset-controller", .workers = 5, .new = new, .sync = sync_set, .free = free};
+const struct controller_desc controller_stateful_set = {.name = "statefulset-controller", .queue = "statefulset", .workers = 5, .new = new, .sync = sync_set, .free = free};

@@ -225,4 +225,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
 }
 
 const struct controller_desc controller_taint_eviction = {
-    .name = "taint-eviction-controller", .account = "node-controller", .workers = 8, .new = new, .sync = sync_key, .free = free_self};
+    .name = "taint-eviction-controller", .queue = "noexec_taint_pod", .account = "node-controller", .workers = 8, .new = new, .sync = sync_key, .free = free_self};

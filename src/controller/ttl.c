@@ -60,4 +60,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     return tc;
 }
 
-const struct controller_desc controller_ttl = {.name = "ttl-controller", .workers = 5, .new = new, .sync = sync_node, .free = free_self};
+const struct controller_desc controller_ttl = {.name = "ttl-controller", .queue = "ttlcontroller", .workers = 5, .new = new, .sync = sync_node, .free = free_self};

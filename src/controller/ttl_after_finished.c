@@ -56,4 +56,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     return tf;
 }
 
-const struct controller_desc controller_ttl_after_finished = {.name = "ttl-after-finished-controller", .workers = 5, .new = new, .sync = sync_job, .free = free};
+const struct controller_desc controller_ttl_after_finished = {.name = "ttl-after-finished-controller", .queue = "ttl_jobs_to_delete", .workers = 5, .new = new, .sync = sync_job, .free = free};

@@ -33,4 +33,4 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     return ve;
 }
 
-const struct controller_desc controller_volume_expand = {.name = "persistentvolume-expander-controller", .account = "expand-controller", .component = "volume_expand", .workers = 1, .new = new, .sync = sync_claim, .free = free};
+const struct controller_desc controller_volume_expand = {.name = "persistentvolume-expander-controller", .queue = "volume_expand", .account = "expand-controller", .component = "volume_expand", .workers = 1, .new = new, .sync = sync_claim, .free = free};

@@ -5,7 +5,7 @@
  *   /healthz              healthz, else proxy    /metrics metrics      /statusz      statusz
  *   /configz              configz, else proxy    /logs    log          /flagz        configz          all others   proxy
  *
- * Answers of the API server are kept as long as upstream keeps them: tokens 2 minutes, yes 5 minutes, no 30 seconds. Upstream: pkg/kubelet/server/auth.go, cmd/kubelet/app/auth.go.
+ * client/delegated_auth.h asks the API server. Answers are kept as long as upstream keeps them: tokens 2 minutes, yes 5 minutes, no 30 seconds. Upstream: pkg/kubelet/server/auth.go, cmd/kubelet/app/auth.go.
  * Tests: tests/unit/test_kubelet_auth.c, tests/integration/test_kubelet.py. */
 #ifndef CKUBE_KUBELET_AUTH_H
 #define CKUBE_KUBELET_AUTH_H

@@ -13,7 +13,7 @@ class Component:
 
     def __init__(self, command, kubeconfig, flags=(), binary='build-asan/ckube'):
         self.log = open(f'{os.path.dirname(kubeconfig)}/{command}.log', 'ab')
-        self.process = subprocess.Popen([str(TOP / binary), command, '--kubeconfig', kubeconfig, *flags], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen([str(TOP / binary), command, '--kubeconfig', kubeconfig, '--secure-port=0', *flags], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
 
     def end(self, sig=signal.SIGKILL):
         if self.process.poll() is None: self.process.send_signal(sig)

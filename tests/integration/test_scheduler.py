@@ -21,7 +21,7 @@ class Scheduler:
         self.file = tempfile.NamedTemporaryFile('w', suffix='.yaml')
         self.file.write(config)
         self.file.flush()
-        self.process = subprocess.Popen([str(TOP / server.binary), 'kube-scheduler', '--kubeconfig', server.kubeconfig, '--config', self.file.name],
+        self.process = subprocess.Popen([str(TOP / server.binary), 'kube-scheduler', '--kubeconfig', server.kubeconfig, '--secure-port=0', '--config', self.file.name],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
     def stop(self):

@@ -9,7 +9,6 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "apiserver/config_file.h"
-#include "apiserver/metric_family.h"
 #include "apiserver/oidc/claims.h"
 #include "apiserver/oidc/jwt_authenticator.h"
 #include "base/str.h"
@@ -201,25 +200,10 @@ static void key_sets_verify_what_they_should(void **state UNUSED) {
     jwt_keys_release(&keys);
 }
 
-static void metrics_are_counted(void **state UNUSED) {
-    static struct metric_family n = METRIC_FAMILY("n_total", "counter", "N."), h = {.name = "h", .kind = "histogram", .help = "H.", .bounds = {0.1, 1}, .mutex = PTHREAD_MUTEX_INITIALIZER};
-    _cleanup_buf_ struct buf out = BUF_INIT;
-    metric_put(&n, &out);
-    assert_int_equal(out.len, 0);
-    metric_add(&n, "a=\"1\"", 2);
-    metric_series_count(metric_series(&n, "a=\"1\""));
-    metric_add(&n, "a=\"2\"", 1);
-    metric_drop(&n, "\"2\"");
-    metric_observe(&h, "", 0.5);
-    metric_put(&n, &out);
-    metric_put(&h, &out);
-    assert_string_equal(buf_cstr(&out), "# HELP n_total N.\n# TYPE n_total counter\nn_total{a=\"1\"} 3\n# HELP h H.\n# TYPE h histogram\nh_bucket{le=\"0.1\"} 0\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_sum{} 0.5\nh_count{} 1\n");
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(configurations_are_checked_in_upstreams_words), cmocka_unit_test(too_many_issuers), cmocka_unit_test(claims_become_users),
-        cmocka_unit_test(key_sets_verify_what_they_should), cmocka_unit_test(metrics_are_counted),
+        cmocka_unit_test(key_sets_verify_what_they_should),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

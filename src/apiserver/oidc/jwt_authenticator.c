@@ -5,7 +5,7 @@
 #include <string.h>
 #include "api/time.h"
 #include "apiserver/config_file.h"
-#include "apiserver/metric_family.h"
+#include "base/metric_family.h"
 #include "apiserver/oidc/claims.h"
 #include "apiserver/oidc/provider.h"
 #include "base/env.h"

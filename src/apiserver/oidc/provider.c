@@ -5,7 +5,7 @@
 #include <strings.h>
 #include "api/field_error.h"
 #include "apiserver/config_file.h"
-#include "apiserver/metric_family.h"
+#include "base/metric_family.h"
 #include "base/env.h"
 #include "base/fiber.h"
 #include "base/log.h"
