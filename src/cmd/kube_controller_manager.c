@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "api/time.h"
 #include "base/env.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -96,8 +97,31 @@ static void split_pair(char *text, const char *ret[2]) {
     ret[1] = comma ? comma + 1 : NULL;
 }
 
+/* 0, or -1 with a message. A text that is NULL leaves *ret_ms. */
+static int take_duration(const char *option, const char *text, int64_t *ret_ms) {
+    int64_t ns;
+    if (!text) return 0;
+    if (duration_parse(text, &ns)) {
+        *ret_ms = ns / 1000000;
+        return 0;
+    }
+    fprintf(stderr, "ckube kube-controller-manager: --%s: \"%s\" is no duration\n", option, text);
+    return -1;
+}
+
+static int take_attach_detach_period(const char *text, struct controller_options *o) {
+    int64_t ms = o->attach_detach_reconcile_sync_period_ms;
+    if (take_duration("attach-detach-reconcile-sync-period", text, &ms) != 0) return -1;
+    if (ms < 1000 || ms > INT32_MAX) {
+        fprintf(stderr, "ckube kube-controller-manager: duration time must be greater than one second as set via command line option reconcile-sync-loop-period\n");
+        return -1;
+    }
+    o->attach_detach_reconcile_sync_period_ms = (int)ms;
+    return 0;
+}
+
 int cmd_kube_controller_manager(int argc, char **argv) {
-    const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *cidr = NULL, *services = NULL, *servers = NULL;
+    const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *cidr = NULL, *services = NULL, *servers = NULL, *attach_detach_period = NULL;
     struct context x = {.options = controller_options_default()};
     struct controller_options *o = &x.options;
     struct leader_flags leader;
@@ -120,6 +144,9 @@ int cmd_kube_controller_manager(int argc, char **argv) {
         {.name = "cluster-signing-cert-file", .text = &o->cluster_signing_cert_file, .help = "authority that signs CertificateSigningRequests"},
         {.name = "cluster-signing-key-file", .text = &o->cluster_signing_key_file, .help = "its key"},
         {.name = "terminated-pod-gc-threshold", .number = &o->terminated_pod_gc_threshold, .help = "finished Pods that are kept (default: 12500)"},
+        {.name = "attach-detach-reconcile-sync-period", .text = &attach_detach_period, .help = "how often it is looked whether volumes are still attached, a second at least (default: 1m0s)"},
+        {.name = "disable-attach-detach-reconcile-sync", .on = &o->disable_attach_detach_reconcile_sync, .help = "never look whether volumes are still attached"},
+        {.name = "disable-force-detach-on-timeout", .on = &o->disable_force_detach_on_timeout, .help = "leave a lost node's mounted volumes attached until it is tainted as out of service"},
         {.name = "v", .number = &verbosity, .help = "log verbosity"},
     };
     struct flag flags[ARRAY_LEN(own) + LEADER_FLAGS + SECURE_SERVING_FLAGS + 1] = {0};
@@ -129,6 +156,7 @@ int cmd_kube_controller_manager(int argc, char **argv) {
     int parsed = flags_parse("kube-controller-manager", flags, argc, argv);
     if (parsed) return parsed < 0 ? 2 : 0;
     if (leader_flags_take(&leader, "kube-controller-manager", false, &election) != 0) return 2;
+    if (take_attach_detach_period(attach_detach_period, o) != 0) return 2;
     log_set_verbosity(verbosity);
     _cleanup_free_ char *cidr_text = cidr ? strdup(cidr) : NULL, *services_text = services ? strdup(services) : NULL;
     split_pair(cidr_text, o->cluster_cidr);

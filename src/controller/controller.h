@@ -30,6 +30,9 @@ struct controller_options {
     int terminated_pod_gc_threshold;
     int horizontal_pod_autoscaler_sync_period_ms;
     int resource_quota_sync_period_ms, pvclaimbinder_sync_period_ms;
+    bool disable_attach_detach_reconcile_sync;  /* does not look whether what was attached still is */
+    int attach_detach_reconcile_sync_period_ms; /* how often it looks; at least a second */
+    bool disable_force_detach_on_timeout;       /* a volume that a lost node had mounted stays until the node is out of service */
     int64_t env_seed;                       /* simulation only */
 };
 struct controller_options controller_options_default(void);

@@ -23,6 +23,7 @@
     CONTROLLER(ttl) \
     CONTROLLER(resource_quota) \
     CONTROLLER(persistent_volume_binder) \
+    CONTROLLER(attach_detach) \
     CONTROLLER(ephemeral_volume) \
     CONTROLLER(resource_claim) \
     CONTROLLER(device_taint_eviction) \

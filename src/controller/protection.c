@@ -49,8 +49,7 @@ static const char *claim_of_volume(struct arena *a, const struct corev1_Pod *pod
     return v->ephemeral ? arena_printf(a, "%s-%s", pod->metadata.name, v->name) : NULL;
 }
 
-static void index_by_claims(struct arena *a, const void *obj, struct string_list *ret) {
-    const struct corev1_Pod *pod = obj;
+void pod_claims(struct arena *a, const struct corev1_Pod *pod, struct string_list *ret) {
     LIST_FOREACH(v, &pod->spec.volumes) {
         const char *claim = claim_of_volume(a, pod, v);
         const char *key = claim ? arena_printf(a, "%s/%s", pod->metadata.namespace, claim) : NULL;
@@ -58,8 +57,13 @@ static void index_by_claims(struct arena *a, const void *obj, struct string_list
     }
 }
 
+static void index_by_claims(struct arena *a, const void *obj, struct string_list *ret) { pod_claims(a, obj, ret); }
+
+int pods_index_by_claims(struct informer *pods) { return informer_add_index(pods, "claims", index_by_claims); }
+
 /* A Pod without a Node does not count: no kubelet starts a Pod whose claim is being deleted. */
-static bool pod_uses(struct arena *a, const struct corev1_Pod *pod, const struct object *claim) {
+bool pod_mounts_claim(struct arena *a, const struct corev1_Pod *pod, const void *claim_object) {
+    const struct object *claim = claim_object;
     if (str_empty(pod->spec.nodeName)) return false;
     LIST_FOREACH(v, &pod->spec.volumes)
         if (str_eq(claim_of_volume(a, pod, v), claim->metadata.name) && (!v->ephemeral || controlled_by(claim, pod))) return true;
@@ -74,10 +78,10 @@ static int claim_used(void *self, struct arena *a, const void *obj, struct statu
     struct corev1_PodList live;
     informer_by_index(p->users, p->by_use, object_key(a, claim), &pods);
     CACHED_FOREACH(pod, corev1_Pod, &pods)
-        if (pod_uses(a, pod, claim)) return 1;
+        if (pod_mounts_claim(a, pod, claim)) return 1;
     if (client_list(p->c->client, a, &corev1_Pod_desc, claim->metadata.namespace, NULL, &live, reterr) != 0) return -1;
     LIST_FOREACH(pod, &live.items)
-        if (pod_uses(a, pod, claim)) return 1;
+        if (pod_mounts_claim(a, pod, claim)) return 1;
     return 0;
 }
 
@@ -92,7 +96,7 @@ static int sync_claim(void *self, struct arena *a, const char *key, struct statu
 static void enqueue_claims(struct protection *p, const struct corev1_Pod *pod) {
     _cleanup_arena_ struct arena *a = arena_new();
     struct string_list keys = {0};
-    index_by_claims(a, pod, &keys);
+    pod_claims(a, pod, &keys);
     LIST_FOREACH(key, &keys) work_queue_add(p->c->queue, *key);
 }
 
@@ -106,7 +110,7 @@ static void on_pod_delete(void *data, struct cached *old) { enqueue_claims(data,
 static void *new_pvc(struct controller *c, struct status *reterr UNUSED) {
     struct protection *p = protection_new(c, &corev1_PersistentVolumeClaim_desc);
     p->users = informers_get(c->context->informers, &corev1_Pod_desc);
-    p->by_use = informer_add_index(p->users, "claims", index_by_claims);
+    p->by_use = pods_index_by_claims(p->users);
     informer_add_handler(p->users, &(struct informer_handler){p, NULL, on_pod_update, on_pod_delete});
     return p;
 }

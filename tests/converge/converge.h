@@ -85,6 +85,7 @@ void world_delete(struct world *w, const char *target, const char *options);
     SCENARIO(pod_gc_finished) \
     SCENARIO(volume_binder) \
     SCENARIO(volume_protection) \
+    SCENARIO(attach_detach) \
     SCENARIO(ephemeral_volume) \
     SCENARIO(attributes_class_protection) \
     SCENARIO(volume_expand)

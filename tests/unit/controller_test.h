@@ -214,9 +214,9 @@ static UNUSED void cluster_expect_still(struct cluster *k, const char *target, c
 /* Waits until the controllers know the object as it is now, and what they were at meanwhile is over: before the clock moves. */
 static UNUSED void cluster_expect_seen(struct cluster *k, const struct type_desc *type, const char *target) {
     _cleanup_arena_ struct arena *a = arena_new();
-    const char *name = strrchr(target, '/') + 1, *version = cluster_get(k, a, target, "metadata.resourceVersion");
+    const char *name = strrchr(target, '/') + 1, *version = cluster_get(k, a, target, "metadata.resourceVersion"), *ns = cluster_get(k, a, target, "metadata.namespace");
     for (int waited = 0;; waited += 10) {
-        _cleanup_cached_ struct cached *c = informer_get(informers_get(k->cc.informers, type), "default", name);
+        _cleanup_cached_ struct cached *c = informer_get(informers_get(k->cc.informers, type), *ns ? ns : NULL, name);
         if (c && str_eq(c->obj->metadata.resourceVersion, version)) break;
         if (waited > CLUSTER_WAIT_MS) fail_msg("the controllers do not see %s", target);
         env_sleep_ms(env_real(), 10);
