@@ -308,12 +308,12 @@ static void attach(struct attach_detach *ad, struct arena *a, struct attachment 
     /* Where it is uncertain it may be attached: nothing new is begun until that is settled. Upstream does not wait for it. */
     if (at->state == ATTACHMENT_NONE && is_elsewhere(at, ATTACHMENT_UNCERTAIN)) return;
     if (backing_off(ad, at)) return;
+    at->began_ns = now_ns(ad);
     if (make_attachment(ad, a, at, &err) != 0) {
         attach_failed(ad, a, at, arena_printf(a, "kubernetes.io/csi: attacher.Attach failed: %s", status_message(&err)));
         return;
     }
     at->state = ATTACHMENT_ATTACHING;
-    at->began_ns = now_ns(ad);
     look_attaching(ad, a, at);
 }
 

@@ -8,6 +8,7 @@
 /* Upstream's names: csi- and the SHA-256 of handle, driver and node. */
 #define H1_N1 ATTACHMENTS "/csi-b078b22d1096952a15ef3207f7f853696502bd1e6a5ae841d5eb413fc87f8ee8"
 #define H1_N2 ATTACHMENTS "/csi-ce1a6848c0d1beb3dd581b4f745ec4d32be424f5592808de22df520a173da893"
+#define H2_N1 ATTACHMENTS "/csi-12a8fdffc4e6f078278060b19850391ae25a52e2b3f66c120f2dc0c67ec1ab92"
 #define H1 "kubernetes.io/csi/d.example.com^h1"
 #define IN_USE "{'status':{'volumesInUse':['" H1 "']}}"
 #define UNUSED_NOW "{'status':{'volumesInUse':null}}"
@@ -62,6 +63,18 @@ static void attacher_detaches(struct cluster *k, const char *target) {
     cluster_expect_gone(k, target);
 }
 
+/* What happened to Pods before this is dealt with: the controller takes one thing after the other. */
+static void controller_is_through(struct cluster *k) {
+    make_volume(k, "2", "ReadWriteOnce");
+    make_pod(k, "later", "n1", "c2");
+    cluster_expect(k, H2_N1, "spec.nodeName", "n1");
+}
+
+static void node_uses(struct cluster *k, const char *patch) {
+    cluster_patch(k, NODES "/n1/status", patch);
+    cluster_expect_seen(k, &corev1_Node_desc, NODES "/n1");
+}
+
 #define MANAGED "'volumes.kubernetes.io/controller-managed-attach-detach':'true'"
 
 /* One node, one volume, one Pod on it. */
@@ -86,7 +99,7 @@ static void a_volume_is_attached_and_detached_again(void **state UNUSED) {
     cluster_expect(k, NODES "/n1", "status.volumesAttached", "[{\"name\":\"" H1 "\",\"devicePath\":\"\"}]");
     cluster_expect_event(k, "Pod", "SuccessfulAttachVolume", "AttachVolume.Attach succeeded for volume \"pv1\" ");
     make_pod(k, "q", "n1", "c1"); /* another on the same node: it is there already */
-    cluster_patch(k, NODES "/n1/status", IN_USE);
+    node_uses(k, IN_USE);
     delete_now(k, PODS "/p");
     cluster_expect_still(k, H1_N1, "metadata.deletionTimestamp", "");
     cluster_patch(k, PODS "/q/status", "{'status':{'phase':'Succeeded'}}");
@@ -103,6 +116,7 @@ static void a_volume_is_attached_and_detached_again(void **state UNUSED) {
 static void others_are_left_alone(void **state UNUSED) {
     struct cluster *k = start("ReadWriteOnce");
     cluster_create(k, "{'apiVersion':'storage.k8s.io/v1','kind':'CSIDriver','metadata':{'name':'d.example.com'},'spec':{'attachRequired':false}}");
+    cluster_expect_seen(k, &storagev1_CSIDriver_desc, "/apis/storage.k8s.io/v1/csidrivers/d.example.com");
     make_node(k, "own", "'a':'b'");
     cluster_patch(k, NODES "/own/status", "{'status':{'volumesAttached':[{'name':'kubernetes.io/other/x','devicePath':'/dev/x'}]}}");
     make_pod(k, "p", "n1", "c1");
@@ -127,10 +141,10 @@ static void an_exclusive_volume_is_on_one_node_alone(void **state UNUSED) {
     make_pod(k, "q", "n2", "c1");
     cluster_expect_event(k, "Pod", "FailedAttachVolume", "Multi-Attach error for volume \"pv1\" Volume is already used by pod(s) p");
     cluster_expect_count(k, ATTACHMENTS, 1);
-    cluster_patch(k, NODES "/n1/status", IN_USE);
+    node_uses(k, IN_USE);
     delete_now(k, PODS "/p");
     delete_now(k, PODS "/q");
-    cluster_expect_seen(k, &corev1_Node_desc, NODES "/n1");
+    controller_is_through(k);
     make_pod(k, "r", "n2", "c1");
     cluster_expect_event(k, "Pod", "FailedAttachVolume", "Multi-Attach error for volume \"pv1\" Volume is already exclusively attached to one node and can't be attached to another");
     cluster_patch(k, NODES "/n1/status", UNUSED_NOW);
@@ -161,10 +175,7 @@ static void errors_are_told_and_tried_again(void **state UNUSED) {
     cluster_expect_event(k, "Pod", "FailedAttachVolume", "AttachVolume.Attach failed for volume \"pv1\" : no such disk");
     cluster_patch(k, H1_N1 "/status", "{'status':{'attached':true,'attachError':null}}");
     cluster_expect(k, NODES "/n1", "status.volumesAttached[0].name", H1); /* after the pause */
-    make_volume(k, "2", "ReadWriteOnce");
-    make_pod(k, "slow", "n1", "c2");
-    cluster_expect_count(k, ATTACHMENTS, 2);
-    cluster_expect_seen(k, &corev1_Pod_desc, PODS "/slow");
+    controller_is_through(k);
     cluster_advance(k, 121 * 1000);
     cluster_expect_event(k, "Pod", "FailedAttachVolume", "AttachVolume.Attach failed for volume \"pv2\" : timed out waiting for external-attacher of d.example.com CSI driver to attach volume h2");
     cluster_stop(k);
@@ -177,6 +188,7 @@ static void what_was_attached_is_looked_after(void **state UNUSED) {
     cluster_expect(k, NODES "/n1", "status.volumesAttached[0].name", H1);
     cluster_delete(k, H1_N1, NULL); /* by somebody */
     cluster_patch(k, H1_N1, "{'metadata':{'finalizers':null}}");
+    for (struct cached *c; (c = informer_get(informers_get(k->cc.informers, &storagev1_VolumeAttachment_desc), NULL, strrchr(H1_N1, '/') + 1)); cached_unref(c)) env_sleep_ms(env_real(), 5);
     cluster_expect_still(k, H1_N1, "metadata.name", "");
     cluster_advance(k, 61 * 1000); /* --attach-detach-reconcile-sync-period */
     attacher_attaches(k, H1_N1);
@@ -215,10 +227,9 @@ static struct cluster *start_stuck(bool no_force) {
     make_pod(k, "p", "n1", "c1");
     attacher_attaches(k, H1_N1);
     cluster_expect(k, NODES "/n1", "status.volumesAttached[0].name", H1);
-    cluster_patch(k, NODES "/n1/status", "{'status':{'volumesInUse':['" H1 "'],'conditions':[{'type':'Ready','status':'Unknown'}]}}");
+    node_uses(k, "{'status':{'volumesInUse':['" H1 "'],'conditions':[{'type':'Ready','status':'Unknown'}]}}");
     delete_now(k, PODS "/p");
-    make_pod(k, "later", "n1", "none");
-    cluster_expect_seen(k, &corev1_Pod_desc, PODS "/later"); /* and so that nobody wants the volume */
+    controller_is_through(k);
     return k;
 }
 
