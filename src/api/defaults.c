@@ -94,6 +94,8 @@ static void node(struct arena *a, void *obj) {
         string_list_push(a, &spec->podCIDRs, spec->podCIDR);
     } else if (spec->podCIDRs.len) spec->podCIDR = spec->podCIDRs.items[0];
     if (!n->status.allocatable.items && n->status.capacity.items) n->status.allocatable = string_map_copy(a, &n->status.capacity);
+    default_resource_list(a, &n->status.capacity);
+    default_resource_list(a, &n->status.allocatable);
 }
 
 static void endpoints(struct arena *a UNUSED, void *obj) {
@@ -101,12 +103,8 @@ static void endpoints(struct arena *a UNUSED, void *obj) {
         LIST_FOREACH(p, &s->ports) DEFAULT_STR(p->protocol, "TCP");
 }
 
-static void persistent_volume(struct arena *a UNUSED, void *obj) {
-    struct corev1_PersistentVolume *pv = obj;
-    struct corev1_PersistentVolumeSpec *s = &pv->spec;
-    DEFAULT_STR(pv->status.phase, "Pending");
-    DEFAULT_STR(s->persistentVolumeReclaimPolicy, "Retain");
-    if (!s->volumeMode) s->volumeMode = "Filesystem";
+static void volume_spec(struct arena *a, struct corev1_PersistentVolumeSpec *s) {
+    default_resource_list(a, &s->capacity);
     if (s->hostPath && !s->hostPath->type) s->hostPath->type = "";
     if (s->iscsi) DEFAULT_STR(s->iscsi->iscsiInterface, "default");
     if (s->rbd) {
@@ -126,10 +124,34 @@ static void persistent_volume(struct arena *a UNUSED, void *obj) {
     }
 }
 
-static void claim(struct arena *a UNUSED, void *obj) {
+static void persistent_volume(struct arena *a, void *obj) {
+    struct corev1_PersistentVolume *pv = obj;
+    DEFAULT_STR(pv->status.phase, "Pending");
+    DEFAULT_STR(pv->spec.persistentVolumeReclaimPolicy, "Retain");
+    if (!pv->spec.volumeMode) pv->spec.volumeMode = "Filesystem";
+    volume_spec(a, &pv->spec);
+}
+
+static void volume_attachment(struct arena *a, void *obj) {
+    struct storagev1_VolumeAttachmentSource *s = &((struct storagev1_VolumeAttachment *)obj)->spec.source;
+    if (s->inlineVolumeSpec) volume_spec(a, s->inlineVolumeSpec);
+}
+
+static void claim(struct arena *a, void *obj) {
     struct corev1_PersistentVolumeClaim *c = obj;
     DEFAULT_STR(c->status.phase, "Pending");
     if (!c->spec.volumeMode) c->spec.volumeMode = "Filesystem";
+    default_resource_list(a, &c->spec.resources.limits);
+    default_resource_list(a, &c->spec.resources.requests);
+    default_resource_list(a, &c->status.capacity);
+    default_resource_list(a, &c->status.allocatedResources);
+}
+
+static void resource_quota(struct arena *a, void *obj) {
+    struct corev1_ResourceQuota *q = obj;
+    default_resource_list(a, &q->spec.hard);
+    default_resource_list(a, &q->status.hard);
+    default_resource_list(a, &q->status.used);
 }
 
 static void fill_missing(struct arena *a, struct string_map *into, const struct string_map *from) {
@@ -139,10 +161,13 @@ static void fill_missing(struct arena *a, struct string_map *into, const struct 
 
 static void limit_range(struct arena *a, void *obj) {
     LIST_FOREACH(l, &((struct corev1_LimitRange *)obj)->spec.limits) {
-        if (!str_eq(l->type, "Container")) continue;
-        fill_missing(a, &l->default_, &l->max);
-        fill_missing(a, &l->defaultRequest, &l->default_);
-        fill_missing(a, &l->defaultRequest, &l->min);
+        if (str_eq(l->type, "Container")) {
+            fill_missing(a, &l->default_, &l->max);
+            fill_missing(a, &l->defaultRequest, &l->default_);
+            fill_missing(a, &l->defaultRequest, &l->min);
+        }
+        struct string_map *const lists[] = {&l->max, &l->min, &l->default_, &l->defaultRequest, &l->maxLimitRequestRatio};
+        for (size_t i = 0; i < ARRAY_LEN(lists); i++) default_resource_list(a, lists[i]);
     }
 }
 
@@ -333,7 +358,7 @@ void object_set_defaults(struct arena *a, const struct type_desc *type, void *ob
     static const struct { const struct type_desc *type; void (*fn)(struct arena *, void *); } table[] = {
         {&corev1_Pod_desc, pod}, {&corev1_PodTemplate_desc, pod_template}, {&corev1_Service_desc, service}, {&corev1_ReplicationController_desc, replication_controller},
         {&corev1_Secret_desc, secret}, {&corev1_Namespace_desc, namespace_}, {&corev1_Node_desc, node}, {&corev1_Endpoints_desc, endpoints},
-        {&corev1_PersistentVolume_desc, persistent_volume}, {&corev1_PersistentVolumeClaim_desc, claim}, {&corev1_LimitRange_desc, limit_range},
+        {&corev1_PersistentVolume_desc, persistent_volume}, {&corev1_PersistentVolumeClaim_desc, claim}, {&corev1_LimitRange_desc, limit_range}, {&corev1_ResourceQuota_desc, resource_quota}, {&storagev1_VolumeAttachment_desc, volume_attachment},
         {&appsv1_Deployment_desc, deployment}, {&appsv1_ReplicaSet_desc, replica_set}, {&appsv1_StatefulSet_desc, stateful_set}, {&appsv1_DaemonSet_desc, daemon_set},
         {&batchv1_Job_desc, job}, {&batchv1_CronJob_desc, cron_job}, {&rbacv1_RoleBinding_desc, role_binding}, {&rbacv1_ClusterRoleBinding_desc, role_binding},
         {&storagev1_StorageClass_desc, storage_class}, {&storagev1_CSIDriver_desc, csi_driver}, {&schedulingv1_PriorityClass_desc, priority_class},

@@ -35,8 +35,7 @@ static void lifecycle(struct corev1_Container *c) {
     if (l->preStop) http_get(l->preStop->httpGet);
 }
 
-/* Amounts finer than thousandths are rounded up to them. */
-static void resource_list(struct arena *a, struct string_map *list) {
+void default_resource_list(struct arena *a, struct string_map *list) {
     LIST_FOREACH(e, list) {
         struct quantity q = quantity_of(e->value);
         quantity_round_up_milli(&q);
@@ -55,8 +54,8 @@ static void container(struct arena *a, struct corev1_Container *c) {
     LIST_FOREACH(p, &c->ports) DEFAULT_STR(p->protocol, "TCP");
     LIST_FOREACH(e, &c->env)
         if (e->valueFrom) field_ref(e->valueFrom->fieldRef);
-    resource_list(a, &c->resources.limits);
-    resource_list(a, &c->resources.requests);
+    default_resource_list(a, &c->resources.limits);
+    default_resource_list(a, &c->resources.requests);
     probe(c->livenessProbe);
     probe(c->readinessProbe);
     probe(c->startupProbe);
@@ -103,7 +102,12 @@ static void volume(struct arena *a, struct corev1_Volume *v) {
     }
     if (v->projected) projected(v->projected);
     if (v->hostPath && !v->hostPath->type) v->hostPath->type = "";
-    if (v->ephemeral && v->ephemeral->volumeClaimTemplate && !v->ephemeral->volumeClaimTemplate->spec.volumeMode) v->ephemeral->volumeClaimTemplate->spec.volumeMode = "Filesystem";
+    if (v->ephemeral && v->ephemeral->volumeClaimTemplate) {
+        struct corev1_PersistentVolumeClaimSpec *claim = &v->ephemeral->volumeClaimTemplate->spec;
+        if (!claim->volumeMode) claim->volumeMode = "Filesystem";
+        default_resource_list(a, &claim->resources.limits);
+        default_resource_list(a, &claim->resources.requests);
+    }
     remote_disks(&v->VolumeSource);
 }
 
@@ -121,7 +125,7 @@ void default_pod_spec(struct arena *a, struct corev1_PodSpec *s) {
     LIST_FOREACH(c, &s->initContainers) container(a, c);
     LIST_FOREACH(c, &s->ephemeralContainers) container(a, (struct corev1_Container *)(void *)c);
     LIST_FOREACH(v, &s->volumes) volume(a, v);
-    resource_list(a, &s->overhead);
+    default_resource_list(a, &s->overhead);
 }
 
 /* What has a limit but no request requests its limit: in Pods only, not in templates. */

@@ -28,12 +28,24 @@ static void put_name(struct buf *out, const struct field_desc *f, bool first) {
     out->len = (size_t)(p - out->data);
 }
 
+/* Where upstream's internal struct has a name of its own. */
+static const char *renamed_in_go(const struct type_desc *type, const char *name) {
+    static const char *const attribute[][2] = {{"int", "IntValue"}, {"bool", "BoolValue"}, {"string", "StringValue"}, {"version", "VersionValue"},
+                                               {"ints", "IntValues"}, {"bools", "BoolValues"}, {"strings", "StringValues"}, {"versions", "VersionValues"}};
+    if (type != &resourcev1_DeviceAttribute_desc) return NULL;
+    for (size_t i = 0; i < sizeof(attribute) / sizeof(attribute[0]); i++)
+        if (strcmp(attribute[i][0], name) == 0) return attribute[i][1];
+    return NULL;
+}
+
 /* The field's name in upstream's internal Go struct: capital first, initialisms whole. */
-static void put_go_name(struct buf *out, const struct field_desc *f, bool first) {
+static void put_go_name(struct buf *out, const struct type_desc *type, const struct field_desc *f, bool first) {
     static const char *const initialisms[] = {"api", "uid", "url", "cidr", "ip", "cel", "csi", "http", "tls", "ca", "nfs", "iscsi", "fc", "rbd", "gce", "aws", "id", "fs", "dns", "se"};
+    const char *own = renamed_in_go(type, f->name);
     size_t whole = 0;
-    if (strcmp(f->name, "jsonPath") == 0) {
-        buf_printf(out, "%s\"JSONPath\":", first ? "" : ",");
+    if (strcmp(f->name, "jsonPath") == 0) own = "JSONPath";
+    if (own) {
+        buf_printf(out, "%s\"%s\":", first ? "" : ",", own);
         return;
     }
     for (size_t i = 0; i < sizeof(initialisms) / sizeof(initialisms[0]); i++) {
@@ -229,7 +241,7 @@ static bool put_fields(struct encoder *e, const struct type_desc *type, const vo
             first = put_fields(e, f->type, at, first);
             continue;
         }
-        go ? put_go_name(e->out, f, first) : put_name(e->out, f, first);
+        go ? put_go_name(e->out, type, f, first) : put_name(e->out, f, first);
         first = false;
         if (rv) {
             buf_append_str(e->out, "\"\"");

@@ -52,6 +52,7 @@ static struct atom resolve_field(struct schema_ref ref) {
     if (f->shape == SHAPE_MAP) a = (struct atom){.map = RELATION_GRANULAR, .map_item = {REF_ITEM, ref.type, f}};
     else a = resolve_scalar(f);
     if ((f->flags & FIELD_MAP_ATOMIC) && a.map) a.map = RELATION_ATOMIC;
+    if ((f->flags & FIELD_MAP_GRANULAR) && a.map) a.map = RELATION_GRANULAR;
     return a;
 }
 

@@ -294,7 +294,7 @@ static int get_well_known(struct reader *r, const struct field_desc *f, void *at
         }
         case FK_QUANTITY: {
             const char *text = m.s[1] ? make_string(r->arena, m.s[1], m.len[1]) : "0";
-            const char *canonical = quantity_canonicalize(r->arena, str_or(text, "0"), r->err);
+            const char *canonical = quantity_canonicalize(r->arena, str_empty(text) ? "0" : text, r->err);
             if (!canonical) return -1;
             *(const char **)at = canonical;
             return 0;

@@ -10,6 +10,8 @@ static int bad(struct status *reterr) {
     return status_bad_request(reterr, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
 }
 
+static int bad_suffix(struct status *reterr) { return status_bad_request(reterr, "unable to parse quantity's suffix"); }
+
 /* Decimal suffixes by their power of ten; binary ones by their power of 1024. */
 static const struct { const char *suffix; int ten, k; } suffixes[] = {
     {"", 0, 0}, {"n", -9, 0}, {"u", -6, 0}, {"m", -3, 0}, {"k", 3, 0}, {"M", 6, 0}, {"G", 9, 0}, {"T", 12, 0}, {"P", 15, 0}, {"E", 18, 0},
@@ -35,13 +37,13 @@ static bool parse_suffix(const char *s, int *ten, int *k, enum quantity_format *
 /* The digits of the mantissa; exact up to 30 of them, the rest only says whether something was cut off. */
 struct mantissa { int128 v; int scale, extra; bool tail; };
 
-static bool parse_digits(const char **p, struct mantissa *m) {
-    bool seen = false, dot = false;
+/* Upstream takes no digits at all for 0: "Ki", "." and "+" are quantities. */
+static void parse_digits(const char **p, struct mantissa *m) {
+    bool dot = false;
     *m = (struct mantissa){0};
     for (;; (*p)++) {
         if (**p == '.' && !dot) dot = true;
         else if (**p >= '0' && **p <= '9') {
-            seen = true;
             if (m->v < (int128)1000000000000000000 * 100000000000) {
                 m->v = m->v * 10 + (**p - '0');
                 if (dot) m->scale++;
@@ -49,8 +51,15 @@ static bool parse_digits(const char **p, struct mantissa *m) {
                 m->tail |= **p != '0';
                 if (!dot) m->extra++;
             }
-        } else return seen && **p != '.';
+        } else return;
     }
+}
+
+/* Whether the rest has the form of a suffix at all, known or not. */
+static bool suffix_form(const char *p) {
+    p += strspn(p, "eEinumkKMGTP");
+    if (*p == '-' || *p == '+') p++;
+    return p[strspn(p, "0123456789")] == 0;
 }
 
 int quantity_parse(const char *text, struct quantity *ret, struct status *reterr) {
@@ -61,7 +70,9 @@ int quantity_parse(const char *text, struct quantity *ret, struct status *reterr
     if (!*p) return bad(reterr);
     bool negative = *p == '-';
     if (*p == '-' || *p == '+') p++;
-    if (!parse_digits(&p, &m) || !parse_suffix(p, &ten, &k, &q.format)) return bad(reterr);
+    parse_digits(&p, &m);
+    if (!suffix_form(p)) return bad(reterr);
+    if (!parse_suffix(p, &ten, &k, &q.format)) return bad_suffix(reterr);
     /* Cutting a remainder in steps would round more than once, so what is cut is collected first. */
     int shift = ten + m.extra - m.scale + 9;
     bool cut = m.tail;
@@ -137,7 +148,6 @@ char *quantity_canonicalize(struct arena *a, const char *text, struct status *re
     size_t len = strlen(text), from = 0;
     while (from < len && strchr(" \t\r\n", text[from])) from++;
     while (len > from && strchr(" \t\r\n", text[len - 1])) len--;
-    if (len == from) return arena_strdup(a, "0"); /* "" decodes to zero */
     if (quantity_parse(arena_strndup(a, text + from, len - from), &q, reterr) != 0) return NULL;
     return quantity_format(a, &q);
 }

@@ -69,6 +69,7 @@ enum field_flags {
     FIELD_PATCH_REPLACE = 32,
     FIELD_PATCH_RETAINKEYS = 64,
     FIELD_MAP_ATOMIC = 128,     /* apply: this map or struct is owned whole */
+    FIELD_MAP_GRANULAR = 256,   /* apply: this struct is owned field by field, though its type says otherwise */
 };
 enum list_type { LIST_ATOMIC_DEFAULT, LIST_ATOMIC, LIST_SET, LIST_MAP }; /* ATOMIC_DEFAULT: the schema does not say; apply treats it as atomic */
 
@@ -84,7 +85,9 @@ struct field_desc {
     uint32_t offset;                  /* of the member in the C struct */
     uint16_t number;                  /* protobuf field number; 0: not in protobuf */
     uint16_t item_size;               /* SHAPE_LIST: of an item; SHAPE_MAP: of an entry */
-    uint8_t name_len, kind, shape, flags, list_type;
+    uint8_t name_len, kind, shape;
+    uint16_t flags;
+    uint8_t list_type;
 };
 
 struct inline_desc { const struct type_desc *type; uint32_t offset; uint16_t number; /* protobuf number of the message; 0: TypeMeta, not in protobuf */ };

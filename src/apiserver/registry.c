@@ -166,10 +166,13 @@ static int validate_create(struct api_request *r, const struct strategy *st, str
     struct field_errors errs = field_errors_in(r->arena);
     const struct field_path *at = FIELD(NULL, "metadata");
     bool namespaced = r->rd ? r->rd->namespaced : true;
-    if (has_generic_meta(st)) validate_object_meta_generic(&obj->metadata, namespaced, st->validate_name, at, &errs);
-    else if (!(st->flags & META_LATE)) validate_object_meta(&obj->metadata, namespaced, st->validate_name, at, &errs);
+    struct metav1_ObjectMeta seen = obj->metadata;
+    if (st->flags & META_PLAIN_PREFIX) seen.generateName = NULL;
+    if (has_generic_meta(st)) validate_object_meta_generic(&seen, namespaced, st->validate_name, at, &errs);
+    else if (!(st->flags & META_LATE)) validate_object_meta(&seen, namespaced, st->validate_name, at, &errs);
+    if (st->validate_in_context) st->validate_in_context(r, obj, NULL, &errs);
     if (st->validate) st->validate(obj, &errs);
-    if (!errs.len && (st->flags & META_LATE)) validate_object_meta_generic(&obj->metadata, namespaced, object_name_path_segment, at, &errs);
+    if (!errs.len) validate_object_meta_generic(&obj->metadata, namespaced, object_name_path_segment, at, &errs);
     return errs.len ? invalid(st, &errs, name_for_errors(obj), reterr) : 0;
 }
 
@@ -323,16 +326,21 @@ static bool spec_changed(const struct strategy *st, const void *a, const void *b
 }
 
 /* Metadata is looked at by the generic code and by the kinds' own again: the causes of a refusal show it. */
-static void validate_meta_update(struct api_request *r, const struct strategy *st, const struct object *obj, const struct object *old, struct field_errors *errs) {
+static void validate_meta_update(struct api_request *r, const struct strategy *st, const struct object *obj, const struct object *old, bool status, struct field_errors *errs) {
     const struct field_path *at = FIELD(NULL, "metadata");
     bool namespaced = r->rd ? r->rd->namespaced : true;
-    bool generic = has_generic_meta(st), once = st->flags & (META_LATE | META_ONLY);
-    void (*own)(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, const struct field_path *at, struct field_errors *errs) = generic ? validate_object_meta_generic : validate_object_meta;
-    /* Kubernetes' own rule for finalizers is asked by the kinds, and shows once for each time they do. */
-    (generic || once ? validate_object_meta_generic : validate_object_meta)(&obj->metadata, namespaced, object_name_path_segment, at, errs);
+    unsigned flags = status && !(st->flags & META_STATUS_ALIKE) ? st->flags & META_LATE : st->flags;
+    bool generic = has_generic_meta(st);
+    validate_object_meta_generic(&obj->metadata, namespaced, object_name_path_segment, at, errs);
     validate_object_meta_update(&obj->metadata, &old->metadata, at, errs);
-    if (!once) validate_object_meta_update(&obj->metadata, &old->metadata, at, errs);
-    if (st->flags & (META_TWICE | META_ONLY)) own(&obj->metadata, namespaced, object_name_path_segment, at, errs);
+    if (!(flags & (META_ONLY | META_LATE))) {
+        validate_object_meta_update(&obj->metadata, &old->metadata, at, errs);
+        if (!generic) validate_finalizer_domains(&obj->metadata.finalizers, FIELD(at, "finalizers"), errs);
+    }
+    struct metav1_ObjectMeta seen = obj->metadata;
+    if (flags & META_PLAIN_PREFIX) seen.generateName = NULL;
+    int wholes = !!(flags & (META_TWICE | META_ONLY)) + !!(flags & META_THRICE);
+    while (wholes-- > 0) (generic ? validate_object_meta_generic : validate_object_meta)(&seen, namespaced, st->validate_name, at, errs);
 }
 
 static int before_update(struct admission_attributes *a, struct object *obj, struct object *old, struct status *reterr) {
@@ -351,7 +359,8 @@ static int before_update(struct admission_attributes *a, struct object *obj, str
         bool annotations = st->type == &appsv1_Deployment_desc && !string_map_equal(&obj->metadata.annotations, &old->metadata.annotations);
         if ((st->flags & HAS_GENERATION) && (annotations || spec_changed(st, obj, old))) obj->metadata.generation = old->metadata.generation + 1;
     }
-    validate_meta_update(r, st, obj, old, &errs);
+    validate_meta_update(r, st, obj, old, status, &errs);
+    if (st->validate_in_context) st->validate_in_context(r, obj, old, &errs);
     if (status && st->validate_status_update) st->validate_status_update(obj, old, &errs);
     else if (!status && st->validate_update) st->validate_update(obj, old, &errs);
     if (errs.len) return invalid(st, &errs, obj->metadata.name, reterr);

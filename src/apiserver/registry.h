@@ -26,10 +26,15 @@ enum strategy_flags {
     NO_UNCONDITIONAL_UPDATE = 2, /* a PUT needs a resourceVersion */
     RETURN_DELETED_OBJECT = 4,   /* DELETE answers with the object */
     HAS_GENERATION = 8,          /* metadata.generation is 1 at creation and grows when the spec changes */
-    META_TWICE = 32,             /* its update validation looks at the whole metadata once more */
-    META_GENERIC = 64,           /* its validation knows nothing of Kubernetes' own rule for finalizers: apimachinery's ValidateObjectMeta */
-    META_LATE = 128,             /* its validation does not look at the metadata; the generic code does when all else is right */
-    META_ONLY = 256,             /* its update validation looks at the whole metadata, but not at what changed in it */
+    /* What the kind's own validation looks at in metadata, besides the generic code: each look is a cause of its own in a refusal. A creation is
+     * looked at whole (ValidateObjectMeta), an update at what changed (ValidateObjectMetaUpdate), by core's rules, but: */
+    META_TWICE = 32,             /* an update also whole */
+    META_GENERIC = 64,           /* not by Kubernetes' own rule for finalizers: apimachinery's functions */
+    META_LATE = 128,             /* not at all; the generic code does when all else is right */
+    META_ONLY = 256,             /* an update whole, but not at what changed */
+    META_THRICE = 512,           /* an update whole once more */
+    META_PLAIN_PREFIX = 1024,    /* generateName is not looked at (ValidateObjectMetaWithOpts) */
+    META_STATUS_ALIKE = 2048,    /* an update of the status as any other; else it is looked at what changed */
     ORPHAN_BY_DEFAULT = 16,      /* DELETE without a propagation policy leaves dependents (Job) */
 };
 
@@ -44,6 +49,8 @@ struct strategy {
     /* Whether the user may write this at all (RBAC escalation); before anything else. old NULL at creation. */
     int (*guard)(struct api_request *r, const void *obj, const void *old, struct status *reterr);
     void (*prepare_create)(struct api_request *r, void *obj);
+    /* What validation asks of other objects: errors among those of validate and its siblings. old NULL at creation; also for updates of the status. */
+    void (*validate_in_context)(struct api_request *r, const void *obj, const void *old, struct field_errors *errs);
     void (*prepare_update)(struct api_request *r, void *obj, const void *old);
     void (*validate)(const void *obj, struct field_errors *errs);
     void (*validate_update)(const void *obj, const void *old, struct field_errors *errs);

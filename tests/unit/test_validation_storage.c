@@ -47,6 +47,7 @@ static void claims(void **state UNUSED) {
 static void claims_change(void **state UNUSED) {
     static const struct update_case cases[] = {
         {PVC(""), PVC(",'volumeName':'v'"), ""},
+        {PVC(",'dataSource':{'apiGroup':'a','kind':'K','name':'n'}"), PVC(",'dataSource':{'apiGroup':'a b','kind':'K','name':'n'}"), "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"},
         {PVC(",'volumeName':'v'"), PVC(",'volumeName':'w'"), "spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"},
     };
     CHECK_UPDATES(corev1_PersistentVolumeClaim_desc, validate_persistent_volume_claim_update, cases);

@@ -36,7 +36,7 @@ void validate_configmap_update(const void *obj, const void *old_obj, struct fiel
         if (!cm->immutable.has || !cm->immutable.value) field_forbidden(errs, FIELD(NULL, "immutable"), "field is immutable when `immutable` is set");
         if (!string_map_equal(&cm->data, &old->data)) field_forbidden(errs, FIELD(NULL, "data"), "field is immutable when `immutable` is set");
         struct corev1_ConfigMap a = {.binaryData = cm->binaryData}, b = {.binaryData = old->binaryData};
-        if (!object_equal(&corev1_ConfigMap_desc, &a, &b)) field_forbidden(errs, FIELD(NULL, "binaryData"), "field is immutable when `immutable` is set");
+        if (!object_equal(&corev1_ConfigMap_desc, &a, &b) || !cm->binaryData.items != !old->binaryData.items) field_forbidden(errs, FIELD(NULL, "binaryData"), "field is immutable when `immutable` is set");
     }
     validate_configmap(obj, errs);
 }
@@ -104,7 +104,7 @@ void validate_secret_update(const void *obj, const void *old_obj, struct field_e
     if (old->immutable.has && old->immutable.value) {
         if (!s->immutable.has || !s->immutable.value) field_forbidden(errs, FIELD(NULL, "immutable"), "field is immutable when `immutable` is set");
         struct corev1_Secret a = {.data = s->data}, b = {.data = old->data};
-        if (!object_equal(&corev1_Secret_desc, &a, &b)) field_forbidden(errs, FIELD(NULL, "data"), "field is immutable when `immutable` is set");
+        if (!object_equal(&corev1_Secret_desc, &a, &b) || !s->data.items != !old->data.items) field_forbidden(errs, FIELD(NULL, "data"), "field is immutable when `immutable` is set");
     }
     validate_secret(obj, errs);
 }

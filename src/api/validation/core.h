@@ -45,6 +45,8 @@ void validate_service_status_update(const void *obj, const void *old, struct fie
 void validate_service_cluster_ips(const struct corev1_Service *s, const struct corev1_Service *old, struct field_errors *errs);
 /* An address that Endpoints may have: none of the machine's own. */
 void validate_endpoint_ip(const char *ip, const struct field_path *at, struct field_errors *errs);
+/* The volume that a VolumeAttachment carries itself. */
+void validate_inline_volume_spec(const struct corev1_PersistentVolumeSpec *s, const struct field_path *at, struct field_errors *errs);
 void validate_resource_quota(const void *obj, struct field_errors *errs);
 void validate_resource_quota_update(const void *obj, const void *old, struct field_errors *errs);
 void validate_resource_quota_status_update(const void *obj, const void *old, struct field_errors *errs);

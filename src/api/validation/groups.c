@@ -215,22 +215,3 @@ void check_cidr_strict(struct field_errors *errs, const struct field_path *at, c
     if (ok && fault != ADDRESS_MAPPED && bits_beyond(bytes, six ? 16 : 4, (unsigned)prefix)) field_invalid(errs, at, v, "must not have bits set beyond the prefix length");
     else if (fault == ADDRESS_FORM) field_invalid(errs, at, v, "must be in canonical form (\"%s/%llu\")", form, (unsigned long long)prefix);
 }
-
-/* core's ValidateNodeSelector. */
-void check_node_selector(struct field_errors *errs, const struct field_path *at, const struct corev1_NodeSelector *s) {
-    if (!s->nodeSelectorTerms.len) field_required(errs, FIELD(at, "nodeSelectorTerms"), "must have at least one node selector term");
-    for (size_t i = 0; i < s->nodeSelectorTerms.len; i++) {
-        const struct field_path *t = FIELD_INDEX(FIELD(at, "nodeSelectorTerms"), i);
-        const struct corev1_NodeSelectorTerm *term = &s->nodeSelectorTerms.items[i];
-        for (size_t j = 0; j < term->matchExpressions.len; j++) {
-            const struct corev1_NodeSelectorRequirement *e = &term->matchExpressions.items[j];
-            const struct field_path *p = FIELD_INDEX(FIELD(t, "matchExpressions"), j);
-            bool set = str_eq(e->operator, "In") || str_eq(e->operator, "NotIn"), none = str_eq(e->operator, "Exists") || str_eq(e->operator, "DoesNotExist"), number = str_eq(e->operator, "Gt") || str_eq(e->operator, "Lt");
-            if (set && !e->values.len) field_required(errs, FIELD(p, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
-            else if (none && e->values.len) field_forbidden(errs, FIELD(p, "values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-            else if (number && e->values.len != 1) field_required(errs, FIELD(p, "values"), "must be specified single value when `operator` is 'Lt' or 'Gt'");
-            else if (!set && !none && !number) field_invalid(errs, FIELD(p, "operator"), e->operator, "not a valid selector operator");
-            CHECK_NAME(errs, FIELD(p, "key"), e->key, name_qualified);
-        }
-    }
-}

@@ -43,8 +43,6 @@ void check_tolerations(struct field_errors *errs, const struct field_path *at, c
 void check_ip_strict(struct field_errors *errs, const struct field_path *at, const char *ip);     /* IsValidIP */
 void check_cidr_strict(struct field_errors *errs, const struct field_path *at, const char *cidr); /* IsValidCIDR */
 void name_ip_strict(struct arena *a, const char *ip, struct string_list *msgs);
-/* core's topology and node selectors, where other groups hold them. */
-void check_node_selector(struct field_errors *errs, const struct field_path *at, const struct corev1_NodeSelector *s);
 
 /* ---- the kinds ---- */
 

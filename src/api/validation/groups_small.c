@@ -3,27 +3,16 @@
 #include <string.h>
 #include "api/quantity.h"
 #include "api/validation/groups.h"
+#include "api/validation/pod_parts.h"
 
 /* ---- RuntimeClass ---- */
 
-static bool standard_container_resource(const char *name) {
-    return str_eq(name, "cpu") || str_eq(name, "memory") || str_eq(name, "ephemeral-storage") || str_has_prefix(name, "hugepages-");
-}
-
 void validate_runtimeclass(const void *obj, struct field_errors *errs) {
     const struct nodev1_RuntimeClass *c = obj;
-    const struct field_path *overhead = FIELD(FIELD(NULL, "overhead"), "limits"), *scheduling = FIELD(NULL, "scheduling"); /* "limits": upstream checks it as a container's */
+    const struct field_path *scheduling = FIELD(NULL, "scheduling");
     if (str_empty(c->handler)) field_required(errs, FIELD(NULL, "handler"), "%s", "");
     else CHECK_NAME(errs, FIELD(NULL, "handler"), c->handler, name_dns1123_label);
-    if (c->overhead)
-        LIST_FOREACH(e, &c->overhead->podFixed) {
-            const struct field_path *at = FIELD_KEY(overhead, e->key);
-            struct string_list msgs = {0};
-            name_qualified(errs->arena, e->key, &msgs);
-            field_invalid_each(errs, at, e->key, &msgs);
-            if (!msgs.len && !strchr(e->key, '/') && !standard_container_resource(e->key)) field_invalid(errs, at, e->key, "must be a standard resource for containers");
-            if (quantity_of(e->value).nanos < 0) field_invalid(errs, at, e->value, "must be greater than or equal to 0");
-        }
+    if (c->overhead) validate_overhead(&c->overhead->podFixed, FIELD(NULL, "overhead"), errs);
     if (!c->scheduling) return;
     validate_labels(&c->scheduling->nodeSelector, FIELD(scheduling, "nodeSelector"), errs);
     const struct corev1_Toleration_list *t = &c->scheduling->tolerations;
@@ -41,6 +30,7 @@ void validate_runtimeclass(const void *obj, struct field_errors *errs) {
 }
 
 void validate_runtimeclass_update(const void *obj, const void *old, struct field_errors *errs) {
+    validate_runtimeclass(obj, errs);
     check_immutable_string(errs, FIELD(NULL, "handler"), ((const struct nodev1_RuntimeClass *)obj)->handler, ((const struct nodev1_RuntimeClass *)old)->handler);
 }
 
@@ -73,8 +63,10 @@ void validate_priorityclass_update(const void *obj, const void *old_obj, struct 
 /* ---- Lease, LeaseCandidate ---- */
 
 static bool coordinated_strategy(const char *s, const struct field_path *at, struct field_errors *errs) {
+    at = FIELD(at, "strategy"); /* sic: spec.strategy.strategy */
     if (str_eq(s, "OldestEmulationVersion")) return true;
-    CHECK_NAME(errs, at, s, name_qualified);
+    if (!strchr(s, '/')) field_not_supported(errs, at, s, ONE_OF("OldestEmulationVersion"));
+    else CHECK_NAME(errs, at, s, name_qualified);
     return false;
 }
 

@@ -193,14 +193,19 @@ static void validate_owner_references(const struct metav1_OwnerReference_list *r
     }
 }
 
-static void validate_finalizers(const struct string_list *finalizers, bool domains, const struct field_path *at, struct field_errors *errs) {
+void validate_finalizer_domains(const struct string_list *finalizers, const struct field_path *at, struct field_errors *errs) {
     static const char *const standard[] = {"orphan", "foregroundDeletion", "kubernetes", NULL};
+    for (size_t i = 0; i < finalizers->len; i++)
+        if (!strchr(finalizers->items[i], '/') && !str_in(finalizers->items[i], standard))
+            field_invalid(errs, FIELD_INDEX(at, i), finalizers->items[i], "name is neither a standard finalizer name nor is it fully qualified");
+}
+
+static void validate_finalizers(const struct string_list *finalizers, const struct field_path *at, struct field_errors *errs) {
     for (size_t i = 0; i < finalizers->len; i++) {
         const char *f = finalizers->items[i];
         struct string_list msgs = {0};
         name_qualified(errs->arena, f, &msgs);
         field_invalid_each(errs, at, f, &msgs);
-        if (domains && !strchr(f, '/') && !str_in(f, standard)) field_invalid(errs, FIELD_INDEX(at, i), f, "name is neither a standard finalizer name nor is it fully qualified");
     }
     if (string_list_has(finalizers, "orphan") && string_list_has(finalizers, "foregroundDeletion")) {
         struct buf all = BUF_INIT;
@@ -216,7 +221,8 @@ static void validate_common(const struct metav1_ObjectMeta *m, bool domains, con
     validate_labels(&m->labels, FIELD(at, "labels"), errs);
     validate_annotations(&m->annotations, FIELD(at, "annotations"), errs);
     validate_owner_references(&m->ownerReferences, FIELD(at, "ownerReferences"), errs);
-    validate_finalizers(&m->finalizers, domains, FIELD(at, "finalizers"), errs);
+    validate_finalizers(&m->finalizers, FIELD(at, "finalizers"), errs);
+    if (domains) validate_finalizer_domains(&m->finalizers, FIELD(at, "finalizers"), errs);
 }
 
 static void check_meta(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, bool domains, const struct field_path *at, struct field_errors *errs) {
@@ -239,6 +245,17 @@ static void check_meta(const struct metav1_ObjectMeta *m, bool namespaced, name_
         field_invalid_each(errs, FIELD(at, "namespace"), m->namespace, &msgs);
     } else if (!str_empty(m->namespace)) field_forbidden(errs, FIELD(at, "namespace"), "not allowed on this type");
     validate_common(m, domains, at, errs);
+}
+
+void validate_template_meta(const struct metav1_ObjectMeta *m, const struct field_path *at, struct field_errors *errs) {
+    const struct { const char *name; bool set; } others[] = {
+        {"name", !str_empty(m->name)}, {"generateName", !str_empty(m->generateName)}, {"namespace", !str_empty(m->namespace)}, {"selfLink", !str_empty(m->selfLink)}, {"uID", !str_empty(m->uid)},
+        {"resourceVersion", !str_empty(m->resourceVersion)}, {"generation", m->generation != 0}, {"creationTimestamp", m->creationTimestamp.set}, {"deletionTimestamp", m->deletionTimestamp.set},
+        {"deletionGracePeriodSeconds", m->deletionGracePeriodSeconds.has}, {"ownerReferences", m->ownerReferences.items != NULL}, {"finalizers", m->finalizers.items != NULL}, {"managedFields", m->managedFields.items != NULL}};
+    validate_annotations(&m->annotations, FIELD(at, "annotations"), errs);
+    validate_labels(&m->labels, FIELD(at, "labels"), errs);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        if (others[i].set) field_forbidden(errs, FIELD(at, others[i].name), "cannot be set");
 }
 
 char *api_time_json_text(struct arena *a, const struct api_time *t) {

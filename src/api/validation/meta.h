@@ -8,6 +8,10 @@ typedef void (*name_rule)(struct arena *a, const char *name, bool prefix, struct
 void validate_object_meta(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, const struct field_path *at, struct field_errors *errs);
 void validate_object_meta_update(const struct metav1_ObjectMeta *m, const struct metav1_ObjectMeta *old, const struct field_path *at, struct field_errors *errs);
 /* The same for custom objects, whose finalizers need no domain. */
+/* Metadata of a template: labels and annotations, and nothing else. Upstream: ValidateTemplateObjectMeta. */
+void validate_template_meta(const struct metav1_ObjectMeta *m, const struct field_path *at, struct field_errors *errs);
+/* What upstream's core adds to any look at metadata: finalizers are standard names, or somebody's domain is in them. */
+void validate_finalizer_domains(const struct string_list *finalizers, const struct field_path *at, struct field_errors *errs);
 void validate_object_meta_generic(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, const struct field_path *at, struct field_errors *errs);
 void validate_labels(const struct string_map *labels, const struct field_path *at, struct field_errors *errs);
 void validate_annotations(const struct string_map *annotations, const struct field_path *at, struct field_errors *errs);

@@ -203,11 +203,12 @@ void validate_ingress_update(const void *obj, const void *old, struct field_erro
 
 void validate_ingress_status(const void *obj, const void *old, struct field_errors *errs) {
     const struct networkingv1_IngressLoadBalancerIngress_list *list = &((const struct networkingv1_Ingress *)obj)->status.loadBalancer.ingress;
-    (void)old;
+    struct string_list before = {0}; /* may stay as they are. Upstream: IsValidIPForLegacyField */
+    LIST_FOREACH(i, &((const struct networkingv1_Ingress *)old)->status.loadBalancer.ingress) string_list_push(errs->arena, &before, i->ip);
     for (size_t i = 0; i < list->len; i++) {
         const struct field_path *at = FIELD_INDEX(FIELD(FIELD(FIELD(NULL, "status"), "loadBalancer"), "ingress"), i);
         const char *ip = list->items[i].ip, *host = list->items[i].hostname;
-        if (!str_empty(ip)) CHECK_NAME(errs, FIELD(at, "ip"), ip, name_ip);
+        if (!str_empty(ip) && !string_list_has(&before, ip)) validate_ip(ip, FIELD(at, "ip"), errs);
         if (str_empty(host)) continue;
         CHECK_NAME(errs, FIELD(at, "hostname"), host, name_dns1123_subdomain);
         if (name_is_ip(host)) field_invalid(errs, FIELD(at, "hostname"), host, "must be a DNS name, not an IP address");
@@ -216,27 +217,10 @@ void validate_ingress_status(const void *obj, const void *old, struct field_erro
 
 /* ---- IngressClass ---- */
 
-/* IsDomainPrefixedPath */
-static void domain_prefixed_path(const char *v, const struct field_path *at, struct field_errors *errs) {
-    const char *slash = strchr(v, '/');
-    if (!slash || slash == v || !slash[1]) {
-        field_invalid(errs, at, v, "must be a domain-prefixed path (such as \"acme.io/foo\")");
-        return;
-    }
-    const char *host = arena_strndup(errs->arena, v, (size_t)(slash - v));
-    struct string_list msgs = {0};
-    name_dns1123_subdomain(errs->arena, host, &msgs);
-    field_invalid_each(errs, at, host, &msgs);
-    if (strspn(slash + 1, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/-._~%!$&'()*+,;=:") != strlen(slash + 1)) field_invalid(errs, at, slash + 1, "Invalid path (e.g. '/foo/bar', regex used for validation is '[A-Za-z0-9/\\-._~%%!$&'()*+,;=:]+')");
-}
-
 static void ingressclass_spec(const struct networkingv1_IngressClassSpec *s, struct field_errors *errs) {
     const struct field_path *at = FIELD(NULL, "spec"), *controller = FIELD(at, "controller"), *p = FIELD(at, "parameters");
-    if (str_empty(s->controller)) field_required(errs, controller, "%s", "");
-    else {
-        if (strlen(s->controller) > CONTROLLER_BYTES_MAX) field_too_long(errs, controller, CONTROLLER_BYTES_MAX);
-        domain_prefixed_path(s->controller, controller, errs);
-    }
+    if (strlen(str_or(s->controller, "")) > CONTROLLER_BYTES_MAX) field_too_long(errs, controller, CONTROLLER_BYTES_MAX);
+    validate_domain_prefixed_path(s->controller, controller, errs);
     if (!s->parameters) return;
     object_reference(s->parameters->apiGroup, s->parameters->kind, s->parameters->name, p, errs);
     const char *scope = s->parameters->scope, *ns = s->parameters->namespace;
@@ -272,6 +256,7 @@ void validate_ipaddress(const void *obj, struct field_errors *errs) {
 
 void validate_ipaddress_update(const void *obj, const void *old, struct field_errors *errs) {
     const struct networkingv1_ParentReference *r = ((const struct networkingv1_IPAddress *)obj)->spec.parentRef, *o = ((const struct networkingv1_IPAddress *)old)->spec.parentRef;
+    validate_ipaddress(obj, errs);
     bool equal = r && o ? object_equal(&networkingv1_ParentReference_desc, r, o) : r == o;
     validate_immutable(equal, r ? text_of_go(errs->arena, &networkingv1_ParentReference_desc, r) : "null", FIELD(FIELD(NULL, "spec"), "parentRef"), errs);
 }
@@ -324,8 +309,9 @@ static void fqdn(const char *v, const struct field_path *at, struct field_errors
         return;
     }
     if (v[len - 1] == '.') v = arena_strndup(errs->arena, v, len - 1);
+    size_t before = errs->len;
     CHECK_NAME(errs, at, v, name_dns1123_subdomain);
-    if (!strchr(v, '.')) field_invalid(errs, at, v, "should be a domain with at least two segments separated by dots");
+    if (errs->len == before && !strchr(v, '.')) field_invalid(errs, at, v, "should be a domain with at least two segments separated by dots");
 }
 
 static void endpoint_address(const char *type, const char *ip, const struct field_path *all, size_t index, struct field_errors *errs) {
@@ -333,8 +319,11 @@ static void endpoint_address(const char *type, const char *ip, const struct fiel
     if (str_eq(type, "FQDN")) fqdn(ip, at, errs);
     else if (str_eq(type, "IPv4") || str_eq(type, "IPv6")) {
         bool six = str_eq(type, "IPv6");
-        if (!name_is_ip(ip)) CHECK_NAME(errs, at, ip, name_ip);
-        else if (name_is_ipv4(ip) == six) field_invalid(errs, all, ip, six ? "must be an IPv6 address" : "must be an IPv4 address");
+        size_t before = errs->len;
+        if (six) check_ip_strict(errs, at, ip);
+        else validate_ip(ip, at, errs);
+        if (errs->len > before) return;
+        if (name_is_ipv4(ip) == six) field_invalid(errs, all, ip, six ? "must be an IPv6 address" : "must be an IPv4 address");
         special_address(ip, at, errs);
     }
 }
@@ -342,12 +331,14 @@ static void endpoint_address(const char *type, const char *ip, const struct fiel
 static void endpoint_hints(const struct discoveryv1_EndpointHints *h, const struct field_path *at, struct field_errors *errs) {
     struct string_list zones = {0}, nodes = {0};
     const struct field_path *z = FIELD(at, "forZones"), *n = FIELD(at, "forNodes");
-    if (h->forZones.len > HINTS_MAX) field_too_many(errs, z, (int64_t)h->forZones.len, HINTS_MAX);
-    else
-        for (size_t i = 0; i < h->forZones.len; i++) {
-            check_duplicate(errs, FIELD(FIELD_INDEX(z, i), "name"), &zones, h->forZones.items[i].name);
-            CHECK_NAME(errs, FIELD(FIELD_INDEX(z, i), "name"), h->forZones.items[i].name, name_label_value);
-        }
+    if (h->forZones.len > HINTS_MAX) {
+        field_too_many(errs, z, (int64_t)h->forZones.len, HINTS_MAX);
+        return;
+    }
+    for (size_t i = 0; i < h->forZones.len; i++) {
+        check_duplicate(errs, FIELD(FIELD_INDEX(z, i), "name"), &zones, h->forZones.items[i].name);
+        CHECK_NAME(errs, FIELD(FIELD_INDEX(z, i), "name"), h->forZones.items[i].name, name_label_value);
+    }
     if (h->forNodes.len > HINTS_MAX) field_too_many(errs, n, (int64_t)h->forNodes.len, HINTS_MAX);
     else
         for (size_t i = 0; i < h->forNodes.len; i++) {
@@ -396,15 +387,18 @@ static void slice_ports(const struct discoveryv1_EndpointSlice *s, struct field_
     }
 }
 
-void validate_endpointslice(const void *obj, struct field_errors *errs) {
-    const struct discoveryv1_EndpointSlice *s = obj;
+/* What was wrong with the endpoints before an update and stays as it is, is let be. */
+static void whole_slice(const struct discoveryv1_EndpointSlice *s, const struct discoveryv1_EndpointSlice *old, struct field_errors *errs) {
     if (str_empty(s->addressType)) field_required(errs, FIELD(NULL, "addressType"), "%s", "");
     else check_supported(errs, FIELD(NULL, "addressType"), s->addressType, ONE_OF("FQDN", "IPv4", "IPv6"));
     slice_ports(s, errs);
-    slice_endpoints(s, errs);
+    struct discoveryv1_EndpointSlice now = {.endpoints = s->endpoints}, before = {.endpoints = old ? old->endpoints : (struct discoveryv1_Endpoint_list){0}};
+    if (!old || !object_equal(&discoveryv1_EndpointSlice_desc, &now, &before)) slice_endpoints(s, errs);
 }
 
+void validate_endpointslice(const void *obj, struct field_errors *errs) { whole_slice(obj, NULL, errs); }
+
 void validate_endpointslice_update(const void *obj, const void *old, struct field_errors *errs) {
-    validate_endpointslice(obj, errs);
+    whole_slice(obj, old, errs);
     check_immutable_string(errs, FIELD(NULL, "addressType"), ((const struct discoveryv1_EndpointSlice *)obj)->addressType, ((const struct discoveryv1_EndpointSlice *)old)->addressType);
 }

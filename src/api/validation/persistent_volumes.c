@@ -178,6 +178,32 @@ static bool takes_mount_options(const struct corev1_PersistentVolumeSpec *s) {
            s->photonPersistentDisk;
 }
 
+static void recycled_root(const struct corev1_PersistentVolumeSpec *s, const struct field_path *at, struct field_errors *errs) {
+    if (s->hostPath && is_root(s->hostPath->path) && str_eq(s->persistentVolumeReclaimPolicy, "Recycle"))
+        field_forbidden(errs, FIELD(at, "persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'");
+}
+
+/* What an attachment's own volume must not say. */
+static void inline_only(const struct corev1_PersistentVolumeSpec *s, const struct field_path *at, struct field_errors *errs) {
+    static const char no[] = "may not be specified in the context of inline volumes";
+    if (s->claimRef) field_forbidden(errs, FIELD(at, "claimRef"), "%s", no);
+    if (s->capacity.len) field_forbidden(errs, FIELD(at, "capacity"), "%s", no);
+    if (!s->csi) field_required(errs, FIELD(at, "csi"), "has to be specified in the context of inline volumes");
+    if (!str_empty(s->persistentVolumeReclaimPolicy) && !str_eq(s->persistentVolumeReclaimPolicy, "Retain"))
+        field_forbidden(errs, FIELD(at, "persistentVolumeReclaimPolicy"), "may only be Retain in the context of inline volumes");
+    if (s->nodeAffinity) field_forbidden(errs, FIELD(at, "nodeAffinity"), "%s", no);
+    if (!str_empty(s->storageClassName)) field_forbidden(errs, FIELD(at, "storageClassName"), "%s", no);
+    if (s->volumeMode && !str_eq(s->volumeMode, "Filesystem")) field_forbidden(errs, FIELD(at, "volumeMode"), "may not specify volumeMode other than Filesystem in the context of inline volumes");
+}
+
+void validate_inline_volume_spec(const struct corev1_PersistentVolumeSpec *s, const struct field_path *at, struct field_errors *errs) {
+    if (!s->accessModes.len) field_required(errs, FIELD(at, "accessModes"), "%s", "");
+    validate_access_modes(&s->accessModes, FIELD(at, "accessModes"), errs);
+    inline_only(s, at, errs);
+    volume_source(s, "", at, errs);
+    recycled_root(s, at, errs);
+}
+
 static void volume_spec(const struct corev1_PersistentVolume *pv, struct field_errors *errs) {
     static const char *const policies[] = {"Delete", "Recycle", "Retain", NULL};
     const struct corev1_PersistentVolumeSpec *s = &pv->spec;
@@ -191,8 +217,7 @@ static void volume_spec(const struct corev1_PersistentVolume *pv, struct field_e
         else field_required(errs, FIELD(FIELD(at, "nodeAffinity"), "required"), "must specify required node constraints");
     }
     volume_source(s, pv->metadata.name, at, errs);
-    if (s->hostPath && is_root(s->hostPath->path) && str_eq(s->persistentVolumeReclaimPolicy, "Recycle"))
-        field_forbidden(errs, FIELD(at, "persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'");
+    recycled_root(s, at, errs);
     if (!str_empty(s->storageClassName)) class_name(s->storageClassName, FIELD(at, "storageClassName"), errs);
     validate_enum(s->volumeMode, volume_modes, FIELD(at, "volumeMode"), errs);
     attributes_class(s, at, errs);
@@ -235,25 +260,26 @@ void validate_persistent_volume_update(const void *obj, const void *old_obj, str
 
 /* ---- PersistentVolumeClaim ---- */
 
-static void data_source(const char *group, const char *kind, const char *name, const char *namespace, const struct field_path *at, struct field_errors *errs) {
+/* old_group: there was one before this update, which is not looked at any more. */
+static void data_source(const char *group, const char *kind, const char *name, const char *namespace, bool old_group, const struct field_path *at, struct field_errors *errs) {
     validate_required(name, FIELD(at, "name"), errs);
     validate_required(kind, FIELD(at, "kind"), errs);
     if (str_empty(group) && !str_eq(kind, "PersistentVolumeClaim")) field_invalid(errs, at, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
-    if (!str_empty(group)) validate_dns1123_subdomain(group, FIELD(at, "apiGroup"), errs);
+    if (!str_empty(group) && !old_group) validate_dns1123_subdomain(group, FIELD(at, "apiGroup"), errs);
     if (!str_empty(namespace)) validate_dns1123_label(namespace, FIELD(at, "namespace"), errs);
 }
 
-static void data_sources(const struct corev1_PersistentVolumeClaimSpec *s, const struct field_path *at, struct field_errors *errs) {
+static void data_sources(const struct corev1_PersistentVolumeClaimSpec *s, bool old_group, const struct field_path *at, struct field_errors *errs) {
     const struct corev1_TypedLocalObjectReference *d = s->dataSource;
     const struct corev1_TypedObjectReference *r = s->dataSourceRef;
-    if (d) data_source(d->apiGroup, d->kind, d->name, NULL, FIELD(at, "dataSource"), errs);
-    if (r) data_source(r->apiGroup, r->kind, r->name, r->namespace, FIELD(at, "dataSourceRef"), errs);
+    if (d) data_source(d->apiGroup, d->kind, d->name, NULL, old_group, FIELD(at, "dataSource"), errs);
+    if (r) data_source(r->apiGroup, r->kind, r->name, r->namespace, old_group, FIELD(at, "dataSourceRef"), errs);
     if (!d || !r) return;
     if (!str_empty(r->namespace)) field_invalid_raw(errs, at, "{}", "may not be specified when dataSourceRef.namespace is specified");
     else if (!same_optional(d->apiGroup, r->apiGroup) || !str_eq(d->kind, r->kind) || !str_eq(d->name, r->name)) field_invalid_raw(errs, at, "{}", "must match dataSourceRef");
 }
 
-void validate_claim_spec(const struct corev1_PersistentVolumeClaimSpec *s, const struct field_path *at, struct field_errors *errs) {
+static void claim_spec(const struct corev1_PersistentVolumeClaimSpec *s, bool old_group, const struct field_path *at, struct field_errors *errs) {
     const struct field_path *size = FIELD_KEY(FIELD(at, "resources"), "storage");
     if (!s->accessModes.len) field_required(errs, FIELD(at, "accessModes"), "at least 1 access mode is required");
     validate_label_selector(s->selector, FIELD(at, "selector"), errs);
@@ -262,9 +288,11 @@ void validate_claim_spec(const struct corev1_PersistentVolumeClaimSpec *s, const
     else positive_quantity(string_map_get(&s->resources.requests, "storage"), size, errs);
     if (!str_empty(s->storageClassName)) class_name(s->storageClassName, FIELD(at, "storageClassName"), errs);
     validate_enum(s->volumeMode, volume_modes, FIELD(at, "volumeMode"), errs);
-    data_sources(s, at, errs);
+    data_sources(s, old_group, at, errs);
     if (!str_empty(s->volumeAttributesClassName)) class_name(s->volumeAttributesClassName, FIELD(at, "volumeAttributesClassName"), errs);
 }
+
+void validate_claim_spec(const struct corev1_PersistentVolumeClaimSpec *s, const struct field_path *at, struct field_errors *errs) { claim_spec(s, false, at, errs); }
 
 void validate_persistent_volume_claim(const void *obj, struct field_errors *errs) { validate_claim_spec(&((const struct corev1_PersistentVolumeClaim *)obj)->spec, FIELD(NULL, "spec"), errs); }
 
@@ -311,7 +339,8 @@ static void attributes_class_update(const struct corev1_PersistentVolumeClaim *c
 
 void validate_persistent_volume_claim_update(const void *obj, const void *old_obj, struct field_errors *errs) {
     const struct corev1_PersistentVolumeClaim *c = obj, *old = old_obj;
-    validate_persistent_volume_claim(obj, errs);
+    const struct corev1_PersistentVolumeClaimSpec *o = &old->spec;
+    claim_spec(&c->spec, (o->dataSource && o->dataSource->apiGroup) || (o->dataSourceRef && o->dataSourceRef->apiGroup), FIELD(NULL, "spec"), errs);
     if (!object_equal(&corev1_PersistentVolumeClaimSpec_desc, without_allowed_changes(c, old, errs), &old->spec))
         field_forbidden(errs, FIELD(NULL, "spec"), "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
     size_update(c, old, errs);

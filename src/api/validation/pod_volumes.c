@@ -152,22 +152,11 @@ static void csi(const struct corev1_CSIVolumeSource *s, const struct field_path 
     else validate_dns1123_subdomain(s->nodePublishSecretRef->name, FIELD(at, "name"), errs);
 }
 
-static void template_meta(const struct metav1_ObjectMeta *m, const struct field_path *at, struct field_errors *errs) {
-    const struct { const char *name; bool set; } others[] = {
-        {"name", !str_empty(m->name)}, {"generateName", !str_empty(m->generateName)}, {"namespace", !str_empty(m->namespace)}, {"selfLink", !str_empty(m->selfLink)}, {"uID", !str_empty(m->uid)},
-        {"resourceVersion", !str_empty(m->resourceVersion)}, {"generation", m->generation != 0}, {"creationTimestamp", m->creationTimestamp.set}, {"deletionTimestamp", m->deletionTimestamp.set},
-        {"deletionGracePeriodSeconds", m->deletionGracePeriodSeconds.has}, {"ownerReferences", m->ownerReferences.items != NULL}, {"finalizers", m->finalizers.items != NULL}, {"managedFields", m->managedFields.items != NULL}};
-    validate_annotations(&m->annotations, FIELD(at, "annotations"), errs);
-    validate_labels(&m->labels, FIELD(at, "labels"), errs);
-    for (size_t i = 0; i < ARRAY_LEN(others); i++)
-        if (others[i].set) field_forbidden(errs, FIELD(at, others[i].name), "cannot be set");
-}
-
 static void ephemeral(const struct corev1_Volume *v, const struct metav1_ObjectMeta *meta, const struct field_path *volume, struct field_errors *errs) {
     const struct field_path *at = FIELD(FIELD(volume, "ephemeral"), "volumeClaimTemplate");
     if (!v->ephemeral->volumeClaimTemplate) field_required(errs, at, "%s", "");
     else {
-        template_meta(&v->ephemeral->volumeClaimTemplate->metadata, FIELD(at, "metadata"), errs);
+        validate_template_meta(&v->ephemeral->volumeClaimTemplate->metadata, FIELD(at, "metadata"), errs);
         validate_claim_spec(&v->ephemeral->volumeClaimTemplate->spec, FIELD(at, "spec"), errs);
     }
     if (!meta || str_empty(meta->name) || str_empty(v->name)) return;

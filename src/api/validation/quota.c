@@ -120,9 +120,11 @@ static void limit_names(const struct string_map *list, const char *type, const s
 }
 
 static void ratio_against_bounds(const char *ratio, const char *min, const char *max, const struct field_path *at, struct field_errors *errs) {
+    static const int64_t milli_max = INT64_MAX / 1000; /* what is more is compared in whole units */
     struct quantity r = quantity_of(ratio), lo = quantity_of(min), hi = quantity_of(max);
-    double limit = (double)quantity_milli_value(&hi) / (double)quantity_milli_value(&lo);
-    if ((double)quantity_milli_value(&r) / 1000 > limit) field_invalid(errs, at, ratio, "ratio %s is greater than max/min = %f", ratio, limit);
+    bool fine = quantity_value(&r) < milli_max && quantity_value(&lo) < milli_max && quantity_value(&hi) < milli_max;
+    double most = fine ? (double)quantity_milli_value(&hi) : (double)quantity_value(&hi), least = fine ? (double)quantity_milli_value(&lo) : (double)quantity_value(&lo), limit = most / least;
+    if ((fine ? (double)quantity_milli_value(&r) / 1000 : (double)quantity_value(&r)) > limit) field_invalid(errs, at, ratio, "ratio %s is greater than max/min = %f", ratio, limit);
 }
 
 /* What a resource's bounds and defaults say of each other. */

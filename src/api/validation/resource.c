@@ -4,11 +4,12 @@
 #include "api/cel/device.h"
 #include "api/quantity.h"
 #include "api/validation/groups.h"
+#include "api/validation/pod_scheduling.h"
 #include "wire/json.h"
 
 enum { REQUESTS_MAX = 32, CONSTRAINTS_MAX = 32, CONFIG_MAX = 32, SELECTORS_MAX = 32, ALTERNATIVES_MAX = 8, RESULTS_MAX = 32, RESERVED_MAX = 256, DEVICES_MAX = 128, DEVICES_ADVANCED_MAX = 64,
        COUNTER_SETS_MAX = 8, COUNTERS_MAX = 32, ATTRIBUTES_MAX = 32, ATTRIBUTE_BYTES_MAX = 64, TAINTS_MAX = 16, CONSUMPTIONS_MAX = 2, ID_BYTES_MAX = 32, POOL_BYTES_MAX = 253, PARAMETERS_BYTES_MAX = 10 << 10,
-       EXPRESSION_BYTES_MAX = 10 << 10, CONDITIONS_MAX = 8, IPS_MAX = 16, BINDING_CONDITIONS_MAX = 4 };
+       EXPRESSION_BYTES_MAX = 10 << 10, CONDITIONS_MAX = 8, IPS_MAX = 16, BINDING_CONDITIONS_MAX = 4, ATTRIBUTE_VALUES_MAX = 48, KEY_BYTES_SHOWN = 96, OPTIONS_MAX = 10 };
 
 static bool too_many(struct field_errors *errs, const struct field_path *at, size_t len, size_t max) {
     if (len > max) field_too_many(errs, at, (int64_t)len, (int64_t)max);
@@ -50,10 +51,7 @@ static void qualified_name(const char *name, const struct field_path *at, struct
         c_identifier(name, at, errs);
         return;
     }
-    if (strchr(slash + 1, '/')) {
-        field_invalid(errs, at, name, "must not contain more than one slash");
-        return;
-    }
+    if (strchr(slash + 1, '/')) return; /* upstream does not look at what has more than one slash */
     if (slash == name) field_invalid(errs, at, "", "the domain must not be empty");
     else check_driver_name(errs, at, arena_strndup(errs->arena, name, (size_t)(slash - name)));
     if (!slash[1]) field_invalid(errs, at, "", "the name must not be empty");
@@ -235,11 +233,26 @@ static void binding_parameters(const struct string_list *conditions, const struc
     if (!failures->len && conditions->len) field_invalid_raw(errs, f, text_of_list(errs->arena, failures), "bindingFailureConditions are required to use bindingConditions");
 }
 
-static void share_id(const char *id, const struct field_path *at, struct field_errors *errs) {
+/* What Go's uuid.Validate says, which also knows other forms: urn:uuid:..., {...} and no dashes. NULL: nothing. */
+static const char *uuid_trouble(struct arena *a, const char *id) {
     size_t len = strlen(id);
-    bool ok = len == 36 && strspn(id, "0123456789abcdef-") == 36;
-    for (size_t i = 0; ok && i < 36; i++) ok = (i == 8 || i == 13 || i == 18 || i == 23) == (id[i] == '-');
-    if (!ok) field_invalid(errs, at, id, "uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase hexadecimal characters");
+    if (len == 36 + 9) {
+        if (strncasecmp(id, "urn:uuid:", 9) != 0) return arena_printf(a, "invalid urn prefix: %s", go_quote(a, arena_strndup(a, id, 9)));
+        id += 9;
+    } else if (len == 36 + 2) {
+        if (id[0] != '{' || id[37] != '}') return "invalid bracketed UUID format";
+        id++;
+    } else if (len == 32) return strspn(id, "0123456789abcdefABCDEF") == 32 ? NULL : "invalid UUID format";
+    else if (len != 36) return arena_printf(a, "invalid UUID length: %zu", len);
+    for (size_t i = 0; i < 36; i++)
+        if (i == 8 || i == 13 || i == 18 || i == 23 ? id[i] != '-' : !strchr("0123456789abcdefABCDEF", id[i])) return "invalid UUID format";
+    return NULL;
+}
+
+static void share_id(const char *id, const struct field_path *at, struct field_errors *errs) {
+    const char *trouble = uuid_trouble(errs->arena, id);
+    if (trouble) field_invalid(errs, at, id, "error validating uid: %s", trouble);
+    else if (strlen(id) != 36 || id[strcspn(id, "ABCDEF")]) field_invalid(errs, at, id, "uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase hexadecimal characters");
 }
 
 static void allocation(const struct resourcev1_AllocationResult *a, const struct resourcev1_DeviceClaim *claim, const struct field_path *at, struct field_errors *errs) {
@@ -253,7 +266,6 @@ static void allocation(const struct resourcev1_AllocationResult *a, const struct
             pool_name(r->pool, FIELD(p, "pool"), errs);
             CHECK_NAME(errs, FIELD(p, "device"), r->device, name_dns1123_label);
             binding_parameters(&r->bindingConditions, &r->bindingFailureConditions, p, errs);
-            tolerations(&r->tolerations, FIELD(p, "tolerations"), errs);
             if (r->shareID) share_id(r->shareID, FIELD(p, "shareID"), errs);
         }
     if (!too_many(errs, config, a->devices.config.len, 2 * CONFIG_MAX))
@@ -265,7 +277,7 @@ static void allocation(const struct resourcev1_AllocationResult *a, const struct
             request_references(claim, c->requests, FIELD(p, "requests"), errs);
             configuration(c->opaque, false, p, errs);
         }
-    if (a->nodeSelector) check_node_selector(errs, FIELD(at, "nodeSelector"), a->nodeSelector);
+    if (a->nodeSelector) validate_node_selector(a->nodeSelector, FIELD(at, "nodeSelector"), errs);
 }
 
 static const char *device_id(struct arena *a, const char *driver, const char *pool, const char *device, const char *share) {
@@ -357,14 +369,14 @@ void validate_deviceclass_update(const void *obj, const void *old, struct field_
 
 void validate_resourceclaimtemplate(const void *obj, struct field_errors *errs) {
     const struct resourcev1_ResourceClaimTemplateSpec *s = &((const struct resourcev1_ResourceClaimTemplate *)obj)->spec;
-    const struct field_path *at = FIELD(NULL, "spec"), *meta = FIELD(at, "metadata");
-    validate_annotations(&s->metadata.annotations, FIELD(meta, "annotations"), errs);
-    validate_labels(&s->metadata.labels, FIELD(meta, "labels"), errs);
+    const struct field_path *at = FIELD(NULL, "spec");
+    validate_template_meta(&s->metadata, FIELD(at, "metadata"), errs);
     claim_spec(&s->spec, FIELD(at, "spec"), errs);
 }
 
 void validate_resourceclaimtemplate_update(const void *obj, const void *old_obj, struct field_errors *errs) {
     const struct resourcev1_ResourceClaimTemplate *t = obj, *old = old_obj;
+    validate_resourceclaimtemplate(obj, errs);
     validate_immutable(object_equal(&resourcev1_ResourceClaimTemplateSpec_desc, &t->spec, &old->spec), text_of_go(errs->arena, &resourcev1_ResourceClaimTemplateSpec_desc, &t->spec), FIELD(NULL, "spec"), errs);
 }
 
@@ -426,6 +438,101 @@ static void device_taints(const struct resourcev1_DeviceTaint_list *list, const 
     }
 }
 
+static void valid_values(const char *def, const char *most, struct string_list values, const struct field_path *at, struct field_errors *errs) {
+    bool found = false;
+    for (size_t i = 0; i + 1 < values.len; i++)
+        if (quantity_text_cmp(values.items[i], values.items[i + 1]) > 0) field_invalid(errs, FIELD_INDEX(at, i + 1), values.items[i + 1], "values must be sorted in ascending order");
+    if (!too_many(errs, at, values.len, OPTIONS_MAX)) {
+        struct string_list keys = {0};
+        for (size_t i = 0; i < values.len; i++) {
+            struct quantity q = quantity_of(values.items[i]);
+            if (quantity_text_cmp(values.items[i], most) > 0) field_invalid(errs, FIELD_INDEX(at, i), values.items[i], "option is larger than capacity value: %s", most);
+            found |= quantity_text_cmp(values.items[i], def) == 0;
+            string_list_push(errs->arena, &keys, arena_printf(errs->arena, "%lld", (long long)quantity_value(&q)));
+        }
+        duplicates(errs, at, &keys);
+    }
+    if (!found) field_invalid(errs, at, def, "default value is not valid according to the requestPolicy");
+}
+
+static void range_step(const char *value, const char *min, const char *step, const struct field_path *at, struct field_errors *errs) {
+    struct quantity v = quantity_of(value), m = quantity_of(min), s = quantity_of(step);
+    if (quantity_value(&s) && (quantity_value(&v) - quantity_value(&m)) % quantity_value(&s) != 0)
+        field_invalid(errs, at, value, "value is not a multiple of a given step (%s) from (%s)", step, min);
+}
+
+static void valid_range(const char *def, const char *most, const struct resourcev1_CapacityRequestPolicyRange *r, const struct field_path *at, struct field_errors *errs) {
+    const struct field_path *step = FIELD(at, "step");
+    if (!r->min) {
+        field_required(errs, FIELD(at, "min"), "required when validRange is defined");
+        return;
+    }
+    if (quantity_text_cmp(r->min, most) > 0) field_invalid(errs, FIELD(at, "min"), r->min, "min is larger than capacity value: %s", most);
+    if (quantity_text_cmp(def, r->min) < 0) field_invalid(errs, FIELD(at, "min"), def, "default is less than min: %s", r->min);
+    if (r->max) {
+        if (quantity_text_cmp(r->min, r->max) > 0) field_invalid(errs, FIELD(at, "max"), r->min, "min is larger than max: %s", r->max);
+        if (quantity_text_cmp(r->max, most) > 0) field_invalid(errs, FIELD(at, "max"), r->max, "max is larger than capacity value: %s", most);
+        if (quantity_text_cmp(def, r->max) > 0) field_invalid(errs, FIELD(at, "max"), def, "default is more than max: %s", r->max);
+    }
+    if (!r->step) return;
+    struct quantity added = quantity_of(r->min), more = quantity_of(r->step), limit = quantity_of(most);
+    quantity_add(&added, &more);
+    if (quantity_cmp(&added, &limit) > 0) field_invalid(errs, step, r->step, "one step %s is larger than capacity value: %s", quantity_format(errs->arena, &added), most);
+    range_step(def, r->min, r->step, step, errs);
+    if (r->max) range_step(r->max, r->min, r->step, step, errs);
+}
+
+/* What may be asked of a capacity that several claims share. */
+static void request_policy(const struct resourcev1_CapacityRequestPolicy *p, const char *most, const struct field_path *at, struct field_errors *errs) {
+    most = str_or(most, "0");
+    if (p->validValues.len && p->validRange) field_forbidden(errs, at, "exactly one policy can be specified, cannot specify \"validValues\" and \"validRange\" at the same time");
+    else if (p->validValues.len) {
+        if (!p->default_) field_required(errs, FIELD(at, "default"), "required when validValues is defined");
+        else valid_values(p->default_, most, p->validValues, FIELD(at, "validValues"), errs);
+    } else if (p->validRange) {
+        if (!p->default_) field_required(errs, FIELD(at, "default"), "required when validRange is defined");
+        else valid_range(p->default_, most, p->validRange, FIELD(at, "validRange"), errs);
+    }
+}
+
+/* A long key is shown without its middle. */
+static const char *shown_key(struct arena *a, const char *key) {
+    size_t len = strlen(key), left = KEY_BYTES_SHOWN - strlen("...");
+    return len <= KEY_BYTES_SHOWN ? key : arena_printf(a, "%.*s...%s", (int)((left + 1) / 2), key, key + len - left / 2);
+}
+
+static void attributes_and_capacity(const struct resourcev1_Device *d, const struct field_path *at, struct field_errors *errs) {
+    size_t total = d->attributes.len + d->capacity.len;
+    const struct field_path *attributes = FIELD(at, "attributes"), *capacity = FIELD(at, "capacity");
+    bool shared = d->allowMultipleAllocations.has && d->allowMultipleAllocations.value;
+    if (total > ATTRIBUTES_MAX) field_invalid_int(errs, at, (int64_t)total, "the total number of attributes and capacities must not exceed %d", ATTRIBUTES_MAX);
+    if (d->attributes.len > ATTRIBUTE_VALUES_MAX) field_invalid_int(errs, at, (int64_t)d->attributes.len, "the total number of attribute values must not exceed %d", ATTRIBUTE_VALUES_MAX);
+    LIST_FOREACH(e, &d->attributes) {
+        qualified_name(e->key, attributes, errs);
+        attribute(&e->value, FIELD_KEY(attributes, shown_key(errs->arena, e->key)), errs);
+    }
+    LIST_FOREACH(e, &d->capacity) {
+        const struct field_path *policy = FIELD(FIELD_KEY(capacity, shown_key(errs->arena, e->key)), "requestPolicy");
+        qualified_name(e->key, capacity, errs);
+        if (!e->value.requestPolicy) continue;
+        if (shared) request_policy(e->value.requestPolicy, e->value.value, policy, errs);
+        else field_forbidden(errs, policy, "allowMultipleAllocations must be true");
+    }
+}
+
+static const struct resourcev1_Device *device_of(const struct resourcev1_ResourceSliceSpec *s, const char *name) {
+    if (s)
+        LIST_FOREACH(d, &s->devices)
+            if (str_eq(d->name, name)) return d;
+    return NULL;
+}
+
+/* Taints that were there before may stay as they are. */
+static bool same_taints(const struct resourcev1_Device *d, const struct resourcev1_Device *old) {
+    struct resourcev1_Device a = {.taints = d->taints}, b = {.taints = old ? old->taints : (struct resourcev1_DeviceTaint_list){0}};
+    return old && object_equal(&resourcev1_Device_desc, &a, &b);
+}
+
 static void device_nodes(const struct resourcev1_Device *d, bool per_device, const struct field_path *at, struct field_errors *errs) {
     _cleanup_buf_ struct buf set = BUF_INIT;
     int n = 0;
@@ -439,7 +546,7 @@ static void device_nodes(const struct resourcev1_Device *d, bool per_device, con
     } else if (d->nodeName) field_invalid(errs, FIELD(at, "nodeName"), "", "must not be empty");
     if (d->nodeSelector) {
         buf_printf(&set, "%s`nodeSelector`", n++ ? ", " : "");
-        check_node_selector(errs, FIELD(at, "nodeSelector"), d->nodeSelector);
+        validate_node_selector(d->nodeSelector, FIELD(at, "nodeSelector"), errs);
     }
     if (d->allNodes.has && d->allNodes.value) buf_printf(&set, "%s`allNodes`", n++ ? ", " : "");
     else if (d->allNodes.has) field_invalid_bool(errs, FIELD(at, "allNodes"), false, "must be either unset or set to true");
@@ -448,21 +555,12 @@ static void device_nodes(const struct resourcev1_Device *d, bool per_device, con
     else if (n > 1) field_invalid(errs, at, arena_printf(errs->arena, "{%s}", set.data), "%s", one);
 }
 
-static void device(const struct resourcev1_Device *d, bool per_device, const struct field_path *at, struct field_errors *errs) {
-    size_t total = d->attributes.len + d->capacity.len;
+static void device(const struct resourcev1_Device *d, const struct resourcev1_Device *old, bool per_device, const struct field_path *at, struct field_errors *errs) {
     const struct field_path *consumes = FIELD(at, "consumesCounters");
     struct string_list sets = {0};
     CHECK_NAME(errs, FIELD(at, "name"), d->name, name_dns1123_label);
-    if (total > ATTRIBUTES_MAX) field_invalid_int(errs, at, (int64_t)total, "the total number of attributes and capacities must not exceed %d", ATTRIBUTES_MAX);
-    LIST_FOREACH(e, &d->attributes) {
-        qualified_name(e->key, FIELD(at, "attributes"), errs);
-        attribute(&e->value, FIELD_KEY(FIELD(at, "attributes"), e->key), errs);
-    }
-    LIST_FOREACH(e, &d->capacity) {
-        qualified_name(e->key, FIELD(at, "capacity"), errs);
-        if (e->value.requestPolicy && !(d->allowMultipleAllocations.has && d->allowMultipleAllocations.value)) field_forbidden(errs, FIELD(FIELD_KEY(FIELD(at, "capacity"), e->key), "requestPolicy"), "allowMultipleAllocations must be true");
-    }
-    device_taints(&d->taints, FIELD(at, "taints"), errs);
+    attributes_and_capacity(d, at, errs);
+    if (!same_taints(d, old)) device_taints(&d->taints, FIELD(at, "taints"), errs);
     if (!too_many(errs, consumes, d->consumesCounters.len, CONSUMPTIONS_MAX)) {
         for (size_t i = 0; i < d->consumesCounters.len; i++) {
             const struct field_path *p = FIELD_INDEX(consumes, i);
@@ -486,7 +584,7 @@ static void slice_nodes(const struct resourcev1_ResourceSliceSpec *s, const stru
     } else if (s->nodeName) field_invalid(errs, FIELD(at, "nodeName"), "", "must be either unset or set to a non-empty string");
     if (s->nodeSelector) {
         buf_printf(&set, "%s`nodeSelector`", n++ ? ", " : "");
-        check_node_selector(errs, FIELD(at, "nodeSelector"), s->nodeSelector);
+        validate_node_selector(s->nodeSelector, FIELD(at, "nodeSelector"), errs);
         if (s->nodeSelector->nodeSelectorTerms.len != 1) field_invalid_raw(errs, FIELD(FIELD(at, "nodeSelector"), "nodeSelectorTerms"), s->nodeSelector->nodeSelectorTerms.items ? "[]" : "null", "must have exactly one node selector term");
     }
     if (s->allNodes.has && s->allNodes.value) buf_printf(&set, "%s`allNodes`", n++ ? ", " : "");
@@ -498,7 +596,7 @@ static void slice_nodes(const struct resourcev1_ResourceSliceSpec *s, const stru
     else if (n > 1) field_invalid(errs, at, arena_printf(errs->arena, "{%s}", set.data), "%s, but multiple fields are set", one);
 }
 
-static void slice_devices(const struct resourcev1_ResourceSliceSpec *s, const struct field_path *at, struct field_errors *errs) {
+static void slice_devices(const struct resourcev1_ResourceSliceSpec *s, const struct resourcev1_ResourceSliceSpec *old, const struct field_path *at, struct field_errors *errs) {
     const struct field_path *devices = FIELD(at, "devices"), *shared = FIELD(at, "sharedCounters");
     struct string_list names = {0}, sets = {0};
     bool advanced = false;
@@ -506,7 +604,7 @@ static void slice_devices(const struct resourcev1_ResourceSliceSpec *s, const st
     if (s->sharedCounters.items && s->devices.items) field_invalid(errs, at, "", "only one of `sharedCounters` or `devices` is allowed");
     if (!too_many(errs, devices, s->devices.len, advanced ? DEVICES_ADVANCED_MAX : DEVICES_MAX)) {
         for (size_t i = 0; i < s->devices.len; i++) {
-            device(&s->devices.items[i], s->perDeviceNodeSelection.has && s->perDeviceNodeSelection.value, FIELD_INDEX(devices, i), errs);
+            device(&s->devices.items[i], device_of(old, s->devices.items[i].name), s->perDeviceNodeSelection.has && s->perDeviceNodeSelection.value, FIELD_INDEX(devices, i), errs);
             string_list_push(errs->arena, &names, str_or(s->devices.items[i].name, ""));
         }
         duplicates(errs, devices, &names);
@@ -534,7 +632,7 @@ static void slice_spec(const struct resourcev1_ResourceSliceSpec *s, const struc
         check_immutable_string(errs, FIELD(at, "nodeName"), s->nodeName, old->nodeName);
     }
     slice_nodes(s, at, errs);
-    slice_devices(s, at, errs);
+    slice_devices(s, old, at, errs);
 }
 
 void validate_resourceslice(const void *obj, struct field_errors *errs) { slice_spec(&((const struct resourcev1_ResourceSlice *)obj)->spec, NULL, errs); }

@@ -151,10 +151,20 @@ static void external_ips(const struct corev1_Service *s, const struct corev1_Ser
     }
 }
 
-static void source_range(const char *value, const struct field_path *at, struct field_errors *errs) {
-    size_t from = strspn(value, " \t\r\n"), len = strlen(value + from);
-    while (len && strchr(" \t\r\n", value[from + len - 1])) len--;
-    validate_cidr(arena_strndup(errs->arena, value + from, len), at, errs);
+static const char *trimmed(struct arena *a, const char *value) {
+    static const char blank[] = " \t\r\n\v\f";
+    value = str_or(value, "") + strspn(str_or(value, ""), blank);
+    size_t len = strlen(value);
+    while (len && strchr(blank, value[len - 1])) len--;
+    return arena_strndup(a, value, len);
+}
+
+/* Ranges may stand between blanks; one that was there before may stay as it is. */
+static void source_range(const char *value, const struct string_list *before, const struct field_path *at, struct field_errors *errs) {
+    value = trimmed(errs->arena, value);
+    for (size_t i = 0; before && i < before->len; i++)
+        if (str_eq(trimmed(errs->arena, before->items[i]), value)) return;
+    validate_cidr(value, at, errs);
 }
 
 static void source_ranges(const struct corev1_Service *s, const struct corev1_Service *old, struct field_errors *errs) {
@@ -164,14 +174,13 @@ static void source_ranges(const struct corev1_Service *s, const struct corev1_Se
     if (list->len) {
         const struct field_path *at = FIELD(FIELD(NULL, "spec"), "LoadBalancerSourceRanges");
         if (!is_type(s, "LoadBalancer")) field_forbidden(errs, at, "%s", only);
-        for (size_t i = 0; i < list->len; i++)
-            if (!old || !string_list_has(&old->spec.loadBalancerSourceRanges, list->items[i])) source_range(list->items[i], FIELD_INDEX(at, i), errs);
+        for (size_t i = 0; i < list->len; i++) source_range(list->items[i], old ? &old->spec.loadBalancerSourceRanges : NULL, FIELD_INDEX(at, i), errs);
     } else if (string_map_has(&s->metadata.annotations, key)) {
         const struct field_path *at = FIELD_KEY(FIELD(FIELD(NULL, "metadata"), "annotations"), key);
         if (!is_type(s, "LoadBalancer")) field_forbidden(errs, at, "%s", only);
-        if (str_empty(text) || (old && str_eq(string_map_get(&old->metadata.annotations, key), text))) return;
-        char *copy = arena_strdup(errs->arena, text), *save = NULL;
-        for (char *p = strtok_r(copy, ",", &save); p; p = strtok_r(NULL, ",", &save)) source_range(p, at, errs);
+        if (old && str_eq(string_map_get(&old->metadata.annotations, key), text)) return;
+        if (!*trimmed(errs->arena, text)) return;
+        for (const char *p = text; p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) validate_cidr(trimmed(errs->arena, arena_strndup(errs->arena, p, strcspn(p, ","))), at, errs);
     }
 }
 
@@ -294,6 +303,8 @@ static void ip_families_update(const struct corev1_Service *s, const struct core
     }
     if (before->len > now->len && !s->spec.clusterIPs.len) list_invalid(now, "primary ipFamily can not be unset", at, errs);
     if (before->len && now->len && !str_eq(now->items[0], before->items[0])) list_invalid(&s->spec.clusterIPs, "may not change once set", at, errs);
+    if (before->len > now->len && now->len == 1 && !str_eq(s->spec.ipFamilyPolicy, "SingleStack"))
+        field_invalid_raw(errs, FIELD(FIELD(NULL, "spec"), "ipFamilyPolicy"), s->spec.ipFamilyPolicy ? go_quote(errs->arena, s->spec.ipFamilyPolicy) : "null", "must be set to 'SingleStack' when releasing the secondary ipFamily");
 }
 
 void validate_service_update(const void *obj, const void *old_obj, struct field_errors *errs) {

@@ -1,9 +1,10 @@
 /* storage.k8s.io. Upstream: pkg/apis/storage/validation. */
 #include <string.h>
 #include "api/quantity.h"
+#include "api/validation/core.h"
 #include "api/validation/groups.h"
 
-enum { PARAMETERS_MAX = 512, PARAMETERS_BYTES_MAX = 256 << 10, NODE_ID_BYTES_MAX = 192, MESSAGE_BYTES_MAX = 1024, METADATA_BYTES_MAX = 256 << 10 };
+enum { PARAMETERS_MAX = 512, PARAMETERS_BYTES_MAX = 256 << 10, NODE_ID_BYTES_MAX = 256, MESSAGE_BYTES_MAX = 1024, METADATA_BYTES_MAX = 256 << 10 };
 
 static char *lower(struct arena *a, const char *s) {
     char *out = arena_strdup(a, str_or(s, ""));
@@ -22,12 +23,8 @@ static void provisioner(const char *name, const struct field_path *at, struct fi
 
 static void parameters(const struct string_map *map, bool required, const struct field_path *at, struct field_errors *errs) {
     size_t total = 0;
-    if (required && !map->len) {
-        field_required(errs, at, "must contain at least one key/value pair");
-        return;
-    }
     if (map->len > PARAMETERS_MAX) {
-        field_too_many(errs, at, (int64_t)map->len, PARAMETERS_MAX);
+        field_too_long(errs, at, PARAMETERS_MAX);
         return;
     }
     LIST_FOREACH(e, map) {
@@ -35,36 +32,55 @@ static void parameters(const struct string_map *map, bool required, const struct
         total += strlen(e->key) + strlen(str_or(e->value, ""));
     }
     if (total > PARAMETERS_BYTES_MAX) field_too_long(errs, at, PARAMETERS_BYTES_MAX);
+    if (required && !map->len) field_required(errs, at, "must contain at least one key/value pair");
 }
 
 /* ---- StorageClass ---- */
 
+/* Upstream compares terms as maps from keys to sets of values: of a key that is there twice the last counts. */
+static bool same_values(const struct string_list *a, const struct string_list *b) {
+    for (size_t i = 0; i < a->len; i++)
+        if (!string_list_has(b, a->items[i])) return false;
+    for (size_t i = 0; i < b->len; i++)
+        if (!string_list_has(a, b->items[i])) return false;
+    return true;
+}
+static const struct corev1_TopologySelectorLabelRequirement *requirement_of(const struct corev1_TopologySelectorTerm *t, const char *key) {
+    for (size_t i = t->matchLabelExpressions.len; i > 0; i--)
+        if (str_eq(t->matchLabelExpressions.items[i - 1].key, key)) return &t->matchLabelExpressions.items[i - 1];
+    return NULL;
+}
+static bool within(const struct corev1_TopologySelectorTerm *a, const struct corev1_TopologySelectorTerm *b) {
+    LIST_FOREACH(r, &a->matchLabelExpressions) {
+        const struct corev1_TopologySelectorLabelRequirement *x = requirement_of(a, r->key), *y = requirement_of(b, r->key);
+        if (!y || !same_values(&x->values, &y->values)) return false;
+    }
+    return true;
+}
+
 /* core's ValidateTopologySelectorTerm */
+static void topology_term(const struct corev1_TopologySelectorTerm *t, const struct field_path *at, struct field_errors *errs) {
+    struct string_list keys = {0};
+    for (size_t j = 0; j < t->matchLabelExpressions.len; j++) {
+        const struct corev1_TopologySelectorLabelRequirement *r = &t->matchLabelExpressions.items[j];
+        const struct field_path *p = FIELD_INDEX(at, j);
+        struct string_list values = {0};
+        if (!r->values.len) field_required(errs, FIELD(p, "values"), "%s", "");
+        for (size_t k = 0; k < r->values.len; k++) check_duplicate(errs, FIELD_INDEX(FIELD(p, "values"), k), &values, r->values.items[k]);
+        CHECK_NAME(errs, FIELD(p, "key"), r->key, name_qualified);
+        check_duplicate(errs, FIELD(p, "key"), &keys, r->key);
+    }
+}
+
+/* Terms that say the same are duplicates of each other. Upstream compares with as many empty terms as there are terms besides, so one that says nothing is a duplicate of each. */
 static void topologies(const struct corev1_TopologySelectorTerm_list *terms, const struct field_path *at, struct field_errors *errs) {
-    struct string_list before = {0};
     for (size_t i = 0; i < terms->len; i++) {
+        const struct corev1_TopologySelectorTerm *t = &terms->items[i];
         const struct field_path *e = FIELD(FIELD_INDEX(at, i), "matchLabelExpressions");
-        struct string_list keys = {0};
-        _cleanup_buf_ struct buf form = BUF_INIT;
-        for (size_t j = 0; j < terms->items[i].matchLabelExpressions.len; j++) {
-            const struct corev1_TopologySelectorLabelRequirement *r = &terms->items[i].matchLabelExpressions.items[j];
-            const struct field_path *p = FIELD_INDEX(e, j);
-            struct string_list values = {0};
-            if (!r->values.len) field_required(errs, FIELD(p, "values"), "%s", "");
-            for (size_t k = 0; k < r->values.len; k++) {
-                if (check_duplicate(errs, FIELD_INDEX(FIELD(p, "values"), k), &values, r->values.items[k])) buf_printf(&form, "%s=%s,", str_or(r->key, ""), str_or(r->values.items[k], ""));
-            }
-            CHECK_NAME(errs, FIELD(p, "key"), r->key, name_qualified);
-            check_duplicate(errs, FIELD(p, "key"), &keys, r->key);
-        }
-        /* Terms that say the same are duplicates of each other. Upstream compares with as many empty terms as there are terms besides, so one that says nothing is a duplicate of each. */
-        bool odd = false;
-        for (size_t j = 0; j < terms->items[i].matchLabelExpressions.len; j++) odd |= terms->items[i].matchLabelExpressions.items[j].values.len == 0;
-        const char *text = odd ? "" : arena_strdup(errs->arena, buf_cstr(&form));
-        for (size_t j = 0; j < before.len; j++)
-            if (strcmp(before.items[j], text) == 0 && *text) field_duplicate(errs, e, "");
-        for (size_t j = 0; !*text && !odd && j < terms->len; j++) field_duplicate(errs, e, "");
-        string_list_push(errs->arena, &before, text);
+        topology_term(t, e, errs);
+        for (size_t j = 0; !t->matchLabelExpressions.len && j < terms->len; j++) field_duplicate(errs, e, "");
+        for (size_t j = 0; j < i; j++)
+            if (within(t, &terms->items[j]) && within(&terms->items[j], t)) field_duplicate(errs, e, "");
     }
 }
 
@@ -80,6 +96,7 @@ void validate_storageclass(const void *obj, struct field_errors *errs) {
 
 void validate_storageclass_update(const void *obj, const void *old_obj, struct field_errors *errs) {
     const struct storagev1_StorageClass *s = obj, *old = old_obj;
+    validate_storageclass(obj, errs);
     validate_immutable(string_map_equal(&s->parameters, &old->parameters), text_of_map(errs->arena, &s->parameters), FIELD(NULL, "parameters"), errs);
     check_immutable_string(errs, FIELD(NULL, "provisioner"), s->provisioner, old->provisioner);
     check_immutable_string(errs, FIELD(NULL, "reclaimPolicy"), s->reclaimPolicy, old->reclaimPolicy);
@@ -90,7 +107,7 @@ void validate_storageclass_update(const void *obj, const void *old_obj, struct f
 
 void validate_volumeattributesclass(const void *obj, struct field_errors *errs) {
     const struct storagev1_VolumeAttributesClass *c = obj;
-    check_driver_name(errs, FIELD(NULL, "driverName"), c->driverName);
+    provisioner(c->driverName, FIELD(NULL, "driverName"), errs);
     parameters(&c->parameters, true, FIELD(NULL, "parameters"), errs);
 }
 
@@ -98,6 +115,7 @@ void validate_volumeattributesclass_update(const void *obj, const void *old_obj,
     const struct storagev1_VolumeAttributesClass *c = obj, *old = old_obj;
     if (!str_eq(c->driverName, old->driverName)) field_forbidden(errs, FIELD(NULL, "driverName"), "updates to driverName are forbidden.");
     if (!string_map_equal(&c->parameters, &old->parameters)) field_forbidden(errs, FIELD(NULL, "parameters"), "updates to parameters are forbidden.");
+    validate_volumeattributesclass(obj, errs);
 }
 
 /* ---- CSIDriver ---- */
@@ -107,8 +125,7 @@ static void token_requests(const struct storagev1_TokenRequest_list *list, const
     for (size_t i = 0; i < list->len; i++) {
         const struct storagev1_TokenRequest *t = &list->items[i];
         const struct field_path *p = FIELD_INDEX(at, i);
-        check_duplicate(errs, FIELD(p, "audience"), &audiences, t->audience);
-        if (!t->expirationSeconds.has) continue;
+        if (!check_duplicate(errs, FIELD(p, "audience"), &audiences, t->audience) || !t->expirationSeconds.has) continue;
         if (t->expirationSeconds.value < 600) field_invalid_int(errs, FIELD(p, "expirationSeconds"), t->expirationSeconds.value, "may not specify a duration less than 10 minutes");
         if (t->expirationSeconds.value > (int64_t)1 << 32) field_invalid_int(errs, FIELD(p, "expirationSeconds"), t->expirationSeconds.value, "may not specify a duration larger than 2^32 seconds");
     }
@@ -116,17 +133,17 @@ static void token_requests(const struct storagev1_TokenRequest_list *list, const
 
 static void csidriver_spec(const struct storagev1_CSIDriverSpec *s, struct field_errors *errs) {
     const struct field_path *at = FIELD(NULL, "spec");
-    if (!s->attachRequired.has) field_required(errs, FIELD(at, "attachRequired"), "%s", "");
+    if (!s->attachRequired.has) field_required(errs, FIELD(at, "attachedRequired"), "%s", ""); /* sic */
     if (!s->podInfoOnMount.has) field_required(errs, FIELD(at, "podInfoOnMount"), "%s", "");
     if (!s->storageCapacity.has) field_required(errs, FIELD(at, "storageCapacity"), "%s", "");
     if (s->fsGroupPolicy) check_supported(errs, FIELD(at, "fsGroupPolicy"), s->fsGroupPolicy, ONE_OF("File", "None", "ReadWriteOnceWithFSType"));
     token_requests(&s->tokenRequests, FIELD(at, "tokenRequests"), errs);
     for (size_t i = 0; i < s->volumeLifecycleModes.len; i++) check_supported(errs, FIELD(at, "volumeLifecycleModes"), s->volumeLifecycleModes.items[i], ONE_OF("Persistent", "Ephemeral"));
-    if (!s->seLinuxMount.has) field_required(errs, FIELD(at, "seLinuxMount"), "seLinuxMount must be set");
+    if (!s->seLinuxMount.has) field_required(errs, FIELD(at, "seLinuxMount"), "%s", "");
     if (s->nodeAllocatableUpdatePeriodSeconds.has && s->nodeAllocatableUpdatePeriodSeconds.value < 10)
         field_invalid_int(errs, FIELD(at, "nodeAllocatableUpdatePeriodSeconds"), s->nodeAllocatableUpdatePeriodSeconds.value, "must be greater than or equal to 10 seconds");
     if (s->serviceAccountTokenInSecrets.has && !s->tokenRequests.len)
-        field_invalid_bool(errs, FIELD(at, "serviceAccountTokenInSecrets"), s->serviceAccountTokenInSecrets.value, "serviceAccountTokenInSecrets cannot be set when tokenRequests is empty");
+        field_invalid_bool(errs, FIELD(at, "serviceAccountTokenInSecrets"), s->serviceAccountTokenInSecrets.value, "serviceAccountTokenInSecrets is set but no tokenRequests are specified");
 }
 
 void validate_csidriver(const void *obj, struct field_errors *errs) {
@@ -185,8 +202,8 @@ void validate_csinode_update(const void *obj, const void *old_obj, struct field_
 
 static void volume_error(const struct storagev1_VolumeError *e, const struct field_path *at, struct field_errors *errs) {
     if (!e) return;
-    if (strlen(str_or(e->message, "")) > MESSAGE_BYTES_MAX) field_too_long(errs, FIELD(at, "message"), MESSAGE_BYTES_MAX);
-    if (e->errorCode.has) validate_non_negative(e->errorCode.value, FIELD(at, "errorCode"), errs);
+    if (strlen(str_or(e->message, "")) > MESSAGE_BYTES_MAX) field_too_long(errs, FIELD(at, "message"), METADATA_BYTES_MAX);
+    if (e->errorCode.has && e->errorCode.value < 0) field_invalid_int(errs, FIELD(at, "errorCode"), e->errorCode.value, "must be between 0 and %d, inclusive", INT32_MAX);
 }
 
 static void attachment_status(const struct storagev1_VolumeAttachmentStatus *s, struct field_errors *errs) {
@@ -203,8 +220,7 @@ static void attachment_source(const struct storagev1_VolumeAttachmentSource *s, 
     else if (s->persistentVolumeName && s->inlineVolumeSpec) field_forbidden(errs, at, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
     else if (s->persistentVolumeName) {
         if (!*s->persistentVolumeName) field_required(errs, FIELD(at, "persistentVolumeName"), "must specify non empty persistentVolumeName");
-        else CHECK_NAME(errs, FIELD(at, "persistentVolumeName"), s->persistentVolumeName, name_dns1123_subdomain);
-    }
+    } else validate_inline_volume_spec(s->inlineVolumeSpec, FIELD(at, "inlineVolumeSpec"), errs);
 }
 
 void validate_volumeattachment(const void *obj, struct field_errors *errs) {
@@ -214,15 +230,14 @@ void validate_volumeattachment(const void *obj, struct field_errors *errs) {
     attachment_source(&v->spec.source, FIELD(at, "source"), errs);
     CHECK_NAME(errs, FIELD(at, "nodeName"), v->spec.nodeName, name_dns1123_subdomain);
     attachment_status(&v->status, errs);
+    const char *volume = v->spec.source.persistentVolumeName;
+    if (volume) CHECK_NAME(errs, FIELD(FIELD(at, "source"), "persistentVolumeName"), volume, name_dns1123_subdomain);
 }
 
 void validate_volumeattachment_update(const void *obj, const void *old_obj, struct field_errors *errs) {
     const struct storagev1_VolumeAttachment *v = obj, *old = old_obj;
-    const struct field_path *at = FIELD(NULL, "spec");
-    attachment_source(&v->spec.source, FIELD(at, "source"), errs);
-    CHECK_NAME(errs, FIELD(at, "nodeName"), v->spec.nodeName, name_dns1123_subdomain);
-    attachment_status(&v->status, errs);
-    validate_immutable(object_equal(&storagev1_VolumeAttachmentSpec_desc, &v->spec, &old->spec), text_of_go(errs->arena, &storagev1_VolumeAttachmentSpec_desc, &v->spec), at, errs);
+    validate_volumeattachment(obj, errs);
+    validate_immutable(object_equal(&storagev1_VolumeAttachmentSpec_desc, &v->spec, &old->spec), text_of_go(errs->arena, &storagev1_VolumeAttachmentSpec_desc, &v->spec), FIELD(NULL, "spec"), errs);
 }
 
 /* ---- CSIStorageCapacity ---- */

@@ -130,5 +130,5 @@ static const char *rc_field(struct arena *a, const void *obj, const char *name) 
     return strcmp(name, "status.replicas") == 0 ? arena_printf(a, "%d", ((const struct corev1_ReplicationController *)obj)->status.replicas) : NULL;
 }
 const struct strategy replicationcontroller_strategy = {.group = "", .version = "v1", .resource = "replicationcontrollers", .type = &corev1_ReplicationController_desc, .storage_prefix = "/registry/controllers",
-    .flags = HAS_GENERATION | ORPHAN_BY_DEFAULT, .prepare_create = rc_create, .prepare_update = rc_update, .prepare_status_update = rc_status, .validate = validate_replicationcontroller,
+    .flags = HAS_GENERATION | ORPHAN_BY_DEFAULT | META_PLAIN_PREFIX, .prepare_create = rc_create, .prepare_update = rc_update, .prepare_status_update = rc_status, .validate = validate_replicationcontroller,
     .validate_update = validate_replicationcontroller_update, .validate_status_update = validate_replicationcontroller_status_update, .warnings = rc_warnings, .selectable_fields = replica_fields, .field = rc_field};

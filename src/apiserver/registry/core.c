@@ -59,7 +59,7 @@ static void namespace_prepare_status(struct api_request *r UNUSED, void *obj, co
 static const char *namespace_field(struct arena *a UNUSED, const void *obj, const char *name) { return strcmp(name, "status.phase") == 0 ? ((const struct corev1_Namespace *)obj)->status.phase : NULL; }
 
 static const char *const namespace_fields[] = {"status.phase", NULL};
-const struct strategy namespace_strategy = {.group = "", .version = "v1", .resource = "namespaces", .type = &corev1_Namespace_desc, .flags = RETURN_DELETED_OBJECT, .validate_name = object_name_dns_label,
+const struct strategy namespace_strategy = {.group = "", .version = "v1", .resource = "namespaces", .type = &corev1_Namespace_desc, .flags = RETURN_DELETED_OBJECT | META_TWICE, .validate_name = object_name_dns_label,
     .prepare_create = namespace_prepare_create, .prepare_update = namespace_prepare_update, .prepare_status_update = namespace_prepare_status, .validate = validate_namespace,
     .validate_update = validate_namespace_update, .validate_status_update = validate_namespace_status_update, .selectable_fields = namespace_fields, .field = namespace_field};
 /* namespaces/finalize: all but the status may be written, the spec's finalizers too. */
@@ -131,7 +131,7 @@ static const char *event_field(struct arena *a UNUSED, const void *obj, const ch
 }
 static const char *const event_fields[] = {"involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid", "involvedObject.apiVersion", "involvedObject.resourceVersion",
     "involvedObject.fieldPath", "reason", "reportingComponent", "source", "type", NULL};
-const struct strategy event_strategy = {.group = "", .version = "v1", .resource = "events", .type = &corev1_Event_desc, .flags = CREATE_ON_UPDATE, .validate = validate_event, .validate_update = validate_event_update,
+const struct strategy event_strategy = {.group = "", .version = "v1", .resource = "events", .type = &corev1_Event_desc, .flags = CREATE_ON_UPDATE | META_LATE, .validate = validate_event, .validate_update = validate_event_update,
     .selectable_fields = event_fields, .field = event_field};
 
 static void serviceaccount_warnings(struct api_request *r, const void *obj, const void *old) {
@@ -140,7 +140,13 @@ static void serviceaccount_warnings(struct api_request *r, const void *obj, cons
     if (string_map_has(&((const struct object *)obj)->metadata.annotations, enforce))
         request_warn(r, "metadata.annotations[%s]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets", enforce);
 }
-const struct strategy serviceaccount_strategy = {.group = "", .version = "v1", .resource = "serviceaccounts", .warnings = serviceaccount_warnings, .type = &corev1_ServiceAccount_desc, .flags = RETURN_DELETED_OBJECT};
+/* Of references to Secrets the names alone are kept. Upstream: cleanSecretReferences. */
+static void serviceaccount_create(struct api_request *r UNUSED, void *obj) {
+    LIST_FOREACH(s, &((struct corev1_ServiceAccount *)obj)->secrets) *s = (struct corev1_ObjectReference){.name = s->name};
+}
+static void serviceaccount_update(struct api_request *r, void *obj, const void *old UNUSED) { serviceaccount_create(r, obj); }
+const struct strategy serviceaccount_strategy = {.group = "", .version = "v1", .resource = "serviceaccounts", .prepare_create = serviceaccount_create, .prepare_update = serviceaccount_update, .warnings = serviceaccount_warnings,
+    .type = &corev1_ServiceAccount_desc, .flags = RETURN_DELETED_OBJECT | META_TWICE};
 
 /* ---- the rest: status is apart, spec makes the generation ---- */
 
@@ -194,7 +200,7 @@ static void pvc_update(struct api_request *r, void *obj, const void *old) {
     pvc_data_sources(r->arena, &((struct corev1_PersistentVolumeClaim *)obj)->spec, &((const struct corev1_PersistentVolumeClaim *)old)->spec);
 }
 static void pvc_warnings(struct api_request *r, const void *obj, const void *old UNUSED) { persistent_volume_claim_warnings(r->arena, obj, &r->warnings); }
-const struct strategy persistentvolumeclaim_strategy = {.group = "", .version = "v1", .resource = "persistentvolumeclaims", .type = &corev1_PersistentVolumeClaim_desc, .flags = RETURN_DELETED_OBJECT,
+const struct strategy persistentvolumeclaim_strategy = {.group = "", .version = "v1", .resource = "persistentvolumeclaims", .type = &corev1_PersistentVolumeClaim_desc, .flags = RETURN_DELETED_OBJECT | META_TWICE,
     .prepare_create = pvc_create, .prepare_update = pvc_update, .prepare_status_update = pvc_prepare_status, .validate = validate_persistent_volume_claim, .validate_update = validate_persistent_volume_claim_update,
     .validate_status_update = validate_persistent_volume_claim_status_update, .warnings = pvc_warnings};
 
@@ -216,10 +222,18 @@ static void pv_status(struct api_request *r, void *obj, const void *old_obj) {
     else if (moved && (!now->set || same_time)) *now = time_from_s(env_now_s(apiserver_env(r->server)));
 }
 static void pv_warnings(struct api_request *r, const void *obj, const void *old UNUSED) { persistent_volume_warnings(r->arena, obj, &r->warnings); }
-const struct strategy persistentvolume_strategy = {.group = "", .version = "v1", .resource = "persistentvolumes", .type = &corev1_PersistentVolume_desc, .flags = RETURN_DELETED_OBJECT, .prepare_create = pv_create,
+const struct strategy persistentvolume_strategy = {.group = "", .version = "v1", .resource = "persistentvolumes", .type = &corev1_PersistentVolume_desc, .flags = RETURN_DELETED_OBJECT | META_ONLY | META_THRICE, .prepare_create = pv_create,
     .prepare_update = pv_prepare_update, .prepare_status_update = pv_status, .validate = validate_persistent_volume, .validate_update = validate_persistent_volume_update, .warnings = pv_warnings};
 
-const struct strategy limitrange_strategy = {.group = "", .version = "v1", .resource = "limitranges", .type = &corev1_LimitRange_desc, .validate = validate_limit_range, .validate_update = validate_limit_range_update};
+/* The only kind that names itself. */
+static void limitrange_create(struct api_request *r, void *obj) {
+    struct metav1_ObjectMeta *m = &((struct object *)obj)->metadata;
+    char uuid[37];
+    if (!str_empty(m->name)) return;
+    env_uuid(apiserver_env(r->server), uuid);
+    m->name = arena_strdup(r->arena, uuid);
+}
+const struct strategy limitrange_strategy = {.group = "", .version = "v1", .resource = "limitranges", .type = &corev1_LimitRange_desc, .flags = CREATE_ON_UPDATE | META_ONLY, .prepare_create = limitrange_create, .validate = validate_limit_range, .validate_update = validate_limit_range_update};
 
 /* ---- PodTemplate: its template makes the generation ---- */
 

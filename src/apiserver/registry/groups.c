@@ -57,30 +57,52 @@ static const struct strategy networkpolicy_strategy = {KIND("networking.k8s.io",
 
 SPLIT_STATUS(ingress, networkingv1_Ingress)
 static void ingress_warnings(struct api_request *r, const void *obj, const void *old) {
-    if (!old && string_map_has(&((const struct object *)obj)->metadata.annotations, "kubernetes.io/ingress.class"))
+    if (!old && !((const struct networkingv1_Ingress *)obj)->spec.ingressClassName && string_map_has(&((const struct object *)obj)->metadata.annotations, "kubernetes.io/ingress.class"))
         request_warn(r, "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead");
 }
 static void ingress_status_warnings(struct api_request *r, const void *obj, const void *old UNUSED) {
     const struct networkingv1_IngressLoadBalancerIngress_list *list = &((const struct networkingv1_Ingress *)obj)->status.loadBalancer.ingress;
     for (size_t i = 0; i < list->len; i++) ip_warnings(r->arena, list->items[i].ip, FIELD_INDEX(FIELD(FIELD(FIELD(NULL, "status"), "loadBalancer"), "ingress"), i), &r->warnings);
 }
-static const struct strategy ingress_strategy = {KIND("networking.k8s.io", "v1", "ingresses", networkingv1_Ingress_desc, ingress), .storage_prefix = "/registry/ingress", .flags = HAS_GENERATION, WITH_STATUS(ingress),
+static const struct strategy ingress_strategy = {KIND("networking.k8s.io", "v1", "ingresses", networkingv1_Ingress_desc, ingress), .storage_prefix = "/registry/ingress", .flags = HAS_GENERATION | META_TWICE, WITH_STATUS(ingress),
     .validate_status_update = validate_ingress_status, .warnings = ingress_warnings, .status_warnings = ingress_status_warnings};
 
-static const struct strategy ingressclass_strategy = {KIND("networking.k8s.io", "v1", "ingressclasses", networkingv1_IngressClass_desc, ingressclass), .flags = HAS_GENERATION};
+static const struct strategy ingressclass_strategy = {KIND("networking.k8s.io", "v1", "ingressclasses", networkingv1_IngressClass_desc, ingressclass), .flags = HAS_GENERATION | META_TWICE};
 
-static const struct strategy ipaddress_strategy = {KIND("networking.k8s.io", "v1", "ipaddresses", networkingv1_IPAddress_desc, ipaddress), .flags = CREATE_ON_UPDATE, .validate_name = object_name_ip};
+static const struct strategy ipaddress_strategy = {KIND("networking.k8s.io", "v1", "ipaddresses", networkingv1_IPAddress_desc, ipaddress), .flags = META_TWICE, .validate_name = object_name_ip};
 
-SPLIT_STATUS(servicecidr, networkingv1_ServiceCIDR)
+SPLIT_STATUS_META(servicecidr, networkingv1_ServiceCIDR)
 static const struct strategy servicecidr_strategy = {KIND("networking.k8s.io", "v1", "servicecidrs", networkingv1_ServiceCIDR_desc, servicecidr), WITH_STATUS(servicecidr)};
 
+/* Topology is v1beta1's: here only the node name that an old object's topology names is taken from it. Upstream: dropTopologyOnV1. */
+static bool names_node(const struct discoveryv1_EndpointSlice *s, const char *name) {
+    if (s && !str_empty(name))
+        LIST_FOREACH(e, &s->endpoints)
+            if (str_eq(string_map_get(&e->deprecatedTopology, "kubernetes.io/hostname"), name)) return true;
+    return false;
+}
+static void drop_topology(struct arena *a, struct discoveryv1_EndpointSlice *s, const struct discoveryv1_EndpointSlice *old) {
+    struct discoveryv1_EndpointSlice now = {.endpoints = s->endpoints}, before = {.endpoints = old ? old->endpoints : (struct discoveryv1_Endpoint_list){0}};
+    if (old && object_equal(&discoveryv1_EndpointSlice_desc, &now, &before)) return;
+    LIST_FOREACH(e, &s->endpoints) {
+        const char *node = string_map_get(&e->deprecatedTopology, "kubernetes.io/hostname");
+        struct string_list msgs = {0};
+        if (!e->nodeName && names_node(old, node)) {
+            object_name_dns_subdomain(a, node, false, &msgs);
+            if (!msgs.len) e->nodeName = node;
+        }
+        e->deprecatedTopology = (struct string_map){0};
+    }
+}
+static void endpointslice_create(struct api_request *r, void *obj) { drop_topology(r->arena, obj, NULL); }
 /* All but metadata, and labels, make a new generation. */
-static void endpointslice_update(struct api_request *r UNUSED, void *obj, const void *old_obj) {
+static void endpointslice_update(struct api_request *r, void *obj, const void *old_obj) {
     struct discoveryv1_EndpointSlice *s = obj;
     struct discoveryv1_EndpointSlice old = *(const struct discoveryv1_EndpointSlice *)old_obj;
     bool labels = string_map_equal(&s->metadata.labels, &old.metadata.labels);
     old.metadata = s->metadata;
     if (!labels || !object_equal(&discoveryv1_EndpointSlice_desc, s, &old)) s->metadata.generation++;
+    drop_topology(r->arena, s, old_obj);
 }
 /* The controllers' own are well-formed. */
 static void endpointslice_warnings(struct api_request *r, const void *obj, const void *old) {
@@ -92,7 +114,7 @@ static void endpointslice_warnings(struct api_request *r, const void *obj, const
         for (size_t k = 0; k < s->endpoints.items[i].addresses.len; k++)
             ip_warnings(r->arena, s->endpoints.items[i].addresses.items[k], FIELD_INDEX(FIELD(FIELD_INDEX(FIELD(NULL, "endpoints"), i), "addresses"), k), &r->warnings);
 }
-static const struct strategy endpointslice_strategy = {KIND("discovery.k8s.io", "v1", "endpointslices", discoveryv1_EndpointSlice_desc, endpointslice), .flags = HAS_GENERATION, .prepare_update = endpointslice_update,
+static const struct strategy endpointslice_strategy = {KIND("discovery.k8s.io", "v1", "endpointslices", discoveryv1_EndpointSlice_desc, endpointslice), .flags = HAS_GENERATION | META_ONLY, .prepare_create = endpointslice_create, .prepare_update = endpointslice_update,
     .warnings = endpointslice_warnings};
 
 /* ---- policy, autoscaling ---- */
@@ -117,12 +139,14 @@ static void storageclass_warnings(struct api_request *r, const void *obj, const 
         for (size_t j = 0; j < s->allowedTopologies.items[i].matchLabelExpressions.len; j++)
             warn_of_label(r, FIELD(FIELD_INDEX(FIELD(FIELD_INDEX(FIELD(NULL, "allowedTopologies"), i), "matchLabelExpressions"), j), "key"), s->allowedTopologies.items[i].matchLabelExpressions.items[j].key);
 }
-static const struct strategy storageclass_strategy = {KIND("storage.k8s.io", "v1", "storageclasses", storagev1_StorageClass_desc, storageclass), .flags = RETURN_DELETED_OBJECT, .warnings = storageclass_warnings};
-static const struct strategy volumeattributesclass_strategy = {KIND("storage.k8s.io", "v1", "volumeattributesclasses", storagev1_VolumeAttributesClass_desc, volumeattributesclass), .flags = RETURN_DELETED_OBJECT};
+static const struct strategy storageclass_strategy = {KIND("storage.k8s.io", "v1", "storageclasses", storagev1_StorageClass_desc, storageclass), .flags = RETURN_DELETED_OBJECT | META_TWICE, .warnings = storageclass_warnings};
+static const struct strategy volumeattributesclass_strategy = {KIND("storage.k8s.io", "v1", "volumeattributesclasses", storagev1_VolumeAttributesClass_desc, volumeattributesclass), .flags = RETURN_DELETED_OBJECT | META_TWICE};
 
-/* No generation at first; every change of the spec makes one. */
+/* preventPodSchedulingIfMissing is behind a gate (VolumeLimitScaling) that is off. No generation at first; every change of the spec makes one. */
+static void csidriver_create(struct api_request *r UNUSED, void *obj) { ((struct storagev1_CSIDriver *)obj)->spec.preventPodSchedulingIfMissing.has = false; }
 static void csidriver_update(struct api_request *r UNUSED, void *obj, const void *old) {
     struct storagev1_CSIDriver *d = obj;
+    if (!((const struct storagev1_CSIDriver *)old)->spec.preventPodSchedulingIfMissing.has) d->spec.preventPodSchedulingIfMissing.has = false;
     if (!object_equal(&storagev1_CSIDriverSpec_desc, &d->spec, &((const struct storagev1_CSIDriver *)old)->spec)) d->metadata.generation++;
 }
 static void csidriver_warnings(struct api_request *r, const void *obj, const void *old_obj) {
@@ -132,11 +156,11 @@ static void csidriver_warnings(struct api_request *r, const void *obj, const voi
     if (!d->spec.tokenRequests.len || d->spec.serviceAccountTokenInSecrets.has || (old && object_equal(&storagev1_CSIDriverSpec_desc, &now, &before))) return;
     request_warn(r, "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes");
 }
-static const struct strategy csidriver_strategy = {KIND("storage.k8s.io", "v1", "csidrivers", storagev1_CSIDriver_desc, csidriver), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE, .prepare_update = csidriver_update, .warnings = csidriver_warnings};
-static const struct strategy csinode_strategy = {KIND("storage.k8s.io", "v1", "csinodes", storagev1_CSINode_desc, csinode), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE};
+static const struct strategy csidriver_strategy = {KIND("storage.k8s.io", "v1", "csidrivers", storagev1_CSIDriver_desc, csidriver), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE, .prepare_create = csidriver_create, .prepare_update = csidriver_update, .warnings = csidriver_warnings};
+static const struct strategy csinode_strategy = {KIND("storage.k8s.io", "v1", "csinodes", storagev1_CSINode_desc, csinode), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE | META_ONLY};
 
 SPLIT_STATUS_META(volumeattachment, storagev1_VolumeAttachment)
-static const struct strategy volumeattachment_strategy = {KIND("storage.k8s.io", "v1", "volumeattachments", storagev1_VolumeAttachment_desc, volumeattachment), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE,
+static const struct strategy volumeattachment_strategy = {KIND("storage.k8s.io", "v1", "volumeattachments", storagev1_VolumeAttachment_desc, volumeattachment), .flags = RETURN_DELETED_OBJECT | NO_UNCONDITIONAL_UPDATE | META_ONLY | META_STATUS_ALIKE,
     WITH_STATUS(volumeattachment), .validate_status_update = validate_volumeattachment_update};
 static void csistoragecapacity_warnings(struct api_request *r, const void *obj, const void *old UNUSED) {
     const struct metav1_LabelSelector *s = ((const struct storagev1_CSIStorageCapacity *)obj)->nodeTopology;
@@ -147,7 +171,7 @@ static void csistoragecapacity_warnings(struct api_request *r, const void *obj, 
     }
     if (s) LIST_FOREACH(e, &s->matchLabels) warn_of_label(r, FIELD(FIELD(at, "matchLabels"), e->key), e->key);
 }
-static const struct strategy csistoragecapacity_strategy = {KIND("storage.k8s.io", "v1", "csistoragecapacities", storagev1_CSIStorageCapacity_desc, csistoragecapacity), .flags = NO_UNCONDITIONAL_UPDATE, .warnings = csistoragecapacity_warnings};
+static const struct strategy csistoragecapacity_strategy = {KIND("storage.k8s.io", "v1", "csistoragecapacities", storagev1_CSIStorageCapacity_desc, csistoragecapacity), .flags = NO_UNCONDITIONAL_UPDATE | META_TWICE, .warnings = csistoragecapacity_warnings};
 
 /* ---- node.k8s.io, scheduling.k8s.io, coordination.k8s.io, events.k8s.io ---- */
 
@@ -156,7 +180,7 @@ static void runtimeclass_warnings(struct api_request *r, const void *obj, const 
     if (c->scheduling)
         LIST_FOREACH(e, &c->scheduling->nodeSelector) warn_of_label(r, FIELD(FIELD(NULL, "scheduling"), "nodeSelector"), e->key);
 }
-static const struct strategy runtimeclass_strategy = {KIND("node.k8s.io", "v1", "runtimeclasses", nodev1_RuntimeClass_desc, runtimeclass), .flags = NO_UNCONDITIONAL_UPDATE | META_GENERIC, .warnings = runtimeclass_warnings};
+static const struct strategy runtimeclass_strategy = {KIND("node.k8s.io", "v1", "runtimeclasses", nodev1_RuntimeClass_desc, runtimeclass), .flags = NO_UNCONDITIONAL_UPDATE | CREATE_ON_UPDATE | META_GENERIC | META_TWICE, .warnings = runtimeclass_warnings};
 
 static void priorityclass_create(struct api_request *r UNUSED, void *obj) { ((struct object *)obj)->metadata.generation = 1; }
 static int priorityclass_delete(struct api_request *r UNUSED, const void *obj, struct status *reterr) {
@@ -204,22 +228,109 @@ static const char *events_field(struct arena *a, const void *obj, const char *na
 static const char *const events_fields[] = {"regarding.kind", "regarding.namespace", "regarding.name", "regarding.uid", "regarding.apiVersion", "regarding.resourceVersion", "regarding.fieldPath",
     "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid", "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",
     "reason", "reportingController", "reportingComponent", "source", "type", NULL};
-static const struct strategy events_event_strategy = {KIND("events.k8s.io", "v1", "events", corev1_Event_desc, events_event), .flags = CREATE_ON_UPDATE, .selectable_fields = events_fields, .field = events_field};
+static const struct strategy events_event_strategy = {KIND("events.k8s.io", "v1", "events", corev1_Event_desc, events_event), .flags = CREATE_ON_UPDATE | META_LATE, .selectable_fields = events_fields, .field = events_field};
 
 /* ---- resource.k8s.io ---- */
 
 SPLIT_STATUS_META(resourceclaim, resourcev1_ResourceClaim)
-static const struct strategy resourceclaim_strategy = {KIND("resource.k8s.io", "v1", "resourceclaims", resourcev1_ResourceClaim_desc, resourceclaim), .flags = RETURN_DELETED_OBJECT, WITH_STATUS(resourceclaim),
+
+/* Access for administrators is to be had in namespaces that say so. Upstream: AuthorizedForAdmin, AuthorizedForAdminStatus. */
+static void admin_namespace(struct api_request *r, const struct object *obj, const struct field_path *at, struct field_errors *errs) {
+    static const char label[] = "resource.kubernetes.io/admin-access";
+    _cleanup_status_ struct status err = STATUS_INIT;
+    void *ns;
+    if (registry_get(r, &namespace_strategy, NULL, obj->metadata.namespace, &ns, NULL, &err) != 0) field_internal_error(errs, at, "could not retrieve namespace to verify admin access: %s", status_message(&err));
+    else if (!str_eq(string_map_get(&((const struct object *)ns)->metadata.labels, label), "true"))
+        field_forbidden(errs, at, "admin access to devices requires the `%s: true` label on the containing namespace", label);
+}
+static void admin_requests(struct api_request *r, const struct object *obj, const struct resourcev1_ResourceClaimSpec *s, struct field_errors *errs) {
+    const struct field_path *at = FIELD(FIELD(FIELD(NULL, "spec"), "devices"), "requests");
+    for (size_t i = 0; i < s->devices.requests.len; i++) {
+        const struct resourcev1_ExactDeviceRequest *e = s->devices.requests.items[i].exactly;
+        if (!e || !e->adminAccess.has || !e->adminAccess.value) continue;
+        admin_namespace(r, obj, FIELD(FIELD_INDEX(at, i), "adminAccess"), errs);
+        return;
+    }
+}
+/* The first result with such access; -1: none. */
+static int admin_result(const struct resourcev1_AllocationResult *a) {
+    for (size_t i = 0; a && i < a->devices.results.len; i++)
+        if (a->devices.results.items[i].adminAccess.has && a->devices.results.items[i].adminAccess.value) return (int)i;
+    return -1;
+}
+static void resourceclaim_context(struct api_request *r, const void *obj, const void *old, struct field_errors *errs) {
+    const struct resourcev1_ResourceClaim *c = obj;
+    const struct field_path *at = FIELD(FIELD(FIELD(FIELD(NULL, "status"), "allocation"), "devices"), "results");
+    if (!old) {
+        admin_requests(r, obj, &c->spec, errs);
+        return;
+    }
+    int first = admin_result(c->status.allocation);
+    if (first >= 0 && admin_result(((const struct resourcev1_ResourceClaim *)old)->status.allocation) < 0) admin_namespace(r, obj, FIELD(FIELD_INDEX(at, (size_t)first), "adminAccess"), errs);
+}
+static void resourceclaimtemplate_context(struct api_request *r, const void *obj, const void *old, struct field_errors *errs) {
+    if (!old) admin_requests(r, obj, &((const struct resourcev1_ResourceClaimTemplate *)obj)->spec.spec, errs);
+}
+
+static bool is_result(const struct resourcev1_AllocationResult *a, const struct resourcev1_AllocatedDeviceStatus *d) {
+    if (a)
+        LIST_FOREACH(r, &a->devices.results)
+            if (str_eq(r->driver, d->driver) && str_eq(r->pool, d->pool) && str_eq(r->device, d->device) && !r->shareID == !d->shareID && str_eq(r->shareID, d->shareID)) return true;
+    return false;
+}
+/* What is said of devices that have just been given back is dropped. Upstream: dropDeallocatedStatusDevices. */
+static void resourceclaim_status_update(struct api_request *r, void *obj, const void *old) {
+    struct resourcev1_ResourceClaimStatus *s = &((struct resourcev1_ResourceClaim *)obj)->status;
+    size_t kept = 0;
+    resourceclaim_status(r, obj, old);
+    for (size_t i = 0; i < s->devices.len; i++)
+        if (is_result(s->allocation, &s->devices.items[i]) || !is_result(((const struct resourcev1_ResourceClaim *)old)->status.allocation, &s->devices.items[i])) s->devices.items[kept++] = s->devices.items[i];
+    s->devices.len = kept;
+    if (!kept) s->devices.items = NULL;
+}
+static const struct strategy resourceclaim_strategy = {KIND("resource.k8s.io", "v1", "resourceclaims", resourcev1_ResourceClaim_desc, resourceclaim), .flags = RETURN_DELETED_OBJECT | META_TWICE, .prepare_create = resourceclaim_create, .prepare_update = resourceclaim_update, .prepare_status_update = resourceclaim_status_update, .validate_in_context = resourceclaim_context,
     .validate_status_update = validate_resourceclaim_status};
-static const struct strategy deviceclass_strategy = {KIND("resource.k8s.io", "v1", "deviceclasses", resourcev1_DeviceClass_desc, deviceclass), .flags = RETURN_DELETED_OBJECT | HAS_GENERATION};
-static const struct strategy resourceclaimtemplate_strategy = {KIND("resource.k8s.io", "v1", "resourceclaimtemplates", resourcev1_ResourceClaimTemplate_desc, resourceclaimtemplate), .flags = RETURN_DELETED_OBJECT};
+static const struct strategy deviceclass_strategy = {KIND("resource.k8s.io", "v1", "deviceclasses", resourcev1_DeviceClass_desc, deviceclass), .flags = RETURN_DELETED_OBJECT | HAS_GENERATION | META_TWICE | META_PLAIN_PREFIX};
+static const struct strategy resourceclaimtemplate_strategy = {KIND("resource.k8s.io", "v1", "resourceclaimtemplates", resourcev1_ResourceClaimTemplate_desc, resourceclaimtemplate), .flags = RETURN_DELETED_OBJECT | META_TWICE, .validate_in_context = resourceclaimtemplate_context};
 
 static void slice_taint_times(struct api_request *r, void *obj) {
     LIST_FOREACH(d, &((struct resourcev1_ResourceSlice *)obj)->spec.devices)
         LIST_FOREACH(t, &d->taints)
             if (!t->timeAdded.set) t->timeAdded = time_from_s(env_now_s(apiserver_env(r->server)));
 }
-static void slice_update(struct api_request *r, void *obj, const void *old UNUSED) { slice_taint_times(r, obj); }
+/* Behind gates that are off (DRAListTypeAttributes, DRANodeAllocatableResources): kept only where they are in use already. */
+static bool has_lists(const struct resourcev1_DeviceAttribute *a) { return a->bools.items || a->ints.items || a->strings.items || a->versions.items; }
+static bool uses_lists(const struct resourcev1_ResourceSlice *s) {
+    LIST_FOREACH(d, &s->spec.devices)
+        LIST_FOREACH(e, &d->attributes)
+            if (has_lists(&e->value)) return true;
+    return false;
+}
+static bool uses_mappings(const struct resourcev1_ResourceSlice *s) {
+    LIST_FOREACH(d, &s->spec.devices)
+        if (d->nodeAllocatableResourceMappings.len) return true;
+    return false;
+}
+static void slice_drop(struct resourcev1_ResourceSlice *s, const struct resourcev1_ResourceSlice *old) {
+    bool lists = old && uses_lists(old), mappings = old && uses_mappings(old);
+    LIST_FOREACH(d, &s->spec.devices) {
+        if (!mappings) memset(&d->nodeAllocatableResourceMappings, 0, sizeof(d->nodeAllocatableResourceMappings));
+        LIST_FOREACH(e, &d->attributes) {
+            if (lists) continue;
+            memset(&e->value.bools, 0, sizeof(e->value.bools));
+            memset(&e->value.ints, 0, sizeof(e->value.ints));
+            e->value.strings = e->value.versions = (struct string_list){0};
+        }
+    }
+}
+static void slice_create(struct api_request *r, void *obj) {
+    slice_taint_times(r, obj);
+    slice_drop(obj, NULL);
+}
+static void slice_update(struct api_request *r, void *obj, const void *old) {
+    slice_taint_times(r, obj);
+    slice_drop(obj, old);
+}
 static const char *slice_field(struct arena *a UNUSED, const void *obj, const char *name) {
     const struct resourcev1_ResourceSliceSpec *s = &((const struct resourcev1_ResourceSlice *)obj)->spec;
     return str_eq(name, "spec.nodeName") ? s->nodeName : str_eq(name, "spec.driver") ? s->driver : NULL;
@@ -229,7 +340,7 @@ static void slice_warnings(struct api_request *r, const void *obj, const void *o
     const char *driver = str_or(((const struct resourcev1_ResourceSlice *)obj)->spec.driver, "");
     if (driver[strcspn(driver, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")]) request_warn(r, "spec.driver: driver names should be lowercase; \"%s\" contains uppercase characters", driver);
 }
-static const struct strategy resourceslice_strategy = {KIND("resource.k8s.io", "v1", "resourceslices", resourcev1_ResourceSlice_desc, resourceslice), .flags = RETURN_DELETED_OBJECT | HAS_GENERATION, .prepare_create = slice_taint_times,
+static const struct strategy resourceslice_strategy = {KIND("resource.k8s.io", "v1", "resourceslices", resourcev1_ResourceSlice_desc, resourceslice), .flags = RETURN_DELETED_OBJECT | HAS_GENERATION, .prepare_create = slice_create,
     .prepare_update = slice_update, .warnings = slice_warnings, .selectable_fields = slice_fields, .field = slice_field};
 
 SPLIT_STATUS_META(devicetaintrule, resourcev1alpha3_DeviceTaintRule)
@@ -239,10 +350,10 @@ static const struct strategy devicetaintrule_strategy = {KIND("resource.k8s.io",
 /* ---- flowcontrol.apiserver.k8s.io ---- */
 
 SPLIT_STATUS_META(flowschema, flowcontrolv1_FlowSchema)
-static const struct strategy flowschema_strategy = {KIND("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", flowcontrolv1_FlowSchema_desc, flowschema), .flags = HAS_GENERATION | META_ONLY, WITH_STATUS(flowschema),
+static const struct strategy flowschema_strategy = {KIND("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", flowcontrolv1_FlowSchema_desc, flowschema), .flags = HAS_GENERATION | META_ONLY | META_STATUS_ALIKE, WITH_STATUS(flowschema),
     .validate_status_update = validate_flowschema_status};
 SPLIT_STATUS_META(prioritylevel, flowcontrolv1_PriorityLevelConfiguration)
-static const struct strategy prioritylevel_strategy = {KIND("flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations", flowcontrolv1_PriorityLevelConfiguration_desc, prioritylevel), .flags = HAS_GENERATION | META_ONLY,
+static const struct strategy prioritylevel_strategy = {KIND("flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations", flowcontrolv1_PriorityLevelConfiguration_desc, prioritylevel), .flags = HAS_GENERATION | META_ONLY | META_STATUS_ALIKE,
     WITH_STATUS(prioritylevel), .validate_status_update = validate_prioritylevel_status};
 
 /* ---- admissionregistration.k8s.io ---- */
@@ -254,11 +365,11 @@ static void static_suffix_warnings(struct api_request *r, const void *obj, const
 }
 
 SPLIT_STATUS_META(vap, admissionregistrationv1_ValidatingAdmissionPolicy)
-static const struct strategy vap_strategy = {KIND("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", admissionregistrationv1_ValidatingAdmissionPolicy_desc, vap), .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE | META_GENERIC | META_ONLY,
+static const struct strategy vap_strategy = {KIND("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", admissionregistrationv1_ValidatingAdmissionPolicy_desc, vap), .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE | META_GENERIC | META_ONLY | META_STATUS_ALIKE,
     WITH_STATUS(vap), .validate_status_update = validate_vap_status, .warnings = static_suffix_warnings};
 static const struct strategy vapbinding_strategy = {KIND("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", admissionregistrationv1_ValidatingAdmissionPolicyBinding_desc, vapbinding),
     .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE | META_GENERIC | META_ONLY, .warnings = static_suffix_warnings};
-static const struct strategy map_strategy = {KIND("admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicies", admissionregistrationv1beta1_MutatingAdmissionPolicy_desc, map), .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE | META_GENERIC | META_ONLY, .warnings = static_suffix_warnings};
+static const struct strategy map_strategy = {KIND("admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicies", admissionregistrationv1beta1_MutatingAdmissionPolicy_desc, map), .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE | META_GENERIC | META_ONLY | META_STATUS_ALIKE, .warnings = static_suffix_warnings};
 static const struct strategy mapbinding_strategy = {KIND("admissionregistration.k8s.io", "v1beta1", "mutatingadmissionpolicybindings", admissionregistrationv1beta1_MutatingAdmissionPolicyBinding_desc, mapbinding),
     .flags = HAS_GENERATION | NO_UNCONDITIONAL_UPDATE | META_GENERIC | META_ONLY, .warnings = static_suffix_warnings};
 
@@ -296,7 +407,7 @@ static void apiservice_status(struct api_request *r UNUSED, void *obj, const voi
     keep_meta(obj, old);
 }
 static const struct strategy apiservice_strategy = {KIND("apiregistration.k8s.io", "v1", "apiservices", apiregistrationv1_APIService_desc, apiservice), .storage_prefix = "/registry/apiregistration.k8s.io/apiservices",
-    .flags = NO_UNCONDITIONAL_UPDATE | META_GENERIC | META_TWICE, .validate_name = object_name_any, WITH_STATUS(apiservice), .validate_status_update = validate_apiservice_status};
+    .flags = NO_UNCONDITIONAL_UPDATE | META_GENERIC | META_TWICE | META_STATUS_ALIKE, .validate_name = object_name_any, WITH_STATUS(apiservice), .validate_status_update = validate_apiservice_status};
 
 /* ---- certificates.k8s.io: CertificateSigningRequests are in certificates.c ---- */
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "api/names.h"
 #include "api/validation/core.h"
+#include "api/validation/groups.h"
 #include "api/validation/meta.h"
 #include "api/warnings.h"
 #include "apiserver/allocators.h"
@@ -140,7 +141,7 @@ static void patch_allocated(struct arena *a, struct corev1_Service *s, const str
         if (str_empty(s->spec.clusterIP)) s->spec.clusterIP = old->spec.clusterIP;
         if (!s->spec.clusterIPs.len && old->spec.clusterIPs.len) s->spec.clusterIPs = old->spec.clusterIPs;
     }
-    if (needs_node_port(old) && needs_node_port(s)) patch_node_ports(s, old, a);
+    if (allocates_node_ports(old) && allocates_node_ports(s)) patch_node_ports(s, old, a);
     if (needs_health_port(old) && needs_health_port(s) && !s->spec.healthCheckNodePort) s->spec.healthCheckNodePort = old->spec.healthCheckNodePort;
 }
 
@@ -148,7 +149,7 @@ static void patch_allocated(struct arena *a, struct corev1_Service *s, const str
 
 /* PreferDualStack as it was before stays as it was, whatever the cluster has become. */
 static bool same_prefer_dual_stack(const struct corev1_Service *s, const struct corev1_Service *old) {
-    return old && str_eq(s->spec.ipFamilyPolicy, "PreferDualStack") && str_eq(old->spec.ipFamilyPolicy, "PreferDualStack") && str_eq(s->spec.clusterIP, old->spec.clusterIP) &&
+    return old && str_eq(s->spec.type, old->spec.type) && str_eq(s->spec.ipFamilyPolicy, "PreferDualStack") && (!old->spec.ipFamilyPolicy || str_eq(old->spec.ipFamilyPolicy, "PreferDualStack")) &&
            same_list(&s->spec.clusterIPs, &old->spec.clusterIPs) && same_list(&s->spec.ipFamilies, &old->spec.ipFamilies);
 }
 
@@ -210,22 +211,38 @@ static int init_families(struct api_request *r, struct corev1_Service *s, const 
 
 /* ---- cluster IPs ---- */
 
+/* What upstream's address object, which names the Service as its parent, would be refused for: a Service without a name, or with one that cannot be in a path. NULL: nothing. */
+static const char *address_refused(struct api_request *r, const struct corev1_Service *s, const char *ip) {
+    struct field_errors errs = field_errors_in(r->arena);
+    _cleanup_status_ struct status why = STATUS_INIT;
+    validate_ipaddress(ip_address_new(r->arena, apiserver_env(r->server), ip, s->metadata.namespace, s->metadata.name), &errs);
+    if (!errs.len) return NULL;
+    field_errors_status(&errs, "networking.k8s.io", "IPAddress", ip, &why);
+    return arena_strdup(r->arena, status_message(&why));
+}
+
+static int refuse_ip(struct api_request *r, const struct corev1_Service *s, const char *ip, const char *why, struct status *reterr) {
+    struct field_errors errs = field_errors_in(r->arena);
+    field_invalid_raw(&errs, FIELD(FIELD(NULL, "spec"), "clusterIPs"), string_list_json_text(r->arena, &s->spec.clusterIPs), "failed to allocate IP%s%s: %s", *ip ? " " : "", ip, why);
+    return invalid(s, &errs, reterr);
+}
+
 /* The ith address: the one asked for, or a free one of its family. */
 static int take_ip(struct api_request *r, struct corev1_Service *s, size_t i, struct service_txn *t, struct status *reterr) {
-    struct field_errors errs = field_errors_in(r->arena);
-    const char *ip = s->spec.clusterIPs.items[i], *family = s->spec.ipFamilies.items[i];
+    const char *ip = s->spec.clusterIPs.items[i], *family = s->spec.ipFamilies.items[i], *why = NULL;
     if (str_empty(ip)) {
         if (t->dry_run) ip = ip_range_base(r->arena, apiserver_service_range(r->server, str_eq(ip_family(apiserver_service_range(r->server, 0)), family) ? 0 : 1));
         else ip = cluster_ip_next(r->arena, apiserver_env(r->server), t->snapshot, &t->ranges, family);
         if (!ip) return status_internal(reterr, "failed to allocate a serviceIP for Service \"%s\": range is full", str_or(s->metadata.name, ""));
+        if (!t->dry_run) why = address_refused(r, s, ip);
+        if (why) return refuse_ip(r, s, "", why, reterr);
         s->spec.clusterIPs.items[i] = ip;
         if (i == 0) s->spec.clusterIP = ip;
     } else {
-        const char *why = cluster_ip_refused(r->arena, t->snapshot, &t->ranges, ip, !t->dry_run);
-        if (why) {
-            field_invalid_raw(&errs, FIELD(FIELD(NULL, "spec"), "clusterIPs"), string_list_json_text(r->arena, &s->spec.clusterIPs), "failed to allocate IP %s: %s", ip, why);
-            return invalid(s, &errs, reterr);
-        }
+        why = cluster_ip_refused(r->arena, t->snapshot, &t->ranges, ip, false);
+        if (!why && !t->dry_run) why = address_refused(r, s, ip);
+        if (!why) why = cluster_ip_refused(r->arena, t->snapshot, &t->ranges, ip, !t->dry_run);
+        if (why) return refuse_ip(r, s, ip, why, reterr);
     }
     string_list_push(r->arena, &t->taken_ips, ip);
     return 0;
@@ -289,7 +306,7 @@ static int init_node_ports(struct api_request *r, struct corev1_Service *s, stru
         const struct field_path *at = FIELD(FIELD_INDEX(FIELD(FIELD(NULL, "spec"), "ports"), i), "nodePort");
         int32_t shared = 0, requested = p->nodePort;
         if (!p->nodePort && !allocates_node_ports(s)) continue;
-        for (size_t j = 0; j < i; j++)
+        for (size_t j = 0; j < i && !shared; j++)
             if (s->spec.ports.items[j].port == p->port && s->spec.ports.items[j].nodePort) shared = s->spec.ports.items[j].nodePort;
         for (size_t j = i; j < s->spec.ports.len && !shared && !requested; j++)
             if (s->spec.ports.items[j].port == p->port) requested = s->spec.ports.items[j].nodePort;
@@ -405,7 +422,6 @@ static void drop_unused(struct corev1_Service *s, const struct corev1_Service *o
         if (!p->loadBalancerClass == !o->loadBalancerClass && str_eq(p->loadBalancerClass, o->loadBalancerClass)) p->loadBalancerClass = NULL;
     }
     if (externally_accessible(old) && !externally_accessible(s) && str_eq(p->externalTrafficPolicy, o->externalTrafficPolicy)) p->externalTrafficPolicy = NULL;
-    if (is_type(s, "ExternalName")) p->internalTrafficPolicy = NULL;
     if (!is_type(s, "LoadBalancer")) s->status.loadBalancer = (struct corev1_LoadBalancerStatus){0};
 }
 
