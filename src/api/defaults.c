@@ -32,7 +32,6 @@ static void service(struct arena *a, void *obj) {
     bool balancer = str_eq(p->type, "LoadBalancer"), external = balancer || str_eq(p->type, "NodePort") || (str_eq(p->type, "ClusterIP") && p->externalIPs.len > 0);
     if (external) DEFAULT_STR(p->externalTrafficPolicy, "Cluster");
     if (!p->internalTrafficPolicy && !str_eq(p->type, "ExternalName")) p->internalTrafficPolicy = "Cluster";
-    if (str_eq(p->type, "ExternalName") && (str_eq(p->internalTrafficPolicy, "Cluster") || str_eq(p->internalTrafficPolicy, "Local"))) p->internalTrafficPolicy = NULL;
     if (balancer) DEFAULT_OPT(p->allocateLoadBalancerNodePorts, true);
     if (balancer)
         LIST_FOREACH(in, &s->status.loadBalancer.ingress)

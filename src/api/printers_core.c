@@ -293,7 +293,8 @@ static void node(struct row *row, const void *obj) {
     cell_str(row, node_address(n, "InternalIP"));
     cell_str(row, node_address(n, "ExternalIP"));
     cell_str(row, str_or(n->status.nodeInfo.osImage, "<unknown>"));
-    cell_str(row, str_or(n->status.nodeInfo.kernelVersion, "<unknown>"));
+    const char *kernel = str_or(n->status.nodeInfo.kernelVersion, "<unknown>"), *arch = n->status.nodeInfo.architecture;
+    cell_str(row, str_empty(arch) ? kernel : arena_printf(row->arena, "%s (%s)", kernel, arch));
     cell_str(row, str_or(n->status.nodeInfo.containerRuntimeVersion, "<unknown>"));
 }
 
@@ -325,6 +326,12 @@ static const char *access_modes(struct row *row, const struct string_list *modes
     return joined(row, &out, ",");
 }
 
+/* The class was an annotation once, which wins. Upstream: GetPersistentVolumeClass. */
+static const char *class_of(const struct metav1_ObjectMeta *m, const char *field) {
+    static const char beta[] = "volume.beta.kubernetes.io/storage-class";
+    return string_map_has(&m->annotations, beta) ? string_map_get(&m->annotations, beta) : field;
+}
+
 static void persistent_volume(struct row *row, const void *obj) {
     const struct corev1_PersistentVolume *v = obj;
     cell_str(row, v->metadata.name);
@@ -333,7 +340,7 @@ static void persistent_volume(struct row *row, const void *obj) {
     cell_str(row, v->spec.persistentVolumeReclaimPolicy);
     cell_str(row, v->metadata.deletionTimestamp.set ? "Terminating" : v->status.phase);
     cell_str(row, v->spec.claimRef ? arena_printf(row->arena, "%s/%s", str_or(v->spec.claimRef->namespace, ""), str_or(v->spec.claimRef->name, "")) : "");
-    cell_str(row, v->spec.storageClassName);
+    cell_str(row, class_of(&v->metadata, v->spec.storageClassName));
     cell_str(row, v->spec.volumeAttributesClassName ? v->spec.volumeAttributesClassName : "<unset>");
     cell_str(row, v->status.reason);
     cell_age(row, &v->metadata.creationTimestamp);
@@ -348,7 +355,7 @@ static void claim(struct row *row, const void *obj) {
     cell_str(row, c->spec.volumeName);
     cell_str(row, bound ? str_or(string_map_get(&c->status.capacity, "storage"), "0") : "");
     cell_str(row, bound ? access_modes(row, &c->status.accessModes) : "");
-    cell_str(row, c->spec.storageClassName);
+    cell_str(row, class_of(&c->metadata, c->spec.storageClassName));
     cell_str(row, c->spec.volumeAttributesClassName ? c->spec.volumeAttributesClassName : "<unset>");
     cell_age(row, &c->metadata.creationTimestamp);
     cell_str(row, c->spec.volumeMode ? c->spec.volumeMode : "<unset>");

@@ -253,6 +253,7 @@ static int check_and_store(struct admission_attributes *a, void *token, struct o
     if (st->prepare_create) st->prepare_create(r, obj);
     if (validate_create(r, st, obj, reterr) != 0) return -1;
     if (st->warnings) st->warnings(r, obj, NULL);
+    if (st->canonicalize) st->canonicalize(obj);
     if (!o->no_admission && admission_validate(a, reterr) != 0) return -1;
     return store_new(r, st, token, obj, generated, o, reterr);
 }
@@ -366,6 +367,7 @@ static int before_update(struct admission_attributes *a, struct object *obj, str
     if (errs.len) return invalid(st, &errs, obj->metadata.name, reterr);
     if (!status && st->warnings) st->warnings(r, obj, old);
     if (status && st->status_warnings) st->status_warnings(r, obj, old);
+    if (st->canonicalize) st->canonicalize(obj);
     return o->no_admission ? 0 : admission_validate(a, reterr);
 }
 

@@ -54,6 +54,7 @@ struct strategy {
     void (*prepare_update)(struct api_request *r, void *obj, const void *old);
     void (*validate)(const void *obj, struct field_errors *errs);
     void (*validate_update)(const void *obj, const void *old, struct field_errors *errs);
+    void (*canonicalize)(void *obj); /* what validation has nothing against, as it is to be stored */
     void (*prepare_status_update)(struct api_request *r, void *obj, const void *old);
     void (*validate_status_update)(const void *obj, const void *old, struct field_errors *errs);
     void (*warnings)(struct api_request *r, const void *obj, const void *old); /* old NULL at creation */

@@ -1,5 +1,5 @@
 /* Nodes. Upstream: ValidateNode and ValidateNodeUpdate in pkg/apis/core/validation; an update runs both, so that what is wrong with taints and
- * resources is said twice. Not here: the alpha annotations for taints and avoided Pods. Tests: tests/unit/test_validation_core.c. */
+ * resources is said twice. Tests: tests/unit/test_validation_core.c. */
 #include <ctype.h>
 #include <string.h>
 #include "api/names.h"
@@ -24,8 +24,7 @@ static void taint(const struct corev1_Taint *t, const struct field_path *at, str
     else if (!str_in(t->effect, effects)) field_not_supported(errs, FIELD(at, "effect"), t->effect, effects);
 }
 
-static void taints(const struct corev1_Taint_list *list, struct field_errors *errs) {
-    const struct field_path *at = FIELD(FIELD(NULL, "metadata"), "taints");
+static void taints(const struct corev1_Taint_list *list, const struct field_path *at, struct field_errors *errs) {
     for (size_t i = 0; i < list->len; i++) {
         const struct corev1_Taint *t = &list->items[i];
         taint(t, FIELD_INDEX(at, i), errs);
@@ -89,13 +88,46 @@ static void pod_cidrs(const struct string_list *list, struct field_errors *errs)
     if (!readable || !(four && six) || list->len > 2) field_invalid_raw(errs, at, string_list_json_text(errs->arena, list), "may specify no more than one CIDR for each IP family");
 }
 
+/* What was in annotations before it was in the API is still looked at. */
+static bool decode_annotation(struct arena *a, const struct type_desc *type, const char *text, void *ret, const char **ret_why) {
+    _cleanup_status_ struct status err = STATUS_INIT;
+    bool ok = object_decode_json(a, type, ret, text, strlen(text), NULL, &err) == 0;
+    *ret_why = ok ? NULL : arena_strdup(a, status_message(&err));
+    return ok;
+}
+
+static void old_annotations(const struct string_map *annotations, struct field_errors *errs) {
+    static const char taints_key[] = "scheduler.alpha.kubernetes.io/taints", avoid_key[] = "scheduler.alpha.kubernetes.io/preferAvoidPods";
+    const struct field_path *at = FIELD(FIELD(NULL, "metadata"), "annotations");
+    const char *text = string_map_get(annotations, taints_key), *why;
+    struct corev1_NodeSpec spec = {0};
+    struct corev1_AvoidPods avoid = {0};
+    if (!str_empty(text)) {
+        if (decode_annotation(errs->arena, &corev1_NodeSpec_desc, arena_printf(errs->arena, "{\"taints\":%s}", text), &spec, &why)) taints(&spec.taints, FIELD(at, taints_key), errs);
+        else field_invalid(errs, at, taints_key, "%s", why);
+    }
+    text = string_map_get(annotations, avoid_key);
+    if (str_empty(text)) return;
+    if (!decode_annotation(errs->arena, &corev1_AvoidPods_desc, text, &avoid, &why)) {
+        field_invalid(errs, FIELD(at, "AvoidPods"), avoid_key, "%s", why);
+        return;
+    }
+    for (size_t i = 0; i < avoid.preferAvoidPods.len; i++) {
+        const struct metav1_OwnerReference *c = avoid.preferAvoidPods.items[i].podSignature.podController;
+        const struct field_path *signature = FIELD(FIELD_INDEX(FIELD(at, avoid_key), i), "PodSignature");
+        if (!c) field_required(errs, signature, "%s", "");
+        else if (!c->controller.has || !c->controller.value) field_invalid_bool(errs, FIELD(FIELD(signature, "PodController"), "Controller"), false, "must point to a controller");
+    }
+}
+
 void validate_node(const void *obj, struct field_errors *errs) {
     const struct corev1_Node *n = obj;
-    taints(&n->spec.taints, errs);
+    old_annotations(&n->metadata.annotations, errs);
+    taints(&n->spec.taints, FIELD(FIELD(NULL, "metadata"), "taints"), errs);
     resources(&n->status, errs);
     const struct corev1_NodeSwapStatus *swap = n->status.nodeInfo.swap;
     if (swap && swap->capacity.has && swap->capacity.value <= 0)
-        field_invalid_int(errs, FIELD(FIELD(FIELD(NULL, "metadata"), "nodeSwapStatus"), "capacity"), swap->capacity.value, "must be greater than 0");
+        field_invalid_int(errs, FIELD(FIELD(FIELD(NULL, "metadata"), "nodeSwapStatus"), "capacity"), swap->capacity.value, "must be greater than zero");
     declared_features(&n->status.declaredFeatures, errs);
     pod_cidrs(&n->spec.podCIDRs, errs);
 }
@@ -120,13 +152,14 @@ static void pod_cidrs_stay(const struct string_list *list, const struct string_l
 /* Also what an update of the status is held to. */
 void validate_node_status_update(const void *obj, const void *old_obj, struct field_errors *errs) {
     const struct corev1_Node *n = obj, *old = old_obj;
+    old_annotations(&n->metadata.annotations, errs);
     resources(&n->status, errs);
     declared_features(&n->status.declaredFeatures, errs);
     addresses(&n->status.addresses, errs);
     pod_cidrs_stay(&n->spec.podCIDRs, &old->spec.podCIDRs, errs);
     if (!str_empty(old->spec.providerID) && !str_eq(n->spec.providerID, old->spec.providerID))
         field_forbidden(errs, FIELD(FIELD(NULL, "spec"), "providerID"), "node updates may not change providerID except from \"\" to valid");
-    taints(&n->spec.taints, errs);
+    taints(&n->spec.taints, FIELD(FIELD(NULL, "metadata"), "taints"), errs);
     if (!str_eq(n->spec.externalID, old->spec.externalID)) field_forbidden(errs, FIELD(FIELD(NULL, "spec"), "externalID"), "may not be updated");
 }
 

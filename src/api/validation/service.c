@@ -138,7 +138,9 @@ void validate_service_cluster_ips(const struct corev1_Service *s, const struct c
     }
     if (ips->len > 2) list_invalid(ips, "may only hold up to 2 values", at, errs);
     if (invalid) return;
-    if (ips->len > 1 && !(ips->len == 2 && is_v6(ips->items[0]) != is_v6(ips->items[1]))) list_invalid(ips, "may specify no more than one IP for each IP family", at, errs);
+    bool four = false, six = false;
+    for (size_t i = 0; i < ips->len; i++) *(is_v6(ips->items[i]) ? &six : &four) = true;
+    if (ips->len > 1 && !(four && six)) list_invalid(ips, "may specify no more than one IP for each IP family", at, errs);
     against_families(s, at, errs);
 }
 

@@ -183,7 +183,7 @@ void validate_iscsi_source(const struct iscsi_source *s, bool persistent, const 
     else iscsi_name(s->iqn, no_prefix, FIELD(at, "iqn"), errs);
     lun_range(s->lun, FIELD(at, "lun"), errs);
     if (s->chap && !s->has_secret) field_required(errs, FIELD(at, "secretRef"), "%s", "");
-    if (s->initiator_name && !persistent) iscsi_name(s->initiator_name, no_prefix, FIELD(at, "initiatorname"), errs);
+    if (s->initiator_name) iscsi_name(s->initiator_name, no_prefix, FIELD(at, "initiatorname"), errs);
 }
 
 void validate_storageos_names(const char *name, const char *namespace, const struct field_path *at, struct field_errors *errs) {

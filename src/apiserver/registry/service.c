@@ -349,7 +349,7 @@ static int take_health_port(struct api_request *r, struct corev1_Service *s, str
     struct status why = STATUS_INIT;
     if (take_port(r, s, *port, FIELD(FIELD(NULL, "spec"), "healthCheckNodePort"), t, &why) == 0) return 0;
     const char *text = strstr(status_message(&why), "provided port");
-    status_set(reterr, 500, REASON_INTERNAL_ERROR, "Internal error occurred: failed to allocate requested HealthCheck NodePort %d: %s", *port, text ? text : "");
+    status_internal(reterr, "failed to allocate requested HealthCheck NodePort %d: %s", *port, text ? text : "");
     status_release(&why);
     return -1;
 }
@@ -431,6 +431,11 @@ static void service_prepare_update(struct api_request *r UNUSED, void *obj, cons
 }
 
 static void service_prepare_status(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_Service *)obj)->spec = ((const struct corev1_Service *)old)->spec; }
+/* Upstream keeps it and leaves it out of all it answers. */
+static void service_canonicalize(void *obj) {
+    struct corev1_Service *s = obj;
+    if (is_type(s, "ExternalName")) s->spec.internalTrafficPolicy = NULL;
+}
 static void service_warn(struct api_request *r, const void *obj, const void *old UNUSED) { service_warnings(r->arena, obj, &r->warnings); }
 
 static void service_status_warn(struct api_request *r, const void *obj, const void *old UNUSED) {
@@ -444,6 +449,6 @@ static const char *service_field(struct arena *a UNUSED, const void *obj, const 
 }
 static const char *const service_fields[] = {"spec.clusterIP", "spec.type", NULL};
 const struct strategy service_strategy = {.group = "", .version = "v1", .resource = "services", .type = &corev1_Service_desc, .storage_prefix = "/registry/services/specs", .flags = RETURN_DELETED_OBJECT | CREATE_ON_UPDATE,
-    .validate_name = object_name_dns_label, .prepare_create = service_prepare_create, .prepare_update = service_prepare_update, .prepare_status_update = service_prepare_status, .validate = validate_service,
+    .validate_name = object_name_dns_label, .prepare_create = service_prepare_create, .prepare_update = service_prepare_update, .prepare_status_update = service_prepare_status, .canonicalize = service_canonicalize, .validate = validate_service,
     .validate_update = validate_service_update, .validate_status_update = validate_service_status_update, .warnings = service_warn, .status_warnings = service_status_warn, .selectable_fields = service_fields, .field = service_field,
     .begin = service_begin, .release = service_release, .transact = service_transact, .transact_lock = service_transact_lock};
