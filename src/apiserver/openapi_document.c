@@ -1,10 +1,11 @@
 #include "apiserver/openapi_document.h"
 #include <ctype.h>
 #include <string.h>
+#include "apiserver/registry.h"
 #include "base/str.h"
 
 /* Types that upstream writes in Go and that are scalars to us. */
-enum scalar { SCALAR_QUANTITY, SCALAR_INT_OR_STRING, SCALAR_TIME, SCALAR_MICRO_TIME, SCALAR_RAW_EXTENSION, SCALAR_FIELDS, SCALAR_JSON, SCALAR_OR_ARRAY, SCALAR_OR_BOOL, SCALAR_OR_STRINGS };
+enum scalar { SCALAR_QUANTITY, SCALAR_INT_OR_STRING, SCALAR_TIME, SCALAR_MICRO_TIME, SCALAR_RAW_EXTENSION, SCALAR_FIELDS, SCALAR_JSON, SCALAR_OR_ARRAY, SCALAR_OR_BOOL, SCALAR_OR_STRINGS, SCALAR_PATCH };
 #define EXTENSIONS "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
 #define STRING "\"type\":\"string\","
 #define OBJECT "\"type\":\"object\","
@@ -22,6 +23,7 @@ static const struct { const char *name, *v2, *v3, *description; } scalars[] = {
     [SCALAR_JSON] = {EXTENSIONS "JSON", "", "", "Any JSON value, kept as it was given."},
     [SCALAR_OR_ARRAY] = {EXTENSIONS "JSONSchemaPropsOrArray", "", "", "A schema, or a list of schemas."},
     [SCALAR_OR_BOOL] = {EXTENSIONS "JSONSchemaPropsOrBool", "", "", "A schema, or true or false for anything or nothing."},
+    [SCALAR_PATCH] = {"io.k8s.apimachinery.pkg.apis.meta.v1.Patch", OBJECT, OBJECT, "A change to an object, in the form that the request's media type names."},
     [SCALAR_OR_STRINGS] = {EXTENSIONS "JSONSchemaPropsOrStringArray", "", "", "A schema, or a list of names of properties."},
 };
 
@@ -65,10 +67,10 @@ void openapi_put_gvk(struct openapi_document *d, const char *group, const char *
     buf_printf(&d->out, "{\"group\":\"%s\",\"version\":\"%s\",\"kind\":\"%s\"}", group, version, kind);
 }
 
-/* A reference that stands for a field: v3 wants it in an allOf when it has siblings, v2 does not. */
-static void put_scalar(struct openapi_document *d, enum scalar s) {
+/* A reference that stands for a field: v3 wants it in an allOf since it has siblings, v2 does not. `alone`: for the items of a list or map, which have none. */
+static void put_scalar(struct openapi_document *d, enum scalar s, bool alone) {
     d->scalars |= 1u << s;
-    buf_printf(&d->out, d->v2 ? "\"$ref\":\"%s%s\"" : "\"allOf\":[{\"$ref\":\"%s%s\"}]", prefix_of(d), scalars[s].name);
+    buf_printf(&d->out, d->v2 || alone ? "\"$ref\":\"%s%s\"" : "\"allOf\":[{\"$ref\":\"%s%s\"}]", prefix_of(d), scalars[s].name);
 }
 
 static enum scalar raw_scalar(const struct type_desc *of, const struct field_desc *f) {
@@ -79,6 +81,7 @@ static enum scalar raw_scalar(const struct type_desc *of, const struct field_des
 }
 
 static void put_kind(struct openapi_document *d, const struct type_desc *of, const struct field_desc *f) {
+    bool alone = f->shape == SHAPE_LIST || f->shape == SHAPE_MAP;
     switch ((enum field_kind)f->kind) {
         case FK_STRING: buf_append_str(&d->out, "\"type\":\"string\""); break;
         case FK_BOOL: buf_append_str(&d->out, "\"type\":\"boolean\""); break;
@@ -86,16 +89,16 @@ static void put_kind(struct openapi_document *d, const struct type_desc *of, con
         case FK_INT64: buf_append_str(&d->out, "\"type\":\"integer\",\"format\":\"int64\""); break;
         case FK_DOUBLE: buf_append_str(&d->out, "\"type\":\"number\",\"format\":\"double\""); break;
         case FK_BYTES: buf_append_str(&d->out, "\"type\":\"string\",\"format\":\"byte\""); break;
-        case FK_TIME: put_scalar(d, SCALAR_TIME); break;
-        case FK_MICROTIME: put_scalar(d, SCALAR_MICRO_TIME); break;
-        case FK_QUANTITY: put_scalar(d, SCALAR_QUANTITY); break;
-        case FK_INTORSTRING: put_scalar(d, SCALAR_INT_OR_STRING); break;
-        case FK_RAW: put_scalar(d, raw_scalar(of, f)); break;
+        case FK_TIME: put_scalar(d, SCALAR_TIME, alone); break;
+        case FK_MICROTIME: put_scalar(d, SCALAR_MICRO_TIME, alone); break;
+        case FK_QUANTITY: put_scalar(d, SCALAR_QUANTITY, alone); break;
+        case FK_INTORSTRING: put_scalar(d, SCALAR_INT_OR_STRING, alone); break;
+        case FK_RAW: put_scalar(d, raw_scalar(of, f), alone); break;
         case FK_STRING_LIST: buf_append_str(&d->out, "\"type\":\"array\",\"items\":{\"type\":\"string\"}"); break;
         case FK_STRUCT:
-            if (!d->v2) buf_append_str(&d->out, "\"allOf\":[{");
+            if (!d->v2 && !alone) buf_append_str(&d->out, "\"allOf\":[{");
             openapi_put_ref(d, f->type);
-            if (!d->v2) buf_append_str(&d->out, "}]");
+            if (!d->v2 && !alone) buf_append_str(&d->out, "}]");
             break;
     }
 }
@@ -137,6 +140,16 @@ static const char *field_description(struct openapi_document *d, const struct ty
     return description_of_field(descriptions(d), any, type_field(any, f->name, f->name_len));
 }
 
+/* v3 says what a field is that is always there: zero, or an empty object. */
+static const char *zero_default(const struct field_desc *f) {
+    if (f->shape != SHAPE_PLAIN) return NULL;
+    if (f->kind == FK_STRUCT) return "{}";
+    if (f->flags & (FIELD_OMITEMPTY | FIELD_OMITZERO)) return NULL;
+    return f->kind == FK_STRING ? "\"\"" : f->kind == FK_BOOL ? "false" : f->kind == FK_INT32 || f->kind == FK_INT64 || f->kind == FK_DOUBLE ? "0" : NULL;
+}
+
+static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
 static void put_field(struct openapi_document *d, const struct type_desc *of, const struct field_desc *f) {
     json_write_string(&d->out, f->name);
     buf_append_str(&d->out, ":{");
@@ -149,14 +162,18 @@ static void put_field(struct openapi_document *d, const struct type_desc *of, co
     put_patch_marks(d, f);
     if (f->flags & FIELD_MAP_ATOMIC) buf_append_str(&d->out, ",\"x-kubernetes-map-type\":\"atomic\"");
     if (f->enum_values) {
+        struct string_list values = {0};
+        for (size_t i = 0; f->enum_values[i]; i++) string_list_push(d->arena, &values, f->enum_values[i]);
+        if (values.len) qsort(values.items, values.len, sizeof(char *), by_text);
         buf_append_str(&d->out, ",\"enum\":[");
-        for (size_t i = 0; f->enum_values[i]; i++) {
+        for (size_t i = 0; i < values.len; i++) {
             if (i) buf_append_char(&d->out, ',');
-            json_write_string(&d->out, f->enum_values[i]);
+            json_write_string(&d->out, values.items[i]);
         }
         buf_append_char(&d->out, ']');
     }
-    if (f->default_json) buf_printf(&d->out, ",\"default\":%s", f->default_json);
+    const char *value = f->default_json ? f->default_json : d->v2 ? NULL : zero_default(f);
+    if (value) buf_printf(&d->out, ",\"default\":%s", value);
     put_description(d, field_description(d, of, f));
     buf_append_char(&d->out, '}');
 }
@@ -282,12 +299,14 @@ static void put_schema(struct openapi_document *d, const struct type_desc *t) {
 
 static const char *const write_parameters[] = {"dryRun", "fieldManager", "fieldValidation", NULL};
 static const char *const patch_parameters[] = {"dryRun", "fieldManager", "fieldValidation", "force", NULL};
-static const char *const list_parameters[] = {"allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds", "watch", NULL};
-static const char *const delete_parameters[] = {"dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy", NULL};
+static const char *const list_parameters[] = {"allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "shardSelector", "timeoutSeconds", "watch", NULL};
+static const char *const delete_parameters[] = {"dryRun", "gracePeriodSeconds", "ignoreStoreReadErrorWithClusterBreakingPotential", "orphanDependents", "propagationPolicy", NULL};
+static const char *const collection_parameters[] = {"continue", "dryRun", "fieldSelector", "gracePeriodSeconds", "ignoreStoreReadErrorWithClusterBreakingPotential", "labelSelector", "limit", "orphanDependents",
+    "propagationPolicy", "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "shardSelector", "timeoutSeconds", NULL};
 static const char *const no_parameters[] = {NULL};
 
 static const char *parameter_type(const char *name) {
-    static const char *const numbers[] = {"limit", "timeoutSeconds", "gracePeriodSeconds", NULL}, *const bools[] = {"allowWatchBookmarks", "force", "orphanDependents", "sendInitialEvents", "watch", NULL};
+    static const char *const numbers[] = {"limit", "timeoutSeconds", "gracePeriodSeconds", NULL}, *const bools[] = {"allowWatchBookmarks", "force", "ignoreStoreReadErrorWithClusterBreakingPotential", "orphanDependents", "sendInitialEvents", "watch", NULL};
     return str_in(name, numbers) ? "integer" : str_in(name, bools) ? "boolean" : "string";
 }
 
@@ -324,8 +343,18 @@ struct operation {
     bool body, everywhere;               /* everywhere: over all namespaces */
 };
 
+static bool is_watch(const struct operation *o) { return str_has_prefix(o->action, "watch"); }
+
 static void put_operation_id(struct openapi_document *d, const struct operation *o) {
     const struct resource_desc *r = o->r;
+    if (strcmp(o->action, "connect") == 0) {
+        buf_printf(&d->out, "\"operationId\":\"connect%s%s%s%s%s%s\"", group_word(d->arena, r->group), title(d->arena, r->version), title(d->arena, o->method), r->namespaced ? "Namespaced" : "", o->verb, title(d->arena, r->subresource));
+        return;
+    }
+    if (strcmp(o->action, "watchlist") == 0) {
+        buf_printf(&d->out, "\"operationId\":\"watch%s%s%s%sList%s\"", group_word(d->arena, r->group), title(d->arena, r->version), r->namespaced && !o->everywhere ? "Namespaced" : "", r->kind, o->everywhere ? "ForAllNamespaces" : "");
+        return;
+    }
     bool collection = strcmp(o->action, "deletecollection") == 0;
     buf_printf(&d->out, "\"operationId\":\"%s%s%s%s%s%s%s%s\"", o->verb, group_word(d->arena, r->group), title(d->arena, r->version), collection ? "Collection" : "", r->namespaced && !o->everywhere ? "Namespaced" : "",
                r->kind, r->subresource ? title(d->arena, r->subresource) : "", o->everywhere ? "ForAllNamespaces" : "");
@@ -334,97 +363,239 @@ static void put_operation_id(struct openapi_document *d, const struct operation 
 static const char *operation_description(struct openapi_document *d, const struct operation *o) {
     const struct resource_desc *r = o->r;
     const char *what = r->subresource ? arena_printf(d->arena, "the %s of one of the %s", r->subresource, r->resource) : arena_printf(d->arena, "an object of kind %s", r->kind);
+    if (is_watch(o)) return arena_printf(d->arena, "Follows objects of kind %s; a list with the parameter watch does the same.", r->kind);
+    if (strcmp(o->action, "connect") == 0) return arena_printf(d->arena, "Connects a request of method %s to %s.", o->method, what);
     if (strcmp(o->action, "list") == 0) return arena_printf(d->arena, "Lists or watches objects of kind %s%s.", r->kind, o->everywhere ? " in all namespaces" : r->namespaced ? " in a namespace" : "");
     if (strcmp(o->action, "deletecollection") == 0) return arena_printf(d->arena, "Deletes the objects of kind %s that the selectors fit.", r->kind);
     if (strcmp(o->action, "patch") == 0) return arena_printf(d->arena, "Changes parts of %s, or applies them.", what);
     return arena_printf(d->arena, "%s %s.", strcmp(o->action, "get") == 0 ? "Reads" : strcmp(o->action, "post") == 0 ? "Creates" : strcmp(o->action, "put") == 0 ? "Replaces" : "Deletes", what);
 }
 
-static void put_parameters(struct openapi_document *d, const struct operation *o) {
+/* What a parameter is for: a field of the options of that name. */
+static const char *parameter_description(struct openapi_document *d, const struct type_desc *options, const char *name) {
+    const struct type_desc *more[] = {options, &metav1_ListOptions_desc, &metav1_DeleteOptions_desc};
+    if (strcmp(name, "pretty") == 0) return "Whether the answer is laid out for people to read.";
+    for (size_t i = 0; i < ARRAY_LEN(more); i++) {
+        const struct field_desc *f = more[i] ? type_field(more[i], name, strlen(name)) : NULL;
+        if (f) return description_of_field(descriptions(d), more[i], f);
+    }
+    return "";
+}
+
+static void put_query(struct openapi_document *d, const struct type_desc *options, const char *name) {
+    buf_printf(&d->out, d->v2 ? "{\"name\":\"%s\",\"in\":\"query\",\"type\":\"%s\",\"uniqueItems\":true" : "{\"name\":\"%s\",\"in\":\"query\",\"schema\":{\"type\":\"%s\",\"uniqueItems\":true}", name, parameter_type(name));
+    put_description(d, parameter_description(d, options, name));
+    buf_append_char(&d->out, '}');
+}
+
+/* `hoisted`: the path says them, since it has this operation alone. */
+static void put_parameters(struct openapi_document *d, const struct operation *o, bool hoisted) {
+    bool first = true, body = d->v2 && o->body, deletes = strcmp(o->method, "delete") == 0;
+    if (!body && (hoisted || !o->parameters[0])) return;
     buf_append_str(&d->out, ",\"parameters\":[");
-    bool first = true;
-    if (d->v2 && o->body) {
-        buf_append_str(&d->out, "{\"in\":\"body\",\"name\":\"body\",\"required\":true,\"schema\":{");
-        if (strcmp(o->method, "patch") == 0) buf_append_str(&d->out, "\"type\":\"object\"");
-        else openapi_put_ref(d, o->r->type);
+    if (body) {
+        buf_printf(&d->out, "{\"in\":\"body\",\"name\":\"body\",%s\"schema\":{", deletes ? "" : "\"required\":true,");
+        if (strcmp(o->method, "patch") == 0) put_scalar(d, SCALAR_PATCH, true);
+        else openapi_put_ref(d, deletes ? &metav1_DeleteOptions_desc : o->r->type);
         buf_append_str(&d->out, "}}");
         first = false;
     }
-    for (size_t i = 0; o->parameters[i]; i++, first = false) {
-        const char *name = o->parameters[i], *type = parameter_type(name);
-        buf_printf(&d->out, d->v2 ? "%s{\"name\":\"%s\",\"in\":\"query\",\"type\":\"%s\",\"uniqueItems\":true" : "%s{\"name\":\"%s\",\"in\":\"query\",\"schema\":{\"type\":\"%s\",\"uniqueItems\":true}", first ? "" : ",", name, type);
-        put_description(d, description_of_field(descriptions(d), o->options, type_field(o->options, name, strlen(name))));
-        buf_append_char(&d->out, '}');
+    for (size_t i = 0; !hoisted && o->parameters[i]; i++, first = false) {
+        if (!first) buf_append_char(&d->out, ',');
+        put_query(d, o->options, o->parameters[i]);
     }
     buf_append_char(&d->out, ']');
 }
 
-static void put_answer(struct openapi_document *d, const struct type_desc *answer) {
-    buf_append_str(&d->out, ",\"responses\":{\"200\":{\"description\":\"OK\",");
-    if (!d->v2) buf_append_str(&d->out, "\"content\":{\"application/json\":{");
-    buf_append_str(&d->out, "\"schema\":{");
-    openapi_put_ref(d, answer);
-    buf_append_str(&d->out, d->v2 ? "}}}" : "}}}}}");
+static const char *const objects_media[] = {"application/json", "application/yaml", "application/vnd.kubernetes.protobuf", NULL};
+static const char *const lists_media[] = {"application/json", "application/yaml", "application/vnd.kubernetes.protobuf", "application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch", NULL};
+static const char *const custom_media[] = {"application/json", "application/yaml", NULL};
+static const char *const any_media[] = {"*/*", NULL};
+static const char *const patches_media[] = {"application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml", NULL};
+static const char *const custom_patches_media[] = {"application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml", NULL};
+
+static void put_media(struct openapi_document *d, const char *name, const char *const *media) {
+    buf_printf(&d->out, ",\"%s\":[", name);
+    for (size_t i = 0; media[i]; i++) buf_printf(&d->out, "%s\"%s\"", i ? "," : "", media[i]);
+    buf_append_char(&d->out, ']');
 }
 
-static void put_operation(struct openapi_document *d, const struct operation *o, bool *first) {
+static const char *const *produced(const struct operation *o) {
+    bool custom = is_custom(o->r->type);
+    if (strcmp(o->action, "connect") == 0) return any_media;
+    if (custom) return custom_media;
+    return strcmp(o->action, "list") == 0 || is_watch(o) ? lists_media : objects_media;
+}
+
+static const char *const *consumed(const struct operation *o) {
+    if (strcmp(o->method, "patch") != 0 || strcmp(o->action, "connect") == 0) return any_media;
+    return is_custom(o->r->type) ? custom_patches_media : patches_media;
+}
+
+static void put_schema_of(struct openapi_document *d, const struct type_desc *t) {
+    buf_append_str(&d->out, "\"schema\":{");
+    if (t) openapi_put_ref(d, t);
+    else buf_append_str(&d->out, "\"type\":\"string\"");
+    buf_append_char(&d->out, '}');
+}
+
+static void put_content(struct openapi_document *d, const char *const *media, const struct type_desc *t) {
+    buf_append_str(&d->out, "\"content\":{");
+    for (size_t i = 0; media[i]; i++) {
+        buf_printf(&d->out, "%s\"%s\":{", i ? "," : "", media[i]);
+        put_schema_of(d, t);
+        buf_append_char(&d->out, '}');
+    }
+    buf_append_char(&d->out, '}');
+}
+
+/* What an operation answers with; NULL: whatever it is connected to. */
+static const struct type_desc *answer_of(const struct operation *o) {
+    const struct resource_desc *r = o->r;
+    if (strcmp(o->action, "connect") == 0) return NULL;
+    if (is_watch(o)) return &metav1_WatchEvent_desc;
+    if (strcmp(o->action, "list") == 0 && r->list_type) return r->list_type;
+    if (strcmp(o->action, "deletecollection") == 0) return &metav1_Status_desc;
+    if (strcmp(o->action, "delete") != 0) return r->type;
+    const struct strategy *st = is_custom(r->type) ? NULL : strategy_find(r->group, r->resource);
+    return st && (st->flags & RETURN_DELETED_OBJECT) ? r->type : &metav1_Status_desc;
+}
+
+static void put_answers(struct openapi_document *d, const struct operation *o) {
+    bool creates = strcmp(o->action, "post") == 0, writes = creates || strcmp(o->action, "put") == 0 || strcmp(o->action, "patch") == 0, deletes = strcmp(o->action, "delete") == 0;
+    const struct { const char *code, *text; bool said; } answers[] = {{"200", "OK", true}, {"201", "Created", writes}, {"202", "Accepted", creates || deletes}};
+    buf_append_str(&d->out, ",\"responses\":{");
+    for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
+        if (!answers[i].said) continue;
+        buf_printf(&d->out, "\"%s\":{\"description\":\"%s\",", answers[i].code, answers[i].text);
+        if (d->v2) put_schema_of(d, answer_of(o));
+        else put_content(d, produced(o), answer_of(o));
+        buf_append_str(&d->out, "},");
+    }
+    buf_append_str(&d->out, "\"401\":{\"description\":\"Unauthorized\"}}");
+}
+
+static void put_request_body(struct openapi_document *d, const struct operation *o) {
+    bool deletes = strcmp(o->method, "delete") == 0;
+    if (d->v2 || !o->body) return;
+    buf_append_str(&d->out, ",\"requestBody\":{");
+    if (strcmp(o->method, "patch") == 0) {
+        const char *const *media = consumed(o);
+        buf_append_str(&d->out, "\"content\":{");
+        for (size_t i = 0; media[i]; i++) {
+            buf_printf(&d->out, "%s\"%s\":{\"schema\":{", i ? "," : "", media[i]);
+            put_scalar(d, SCALAR_PATCH, true);
+            buf_append_str(&d->out, "}}");
+        }
+        buf_append_char(&d->out, '}');
+    } else put_content(d, any_media, deletes ? &metav1_DeleteOptions_desc : o->r->type);
+    buf_append_str(&d->out, deletes ? "}" : ",\"required\":true}");
+}
+
+static void put_operation(struct openapi_document *d, const struct operation *o, bool alone) {
     const struct resource_desc *r = o->r;
     const char *group = r->acts_on_group ? r->acts_on_group : r->group, *version = r->acts_on_version ? r->acts_on_version : r->version;
-    const struct type_desc *answer = strcmp(o->action, "list") == 0 && r->list_type ? r->list_type : r->type;
-    buf_printf(&d->out, "%s\"%s\":{", *first ? "" : ",", o->method);
-    *first = false;
+    buf_printf(&d->out, "\"%s\":{", o->method);
     put_operation_id(d, o);
     put_description(d, operation_description(d, o));
     buf_printf(&d->out, ",\"tags\":[\"%s_%s\"]", *r->group ? arena_strndup(d->arena, r->group, strcspn(r->group, ".")) : "core", r->version);
-    if (d->v2) buf_append_str(&d->out, ",\"consumes\":[\"*/*\"],\"produces\":[\"application/json\",\"application/yaml\",\"application/vnd.kubernetes.protobuf\"],\"schemes\":[\"https\"]");
-    put_parameters(d, o);
-    if (!d->v2 && o->body) {
-        buf_append_str(&d->out, ",\"requestBody\":{\"content\":{\"*/*\":{\"schema\":{");
-        openapi_put_ref(d, r->type);
-        buf_append_str(&d->out, "}}}}");
+    if (d->v2) {
+        put_media(d, "consumes", consumed(o));
+        put_media(d, "produces", produced(o));
+        buf_append_str(&d->out, ",\"schemes\":[\"https\"]");
     }
-    put_answer(d, answer);
+    put_parameters(d, o, alone);
+    put_request_body(d, o);
+    put_answers(d, o);
     buf_printf(&d->out, ",\"x-kubernetes-action\":\"%s\",\"x-kubernetes-group-version-kind\":", o->action);
     openapi_put_gvk(d, group, version, r->kind);
     buf_append_char(&d->out, '}');
 }
 
-/* The path's variables belong to the path, not to its operations. */
-static void path_begin(struct openapi_document *d, const char *path) {
-    buf_printf(&d->out, "%s\"%s\":{", d->first_path ? "" : ",", path);
-    d->first_path = false;
+/* The parameters of a path, by name: its variables, `pretty`, and those of an operation that is its only one. */
+static void put_path_parameters(struct openapi_document *d, const char *path, const struct operation *only, bool pretty) {
+    static const struct { const char *name, *description; } variables[] = {{"name", "Name of the object that is meant."}, {"namespace", "Namespace that the objects are in."}};
+    struct string_list names = {0};
+    for (size_t i = 0; i < ARRAY_LEN(variables); i++)
+        if (strstr(path, arena_printf(d->arena, "{%s}", variables[i].name))) string_list_push(d->arena, &names, variables[i].name);
+    if (pretty) string_list_push(d->arena, &names, "pretty");
+    for (size_t i = 0; only && only->parameters[i]; i++) string_list_push(d->arena, &names, only->parameters[i]);
+    if (!names.len) return;
+    qsort(names.items, names.len, sizeof(char *), by_text);
+    buf_append_str(&d->out, ",\"parameters\":[");
+    for (size_t i = 0; i < names.len; i++) {
+        size_t v = 0;
+        while (v < ARRAY_LEN(variables) && strcmp(variables[v].name, names.items[i]) != 0) v++;
+        if (i) buf_append_char(&d->out, ',');
+        if (v == ARRAY_LEN(variables)) {
+            put_query(d, only ? only->options : NULL, names.items[i]);
+            continue;
+        }
+        buf_printf(&d->out, "{\"name\":\"%s\",\"in\":\"path\",\"required\":true,\"description\":\"%s\",", variables[v].name, variables[v].description);
+        buf_append_str(&d->out, d->v2 ? "\"type\":\"string\",\"uniqueItems\":true}" : "\"schema\":{\"type\":\"string\",\"uniqueItems\":true}}");
+    }
+    buf_append_char(&d->out, ']');
 }
 
-static void path_end(struct openapi_document *d, const char *path, bool first) {
-    static const struct { const char *name, *description; } variables[] = {{"name", "Name of the object that is meant."}, {"namespace", "Namespace that the objects are in."}};
-    bool any = false;
-    for (size_t i = 0; i < ARRAY_LEN(variables); i++) {
-        if (!strstr(path, arena_printf(d->arena, "{%s}", variables[i].name))) continue;
-        buf_printf(&d->out, "%s{\"name\":\"%s\",\"in\":\"path\",\"required\":true,\"description\":\"%s\",", any ? "," : first ? "\"parameters\":[" : ",\"parameters\":[", variables[i].name, variables[i].description);
-        buf_append_str(&d->out, d->v2 ? "\"type\":\"string\",\"uniqueItems\":true}" : "\"schema\":{\"type\":\"string\",\"uniqueItems\":true}}");
-        any = true;
+enum { OPERATIONS_MAX = 8 };
+struct operations { struct operation items[OPERATIONS_MAX]; size_t len; };
+
+static void add(struct operations *list, struct operation o) { list->items[list->len++] = o; }
+
+static void put_path(struct openapi_document *d, const char *path, const struct operations *list) {
+    bool connects = list->len && strcmp(list->items[0].action, "connect") == 0;
+    if (!list->len) return;
+    buf_printf(&d->out, "%s\"%s\":{", d->first_path ? "" : ",", path);
+    d->first_path = false;
+    for (size_t i = 0; i < list->len; i++) {
+        if (i) buf_append_char(&d->out, ',');
+        put_operation(d, &list->items[i], list->len == 1);
     }
-    buf_append_str(&d->out, any ? "]}" : "}");
+    put_path_parameters(d, path, list->len == 1 ? &list->items[0] : NULL, !connects);
+    buf_append_char(&d->out, '}');
 }
 
 static void put_collection(struct openapi_document *d, const struct resource_desc *r, const char *path, bool everywhere) {
-    bool first = true;
-    path_begin(d, path);
-    if (r->verbs & VERB_LIST) put_operation(d, &(struct operation){r, "get", "list", "list", list_parameters, &metav1_ListOptions_desc, false, everywhere}, &first);
-    if (!everywhere && (r->verbs & VERB_CREATE)) put_operation(d, &(struct operation){r, "post", "post", "create", write_parameters, &metav1_CreateOptions_desc, true, false}, &first);
-    if (!everywhere && (r->verbs & VERB_DELETECOLLECTION)) put_operation(d, &(struct operation){r, "delete", "deletecollection", "delete", delete_parameters, &metav1_DeleteOptions_desc, false, false}, &first);
-    path_end(d, path, first);
+    struct operations list = {0};
+    if (r->verbs & VERB_LIST) add(&list, (struct operation){r, "get", "list", "list", list_parameters, &metav1_ListOptions_desc, false, everywhere});
+    if (!everywhere && (r->verbs & VERB_CREATE)) add(&list, (struct operation){r, "post", "post", "create", write_parameters, &metav1_CreateOptions_desc, true, false});
+    if (!everywhere && (r->verbs & VERB_DELETECOLLECTION)) add(&list, (struct operation){r, "delete", "deletecollection", "delete", collection_parameters, &metav1_ListOptions_desc, true, false});
+    put_path(d, path, &list);
+}
+
+/* Kinds that are asked for by the old form of watching. */
+static void put_watch(struct openapi_document *d, const struct resource_desc *r, const char *path, const char *action, bool everywhere) {
+    struct operations list = {0};
+    if (!(r->verbs & VERB_WATCH) || is_custom(r->type)) return;
+    add(&list, (struct operation){r, "get", action, "watch", list_parameters, &metav1_ListOptions_desc, false, everywhere});
+    put_path(d, path, &list);
+}
+
+/* exec, attach, portforward, proxy: their options are no body, and what they answer is not ours to say. */
+static bool connects(const struct resource_desc *r) { return r->subresource && str_in(r->subresource, (const char *const[]){"exec", "attach", "portforward", "proxy", NULL}); }
+
+static void put_connect(struct openapi_document *d, const struct resource_desc *r, const char *path) {
+    static const char *const methods[] = {"get", "put", "post", "delete", "options", "head", "patch", NULL};
+    struct operations list = {0};
+    bool proxy = strcmp(r->subresource, "proxy") == 0;
+    const char *kind = title(d->arena, r->resource), *owner = strcmp(r->resource, "services") == 0 ? "Service" : strcmp(r->resource, "nodes") == 0 ? "Node" : strcmp(r->resource, "pods") == 0 ? "Pod" : kind;
+    for (size_t i = 0; methods[i]; i++)
+        if (proxy || str_in(methods[i], (const char *const[]){"get", "post", NULL})) add(&list, (struct operation){r, methods[i], "connect", owner, no_parameters, NULL, false, false});
+    put_path(d, path, &list);
 }
 
 static void put_item(struct openapi_document *d, const struct resource_desc *r, const char *path) {
-    bool first = true;
-    path_begin(d, path);
-    if (r->verbs & VERB_GET) put_operation(d, &(struct operation){r, "get", "get", "read", no_parameters, NULL, false, false}, &first);
-    if (r->subresource && (r->verbs & VERB_CREATE)) put_operation(d, &(struct operation){r, "post", "post", "create", write_parameters, &metav1_CreateOptions_desc, true, false}, &first);
-    if (r->verbs & VERB_UPDATE) put_operation(d, &(struct operation){r, "put", "put", "replace", write_parameters, &metav1_CreateOptions_desc, true, false}, &first);
-    if (r->verbs & VERB_PATCH) put_operation(d, &(struct operation){r, "patch", "patch", "patch", patch_parameters, &metav1_PatchOptions_desc, true, false}, &first);
-    if (r->verbs & VERB_DELETE) put_operation(d, &(struct operation){r, "delete", "delete", "delete", delete_parameters, &metav1_DeleteOptions_desc, false, false}, &first);
-    path_end(d, path, first);
+    struct operations list = {0};
+    if (connects(r)) {
+        put_connect(d, r, path);
+        return;
+    }
+    if (r->verbs & VERB_GET) add(&list, (struct operation){r, "get", "get", "read", no_parameters, NULL, false, false});
+    if (r->subresource && (r->verbs & VERB_CREATE)) add(&list, (struct operation){r, "post", "post", "create", write_parameters, &metav1_CreateOptions_desc, true, false});
+    if (r->verbs & VERB_UPDATE) add(&list, (struct operation){r, "put", "put", "replace", write_parameters, &metav1_CreateOptions_desc, true, false});
+    if (r->verbs & VERB_PATCH) add(&list, (struct operation){r, "patch", "patch", "patch", patch_parameters, &metav1_PatchOptions_desc, true, false});
+    if (r->verbs & VERB_DELETE) add(&list, (struct operation){r, "delete", "delete", "delete", delete_parameters, &metav1_DeleteOptions_desc, true, false});
+    put_path(d, path, &list);
 }
 
 void openapi_put_resource(struct openapi_document *d, const struct resource_desc *r) {
@@ -435,6 +606,10 @@ void openapi_put_resource(struct openapi_document *d, const struct resource_desc
         put_item(d, r, arena_printf(a, "%s/{name}/%s", collection, r->subresource));
         return;
     }
+    const char *watch = arena_printf(a, "%s/watch%s", root, collection + strlen(root));
+    put_watch(d, r, watch, "watchlist", false);
+    if (r->namespaced) put_watch(d, r, arena_printf(a, "%s/watch/%s", root, r->resource), "watchlist", true);
+    if (r->verbs & VERB_GET) put_watch(d, r, arena_printf(a, "%s/{name}", watch), "watch", false);
     put_collection(d, r, collection, false);
     if (r->namespaced && (r->verbs & VERB_LIST)) put_collection(d, r, arena_printf(a, "%s/%s", root, r->resource), true);
     if (r->verbs & (VERB_GET | VERB_UPDATE | VERB_PATCH | VERB_DELETE)) put_item(d, r, arena_printf(a, "%s/{name}", collection));
