@@ -93,7 +93,7 @@ static void put_kind(struct openapi_document *d, const struct type_desc *of, con
         case FK_MICROTIME: put_scalar(d, SCALAR_MICRO_TIME, alone); break;
         case FK_QUANTITY: put_scalar(d, SCALAR_QUANTITY, alone); break;
         case FK_INTORSTRING: put_scalar(d, SCALAR_INT_OR_STRING, alone); break;
-        case FK_RAW: put_scalar(d, raw_scalar(of, f), alone); break;
+        case FK_RAW: put_scalar(d, raw_scalar(of, f), alone || (raw_scalar(of, f) >= SCALAR_JSON && strcmp(f->name, "default") != 0)); break;
         case FK_STRING_LIST: buf_append_str(&d->out, "\"type\":\"array\",\"items\":{\"type\":\"string\"}"); break;
         case FK_STRUCT:
             if (!d->v2 && !alone) buf_append_str(&d->out, "\"allOf\":[{");
@@ -140,15 +140,47 @@ static const char *field_description(struct openapi_document *d, const struct ty
     return description_of_field(descriptions(d), any, type_field(any, f->name, f->name_len));
 }
 
-/* v3 says what a field is that is always there: zero, or an empty object. */
-static const char *zero_default(const struct field_desc *f) {
-    if (f->shape != SHAPE_PLAIN) return NULL;
-    if (f->kind == FK_STRUCT) return "{}";
-    if (f->flags & (FIELD_OMITEMPTY | FIELD_OMITZERO)) return NULL;
+/* Defaults that are zero, which the schema leaves to the code. */
+static bool has_zero_default(const struct type_desc *of, const struct field_desc *f) {
+    static const struct { const char *type, *field; } known[] = {{"autoscaling.v1.ScaleSpec", "replicas"}, {"core.v1.AzureDiskVolumeSource", "readOnly"}, {"core.v1.ConfigMapEnvSource", "name"}, {"core.v1.ConfigMapKeySelector", "name"},
+        {"core.v1.ConfigMapProjection", "name"}, {"core.v1.ConfigMapVolumeSource", "name"}, {"core.v1.FileKeySelector", "optional"}, {"core.v1.GRPCAction", "service"}, {"core.v1.LocalObjectReference", "name"},
+        {"core.v1.ReplicationControllerSpec", "minReadySeconds"}, {"core.v1.SecretEnvSource", "name"}, {"core.v1.SecretKeySelector", "name"}, {"core.v1.SecretProjection", "name"}};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (strcmp(known[i].type, of->name) == 0 && strcmp(known[i].field, f->name) == 0) return true;
+    return false;
+}
+
+static const char *zero_of(const struct field_desc *f) {
     return f->kind == FK_STRING ? "\"\"" : f->kind == FK_BOOL ? "false" : f->kind == FK_INT32 || f->kind == FK_INT64 || f->kind == FK_DOUBLE ? "0" : NULL;
 }
 
+/* v3 says what a field is that is always there: zero, or an empty object. */
+static const char *zero_default(const struct type_desc *of, const struct field_desc *f) {
+    if (has_zero_default(of, f)) return zero_of(f);
+    if (f->shape != SHAPE_PLAIN) return NULL;
+    if (f->kind == FK_STRUCT) return "{}";
+    if (f->flags & (FIELD_OMITEMPTY | FIELD_OMITZERO)) return NULL;
+    return zero_of(f);
+}
+
 static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+static void put_enum(struct openapi_document *d, const struct field_desc *f) {
+    struct string_list values = {0};
+    if (!f->enum_values) return;
+    for (size_t i = 0; f->enum_values[i]; i++) string_list_push(d->arena, &values, f->enum_values[i]);
+    if (values.len) qsort(values.items, values.len, sizeof(char *), by_text);
+    buf_append_str(&d->out, ",\"enum\":[");
+    for (size_t i = 0; i < values.len; i++) {
+        if (i) buf_append_char(&d->out, ',');
+        json_write_string(&d->out, values.items[i]);
+    }
+    buf_append_char(&d->out, ']');
+}
+
+static bool is_granular(const struct type_desc *of, const struct field_desc *f) {
+    return (strcmp(of->name, "core.v1.PersistentVolumeSpec") == 0 && strcmp(f->name, "claimRef") == 0) || (strcmp(of->name, "core.v1.PersistentVolumeClaimStatus") == 0 && strcmp(f->name, "allocatedResourceStatuses") == 0);
+}
 
 static void put_field(struct openapi_document *d, const struct type_desc *of, const struct field_desc *f) {
     json_write_string(&d->out, f->name);
@@ -156,23 +188,17 @@ static void put_field(struct openapi_document *d, const struct type_desc *of, co
     if (f->shape == SHAPE_LIST || f->shape == SHAPE_MAP) {
         buf_append_str(&d->out, f->shape == SHAPE_LIST ? "\"type\":\"array\",\"items\":{" : "\"type\":\"object\",\"additionalProperties\":{");
         put_kind(d, of, f);
+        put_enum(d, f);
         buf_append_char(&d->out, '}');
         put_list_marks(d, f);
-    } else put_kind(d, of, f);
+    } else {
+        put_kind(d, of, f);
+        put_enum(d, f);
+    }
     put_patch_marks(d, f);
     if (f->flags & FIELD_MAP_ATOMIC) buf_append_str(&d->out, ",\"x-kubernetes-map-type\":\"atomic\"");
-    if (f->enum_values) {
-        struct string_list values = {0};
-        for (size_t i = 0; f->enum_values[i]; i++) string_list_push(d->arena, &values, f->enum_values[i]);
-        if (values.len) qsort(values.items, values.len, sizeof(char *), by_text);
-        buf_append_str(&d->out, ",\"enum\":[");
-        for (size_t i = 0; i < values.len; i++) {
-            if (i) buf_append_char(&d->out, ',');
-            json_write_string(&d->out, values.items[i]);
-        }
-        buf_append_char(&d->out, ']');
-    }
-    const char *value = f->default_json ? f->default_json : d->v2 ? NULL : zero_default(f);
+    else if (is_granular(of, f)) buf_append_str(&d->out, ",\"x-kubernetes-map-type\":\"granular\"");
+    const char *value = f->default_json ? f->default_json : d->v2 ? NULL : zero_default(of, f);
     if (value) buf_printf(&d->out, ",\"default\":%s", value);
     put_description(d, field_description(d, of, f));
     buf_append_char(&d->out, '}');
@@ -266,6 +292,36 @@ static void put_custom_schema(struct openapi_document *d, const struct type_desc
     buf_append_str(&d->out, "]}");
 }
 
+/* Structs of which one member belongs to each value of another. */
+static const char *unions_of(const struct type_desc *t) {
+    static const char profile[] = "{\"discriminator\":\"type\",\"fields-to-discriminateBy\":{\"localhostProfile\":\"LocalhostProfile\"}}";
+    static const struct { const char *type, *unions; } known[] = {{"core.v1.AppArmorProfile", profile}, {"core.v1.SeccompProfile", profile},
+        {"core.v1.PodSchedulingGroup", "{\"fields-to-discriminateBy\":{\"podGroupName\":\"PodGroupName\"}}"},
+        {"flowcontrol.v1.LimitResponse", "{\"discriminator\":\"type\",\"fields-to-discriminateBy\":{\"queuing\":\"Queuing\"}}"},
+        {"flowcontrol.v1.PriorityLevelConfigurationSpec", "{\"discriminator\":\"type\",\"fields-to-discriminateBy\":{\"exempt\":\"Exempt\",\"limited\":\"Limited\"}}"},
+        {"flowcontrol.v1.Subject", "{\"discriminator\":\"kind\",\"fields-to-discriminateBy\":{\"group\":\"Group\",\"serviceAccount\":\"ServiceAccount\",\"user\":\"User\"}}"}};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (strcmp(known[i].type, t->name) == 0) return known[i].unions;
+    return NULL;
+}
+
+/* Kinds that every version has, and of which the document has one schema. */
+static void put_gvks(struct openapi_document *d, const struct type_desc *t) {
+    bool everywhere = t == &metav1_DeleteOptions_desc || t == &metav1_WatchEvent_desc;
+    const char *kind = t == &metav1_WatchEvent_desc ? "WatchEvent" : t->kind;
+    if (!kind) return;
+    buf_append_str(&d->out, ",\"x-kubernetes-group-version-kind\":[");
+    openapi_put_gvk(d, everywhere ? "" : t->group, everywhere ? "v1" : t->version, kind);
+    if (d->versions.len) qsort(d->versions.items, d->versions.len, sizeof(char *), by_text);
+    for (size_t i = 0; everywhere && i < d->versions.len; i++) {
+        const char *slash = strchr(d->versions.items[i], '/');
+        if (!slash) continue;
+        buf_append_char(&d->out, ',');
+        openapi_put_gvk(d, arena_strndup(d->arena, d->versions.items[i], (size_t)(slash - d->versions.items[i])), slash + 1, kind);
+    }
+    buf_append_char(&d->out, ']');
+}
+
 static void put_schema(struct openapi_document *d, const struct type_desc *t) {
     bool required = false;
     if (t->flags & TYPE_DOCUMENT) {
@@ -287,11 +343,8 @@ static void put_schema(struct openapi_document *d, const struct type_desc *t) {
     if (required) buf_append_char(&d->out, ']');
     put_description(d, is_custom(t) ? arena_printf(d->arena, "A list of %s objects, or one page of it.", t->item_type->kind) : description_of_type(descriptions(d), t));
     if (t->flags & TYPE_MAP_ATOMIC) buf_append_str(&d->out, ",\"x-kubernetes-map-type\":\"atomic\"");
-    if (t->kind) {
-        buf_append_str(&d->out, ",\"x-kubernetes-group-version-kind\":[");
-        openapi_put_gvk(d, t->group, t->version, t->kind);
-        buf_append_char(&d->out, ']');
-    }
+    if (unions_of(t)) buf_printf(&d->out, ",\"x-kubernetes-unions\":[%s]", unions_of(t));
+    put_gvks(d, t);
     buf_append_char(&d->out, '}');
 }
 
@@ -343,12 +396,25 @@ struct operation {
     bool body, everywhere;               /* everywhere: over all namespaces */
 };
 
+/* An operation is named after the kind whose part a subresource is. */
+static const char *owner_kind(const struct resource_desc *r) {
+    const struct resource_desc *owner = r->subresource ? api_resource_find(r->group, r->version, r->resource, NULL) : NULL;
+    return owner ? owner->kind : r->kind;
+}
+
+/* rbacAuthorization_v1 of rbac.authorization.k8s.io/v1. */
+static void put_tags(struct openapi_document *d, const char *group, const char *version) {
+    char *word = arena_strdup(d->arena, group_word(d->arena, group));
+    *word = (char)tolower((unsigned char)*word);
+    buf_printf(&d->out, ",\"tags\":[\"%s_%s\"]", word, version);
+}
+
 static bool is_watch(const struct operation *o) { return str_has_prefix(o->action, "watch"); }
 
 static void put_operation_id(struct openapi_document *d, const struct operation *o) {
     const struct resource_desc *r = o->r;
     if (strcmp(o->action, "connect") == 0) {
-        buf_printf(&d->out, "\"operationId\":\"connect%s%s%s%s%s%s\"", group_word(d->arena, r->group), title(d->arena, r->version), title(d->arena, o->method), r->namespaced ? "Namespaced" : "", o->verb, title(d->arena, r->subresource));
+        buf_printf(&d->out, "\"operationId\":\"connect%s%s%s%s%s%s\"", group_word(d->arena, r->group), title(d->arena, r->version), title(d->arena, o->method), r->namespaced ? "Namespaced" : "", owner_kind(r), o->verb);
         return;
     }
     if (strcmp(o->action, "watchlist") == 0) {
@@ -357,7 +423,7 @@ static void put_operation_id(struct openapi_document *d, const struct operation 
     }
     bool collection = strcmp(o->action, "deletecollection") == 0;
     buf_printf(&d->out, "\"operationId\":\"%s%s%s%s%s%s%s%s\"", o->verb, group_word(d->arena, r->group), title(d->arena, r->version), collection ? "Collection" : "", r->namespaced && !o->everywhere ? "Namespaced" : "",
-               r->kind, r->subresource ? title(d->arena, r->subresource) : "", o->everywhere ? "ForAllNamespaces" : "");
+               owner_kind(r), r->subresource ? title(d->arena, r->subresource) : "", o->everywhere ? "ForAllNamespaces" : "");
 }
 
 static const char *operation_description(struct openapi_document *d, const struct operation *o) {
@@ -383,7 +449,9 @@ static const char *parameter_description(struct openapi_document *d, const struc
 }
 
 static void put_query(struct openapi_document *d, const struct type_desc *options, const char *name) {
-    buf_printf(&d->out, d->v2 ? "{\"name\":\"%s\",\"in\":\"query\",\"type\":\"%s\",\"uniqueItems\":true" : "{\"name\":\"%s\",\"in\":\"query\",\"schema\":{\"type\":\"%s\",\"uniqueItems\":true}", name, parameter_type(name));
+    const struct field_desc *f = options ? type_field(options, name, strlen(name)) : NULL;
+    const char *type = !f ? parameter_type(name) : f->kind == FK_BOOL ? "boolean" : f->kind == FK_INT32 || f->kind == FK_INT64 ? "integer" : "string";
+    buf_printf(&d->out, d->v2 ? "{\"name\":\"%s\",\"in\":\"query\",\"type\":\"%s\",\"uniqueItems\":true" : "{\"name\":\"%s\",\"in\":\"query\",\"schema\":{\"type\":\"%s\",\"uniqueItems\":true}", name, type);
     put_description(d, parameter_description(d, options, name));
     buf_append_char(&d->out, '}');
 }
@@ -420,7 +488,11 @@ static void put_media(struct openapi_document *d, const char *name, const char *
     buf_append_char(&d->out, ']');
 }
 
+static bool is_log(const struct resource_desc *r) { return r->subresource && strcmp(r->subresource, "log") == 0; }
+
 static const char *const *produced(const struct operation *o) {
+    static const char *const log_media[] = {"text/plain", "application/json", "application/yaml", "application/vnd.kubernetes.protobuf", NULL};
+    if (is_log(o->r)) return log_media;
     bool custom = is_custom(o->r->type);
     if (strcmp(o->action, "connect") == 0) return any_media;
     if (custom) return custom_media;
@@ -452,13 +524,13 @@ static void put_content(struct openapi_document *d, const char *const *media, co
 /* What an operation answers with; NULL: whatever it is connected to. */
 static const struct type_desc *answer_of(const struct operation *o) {
     const struct resource_desc *r = o->r;
-    if (strcmp(o->action, "connect") == 0) return NULL;
+    if (strcmp(o->action, "connect") == 0 || is_log(r)) return NULL;
     if (is_watch(o)) return &metav1_WatchEvent_desc;
     if (strcmp(o->action, "list") == 0 && r->list_type) return r->list_type;
     if (strcmp(o->action, "deletecollection") == 0) return &metav1_Status_desc;
     if (strcmp(o->action, "delete") != 0) return r->type;
     const struct strategy *st = is_custom(r->type) ? NULL : strategy_find(r->group, r->resource);
-    return st && (st->flags & RETURN_DELETED_OBJECT) ? r->type : &metav1_Status_desc;
+    return st && (st->flags & RETURN_DELETED_OBJECT) && strcmp(r->resource, "namespaces") != 0 ? r->type : &metav1_Status_desc;
 }
 
 static void put_answers(struct openapi_document *d, const struct operation *o) {
@@ -498,7 +570,7 @@ static void put_operation(struct openapi_document *d, const struct operation *o,
     buf_printf(&d->out, "\"%s\":{", o->method);
     put_operation_id(d, o);
     put_description(d, operation_description(d, o));
-    buf_printf(&d->out, ",\"tags\":[\"%s_%s\"]", *r->group ? arena_strndup(d->arena, r->group, strcspn(r->group, ".")) : "core", r->version);
+    put_tags(d, r->group, r->version);
     if (d->v2) {
         put_media(d, "consumes", consumed(o));
         put_media(d, "produces", produced(o));
@@ -512,27 +584,32 @@ static void put_operation(struct openapi_document *d, const struct operation *o,
     buf_append_char(&d->out, '}');
 }
 
-/* The parameters of a path, by name: its variables, `pretty`, and those of an operation that is its only one. */
-static void put_path_parameters(struct openapi_document *d, const char *path, const struct operation *only, bool pretty) {
-    static const struct { const char *name, *description; } variables[] = {{"name", "Name of the object that is meant."}, {"namespace", "Namespace that the objects are in."}};
+static const struct { const char *name, *description; } variables[] = {{"name", "Name of the object that is meant."}, {"namespace", "Namespace that the objects are in."}, {"path", "The path behind the proxy that is meant."}};
+
+static void put_variable(struct openapi_document *d, size_t v) {
+    buf_printf(&d->out, "{\"name\":\"%s\",\"in\":\"path\",\"required\":true,\"description\":\"%s\",", variables[v].name, variables[v].description);
+    buf_append_str(&d->out, d->v2 ? "\"type\":\"string\",\"uniqueItems\":true}" : "\"schema\":{\"type\":\"string\",\"uniqueItems\":true}}");
+}
+
+/* The parameters of a path, by name: its variables, `pretty`, those of an operation that is its only one, and the options of a connection. */
+static void put_path_parameters(struct openapi_document *d, const char *path, const struct operation *only, const struct type_desc *options, bool pretty) {
     struct string_list names = {0};
+    for (size_t i = 0; options && i < options->fields_len; i++)
+        if (options->fields[i].kind != FK_TIME && !str_in(options->fields[i].name, (const char *const[]){"kind", "apiVersion", NULL}))
+            string_list_push(d->arena, &names, arena_printf(d->arena, "%s!", options->fields[i].name)); /* marked as one of the query: what a path has too comes first */
+    if (pretty) string_list_push(d->arena, &names, "pretty!");
+    for (size_t i = 0; only && only->parameters[i]; i++) string_list_push(d->arena, &names, arena_printf(d->arena, "%s!", only->parameters[i]));
     for (size_t i = 0; i < ARRAY_LEN(variables); i++)
         if (strstr(path, arena_printf(d->arena, "{%s}", variables[i].name))) string_list_push(d->arena, &names, variables[i].name);
-    if (pretty) string_list_push(d->arena, &names, "pretty");
-    for (size_t i = 0; only && only->parameters[i]; i++) string_list_push(d->arena, &names, only->parameters[i]);
     if (!names.len) return;
     qsort(names.items, names.len, sizeof(char *), by_text);
     buf_append_str(&d->out, ",\"parameters\":[");
     for (size_t i = 0; i < names.len; i++) {
-        size_t v = 0;
-        while (v < ARRAY_LEN(variables) && strcmp(variables[v].name, names.items[i]) != 0) v++;
+        size_t len = strcspn(names.items[i], "!"), v = 0;
         if (i) buf_append_char(&d->out, ',');
-        if (v == ARRAY_LEN(variables)) {
-            put_query(d, only ? only->options : NULL, names.items[i]);
-            continue;
-        }
-        buf_printf(&d->out, "{\"name\":\"%s\",\"in\":\"path\",\"required\":true,\"description\":\"%s\",", variables[v].name, variables[v].description);
-        buf_append_str(&d->out, d->v2 ? "\"type\":\"string\",\"uniqueItems\":true}" : "\"schema\":{\"type\":\"string\",\"uniqueItems\":true}}");
+        while (v < ARRAY_LEN(variables) && strcmp(variables[v].name, names.items[i]) != 0) v++;
+        if (v < ARRAY_LEN(variables)) put_variable(d, v);
+        else put_query(d, options ? options : only ? only->options : NULL, arena_strndup(d->arena, names.items[i], len));
     }
     buf_append_char(&d->out, ']');
 }
@@ -551,7 +628,9 @@ static void put_path(struct openapi_document *d, const char *path, const struct 
         if (i) buf_append_char(&d->out, ',');
         put_operation(d, &list->items[i], list->len == 1);
     }
-    put_path_parameters(d, path, list->len == 1 ? &list->items[0] : NULL, !connects);
+    const struct operation *one = &list->items[0];
+    const struct type_desc *options = connects ? one->r->type : is_log(one->r) ? &corev1_PodLogOptions_desc : NULL;
+    put_path_parameters(d, path, list->len == 1 ? one : NULL, options, !connects);
     buf_append_char(&d->out, '}');
 }
 
@@ -576,12 +655,14 @@ static bool connects(const struct resource_desc *r) { return r->subresource && s
 
 static void put_connect(struct openapi_document *d, const struct resource_desc *r, const char *path) {
     static const char *const methods[] = {"get", "put", "post", "delete", "options", "head", "patch", NULL};
-    struct operations list = {0};
     bool proxy = strcmp(r->subresource, "proxy") == 0;
-    const char *kind = title(d->arena, r->resource), *owner = strcmp(r->resource, "services") == 0 ? "Service" : strcmp(r->resource, "nodes") == 0 ? "Node" : strcmp(r->resource, "pods") == 0 ? "Pod" : kind;
-    for (size_t i = 0; methods[i]; i++)
-        if (proxy || str_in(methods[i], (const char *const[]){"get", "post", NULL})) add(&list, (struct operation){r, methods[i], "connect", owner, no_parameters, NULL, false, false});
-    put_path(d, path, &list);
+    for (int with_path = 0; with_path <= proxy; with_path++) {
+        struct operations list = {0};
+        const char *name = arena_printf(d->arena, "%s%s", title(d->arena, r->subresource), with_path ? "WithPath" : "");
+        for (size_t i = 0; methods[i]; i++)
+            if (proxy || str_in(methods[i], (const char *const[]){"get", "post", NULL})) add(&list, (struct operation){r, methods[i], "connect", name, no_parameters, NULL, false, false});
+        put_path(d, with_path ? arena_printf(d->arena, "%s/{path}", path) : path, &list);
+    }
 }
 
 static void put_item(struct openapi_document *d, const struct resource_desc *r, const char *path) {
@@ -598,9 +679,30 @@ static void put_item(struct openapi_document *d, const struct resource_desc *r, 
     put_path(d, path, &list);
 }
 
+/* What resources a version has. */
+static void put_version(struct openapi_document *d, const char *group, const char *version, const char *root) {
+    buf_printf(&d->out, "%s\"%s/\":{\"get\":{\"operationId\":\"get%s%sAPIResources\"", d->first_path ? "" : ",", root, group_word(d->arena, group), title(d->arena, version));
+    d->first_path = false;
+    put_description(d, "Tells which resources the version has.");
+    put_tags(d, group, version);
+    if (d->v2) {
+        put_media(d, "consumes", objects_media);
+        put_media(d, "produces", objects_media);
+        buf_append_str(&d->out, ",\"schemes\":[\"https\"]");
+    }
+    buf_append_str(&d->out, ",\"responses\":{\"200\":{\"description\":\"OK\",");
+    if (d->v2) put_schema_of(d, &metav1_APIResourceList_desc);
+    else put_content(d, objects_media, &metav1_APIResourceList_desc);
+    buf_append_str(&d->out, "},\"401\":{\"description\":\"Unauthorized\"}}}}");
+}
+
 void openapi_put_resource(struct openapi_document *d, const struct resource_desc *r) {
     struct arena *a = d->arena;
-    const char *root = *r->group ? arena_printf(a, "/apis/%s/%s", r->group, r->version) : arena_printf(a, "/api/%s", r->version);
+    const char *root = *r->group ? arena_printf(a, "/apis/%s/%s", r->group, r->version) : arena_printf(a, "/api/%s", r->version), *known = *r->group ? arena_printf(a, "%s/%s", r->group, r->version) : r->version;
+    if (!string_list_has(&d->versions, known)) {
+        string_list_push(a, &d->versions, known);
+        if (!is_custom(r->type)) put_version(d, r->group, r->version, root);
+    }
     const char *collection = arena_printf(a, "%s%s/%s", root, r->namespaced ? "/namespaces/{namespace}" : "", r->resource);
     if (r->subresource) {
         put_item(d, r, arena_printf(a, "%s/{name}/%s", collection, r->subresource));
@@ -619,7 +721,7 @@ void openapi_put_resource(struct openapi_document *d, const struct resource_desc
 
 void openapi_document_begin(struct openapi_document *d, struct arena *a, bool v2) {
     *d = (struct openapi_document){.arena = a, .v2 = v2, .seen = map_new(), .first_path = true};
-    buf_printf(&d->out, "{\"%s\":\"%s\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"v1.36.2\"},\"paths\":{", v2 ? "swagger" : "openapi", v2 ? "2.0" : "3.0.0");
+    buf_printf(&d->out, "{\"%s\":\"%s\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"1.36\"},\"paths\":{", v2 ? "swagger" : "openapi", v2 ? "2.0" : "3.0.0");
 }
 
 void openapi_document_release(struct openapi_document *d) {

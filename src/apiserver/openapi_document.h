@@ -15,6 +15,7 @@ struct openapi_document {
     unsigned scalars;                /* the well-known scalar types that were referred to */
     bool first_path;
     struct descriptions *descriptions; /* NULL until one is wanted */
+    struct string_list versions;     /* group/version of what was put */
     struct map *seen;                /* names of types already queued */
     struct { const struct type_desc **items; size_t len; } queue;
 };

@@ -95,7 +95,7 @@ def unexplained(paths):
     for path, item in paths.items():
         for method, o in item.items():
             if method != 'parameters' and not o.get('description'): yield f'{method} {path}'
-            for p in o if method == 'parameters' else o['parameters']:
+            for p in o if method == 'parameters' else o.get('parameters', []):
                 if p['name'] != 'body' and not p.get('description'): yield f'{method} {path}: {p["name"]}'
 
 
@@ -136,3 +136,29 @@ def explained_custom(schemas):
     widget, items = schemas['org.example.v1.Widget'], schemas['org.example.v1.WidgetList']
     p, q = widget['properties'], items['properties']
     return [d['description'] for d in (widget, p['kind'], p['metadata'], p['spec']['properties']['size'], items, q['items'], q['metadata'])]
+
+
+def test_operations_are_those_of_upstreams_documents():
+    s = Server()
+    try:
+        core = json.loads(fetch(s, '/openapi/v3/api/v1')[2])
+        collection, item = (core['paths'][f'/api/v1/namespaces/{{namespace}}/configmaps{p}'] for p in ('', '/{name}'))
+        names = lambda o: [p['name'] for p in o.get('parameters', [])]
+        same(list(collection['get']['responses']['200']['content']), ['application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf', 'application/json;stream=watch', 'application/vnd.kubernetes.protobuf;stream=watch'])
+        same(sorted(collection['post']['responses']), ['200', '201', '202', '401'])
+        same(names(collection), ['namespace', 'pretty'])
+        same(names(core['paths']['/api/v1/configmaps'])[:3], ['allowWatchBookmarks', 'continue', 'fieldSelector']) # of a path's only operation
+        same(sorted(item['patch']['requestBody']['content']), ['application/apply-patch+yaml', 'application/json-patch+json', 'application/merge-patch+json', 'application/strategic-merge-patch+json'])
+        contains(json.dumps(item['delete']['responses']['202']), 'meta.v1.Status')
+        contains(json.dumps(core['paths']['/api/v1/namespaces/{namespace}/pods/{name}']['delete']['responses']['200']), 'core.v1.Pod')
+        same(core['paths']['/api/v1/namespaces/{namespace}/pods/{name}/proxy/{path}']['get']['operationId'], 'connectCoreV1GetNamespacedPodProxyWithPath')
+        same(core['paths']['/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token']['post']['operationId'], 'createCoreV1NamespacedServiceAccountToken')
+        same(core['paths']['/api/v1/watch/configmaps']['get']['x-kubernetes-action'], 'watchlist')
+        same(core['paths']['/api/v1/']['get']['operationId'], 'getCoreV1APIResources')
+        schemas = core['components']['schemas']
+        port = schemas['io.k8s.api.core.v1.ServicePort']['properties']
+        same((port['port']['default'], port['protocol']['enum']), (0, ['SCTP', 'TCP', 'UDP']))
+        same(schemas['io.k8s.api.core.v1.PodList']['properties']['items']['items'], {'$ref': '#/components/schemas/io.k8s.api.core.v1.Pod'})
+        same(schemas['io.k8s.api.core.v1.Pod']['properties']['metadata']['default'], {})
+        same(list(json.loads(fetch(s, '/openapi/v3/apis/rbac.authorization.k8s.io/v1')[2])['paths'].values())[0]['get']['tags'], ['rbacAuthorization_v1'])
+    finally: s.remove()
