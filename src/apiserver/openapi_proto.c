@@ -68,7 +68,7 @@ static const struct member schema_members[] = {
 static const struct member info_members[] = {{"title", 1, STRING}, {"version", 2, STRING}, {NULL, 7, ANY}};
 static const struct member operation_members[] = {{"tags", 1, STRINGS}, {"description", 3, STRING}, {"operationId", 5, STRING}, {"produces", 6, STRINGS}, {"consumes", 7, STRINGS}, {"parameters", 8, PARAMETERS},
     {"responses", 9, RESPONSES}, {"schemes", 10, STRINGS}, {"deprecated", 11, BOOL}, {NULL, 13, ANY}};
-static const struct member path_members[] = {{"get", 2, OPERATION}, {"put", 3, OPERATION}, {"post", 4, OPERATION}, {"delete", 5, OPERATION}, {"patch", 8, OPERATION}, {"parameters", 9, PARAMETERS}, {NULL, 10, ANY}};
+static const struct member path_members[] = {{"get", 2, OPERATION}, {"put", 3, OPERATION}, {"post", 4, OPERATION}, {"delete", 5, OPERATION}, {"options", 6, OPERATION}, {"head", 7, OPERATION}, {"patch", 8, OPERATION}, {"parameters", 9, PARAMETERS}, {NULL, 10, ANY}};
 static const struct member body_members[] = {{"description", 1, STRING}, {"name", 2, STRING}, {"in", 3, STRING}, {"required", 4, BOOL}, {"schema", 5, SCHEMA}, {NULL, 6, ANY}};
 static const struct member query_members[] = {{"required", 1, BOOL}, {"in", 2, STRING}, {"description", 3, STRING}, {"name", 4, STRING}, {"type", 6, STRING}, {"uniqueItems", 20, BOOL}, {NULL, 23, ANY}};
 static const struct member variable_members[] = {{"required", 1, BOOL}, {"in", 2, STRING}, {"description", 3, STRING}, {"name", 4, STRING}, {"type", 5, STRING}, {"uniqueItems", 19, BOOL}, {NULL, 22, ANY}};
