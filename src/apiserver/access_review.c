@@ -41,16 +41,6 @@ static void validate_field_requirements(const struct authorizationv1_FieldSelect
     }
 }
 
-static void validate_label_requirements(const struct authorizationv1_LabelSelectorAttributes *ls, const struct field_path *at, struct field_errors *errs) {
-    for (size_t i = 0; i < ls->requirements.len; i++) {
-        const struct metav1_LabelSelectorRequirement *q = &ls->requirements.items[i];
-        const struct field_path *p = FIELD_INDEX(FIELD(at, "requirements"), i);
-        bool in = str_eq(q->operator, "In") || str_eq(q->operator, "NotIn"), exists = str_eq(q->operator, "Exists") || str_eq(q->operator, "DoesNotExist");
-        if (in && !q->values.len) field_required(errs, FIELD(p, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
-        if (exists && q->values.len) field_forbidden(errs, FIELD(p, "values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-    }
-}
-
 static void validate_attributes(const struct authorizationv1_ResourceAttributes *ra, const struct authorizationv1_NonResourceAttributes *na, struct field_errors *errs) {
     const struct field_path *spec = FIELD(NULL, "spec");
     if (ra && na) field_invalid_raw(errs, FIELD(spec, "nonResourceAttributes"), path_and_verb(errs->arena, na), "cannot be specified in combination with resourceAttributes");
@@ -61,7 +51,7 @@ static void validate_selectors(const struct authorizationv1_ResourceAttributes *
     const struct field_path *at = FIELD(FIELD(NULL, "spec"), "resourceAttributes");
     if (ra && ra->labelSelector) {
         validate_selector(ra->labelSelector->rawSelector, ra->labelSelector->requirements.len, FIELD(at, "labelSelector"), errs);
-        validate_label_requirements(ra->labelSelector, FIELD(at, "labelSelector"), errs);
+        for (size_t i = 0; i < ra->labelSelector->requirements.len; i++) validate_label_requirement(&ra->labelSelector->requirements.items[i], true, FIELD_INDEX(FIELD(FIELD(at, "labelSelector"), "requirements"), i), errs);
     }
     if (ra && ra->fieldSelector) {
         validate_selector(ra->fieldSelector->rawSelector, ra->fieldSelector->requirements.len, FIELD(at, "fieldSelector"), errs);

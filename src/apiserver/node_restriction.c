@@ -15,7 +15,7 @@ struct restricting {
     struct status *reterr;
 };
 
-static int refuse(const struct restricting *c, const char *why) { return status_forbidden(c->reterr, c->st->group, c->st->resource, c->name, why); }
+static int refuse(const struct restricting *c, const char *why) { return status_forbidden(c->reterr, c->st->group, c->st->resource, str_empty(c->name) ? "Unknown" : c->name, why); }
 #define REFUSE(c, ...) refuse(c, arena_printf((c)->r->arena, __VA_ARGS__))
 
 /* ---- Pods ---- */

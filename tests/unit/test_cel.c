@@ -90,7 +90,10 @@ static void libraries(void **state UNUSED) {
 static void refusals(void **state UNUSED) {
     static const char *const table[][2] = {
         {"self ===", "refused: ERROR: <input>:1:8: Syntax error:"}, {"1 +", "refused: ERROR: <input>:1:4: Syntax error:"}, {"foo", "refused: ERROR: <input>:1:1: undeclared reference to 'foo' (in container '')"},
-        {"'a' + 1", "refused: ERROR: <input>:1:5: found no matching overload for '_+_' applied to '(string, int)'"}, {"'a'.nope()", "refused: ERROR: <input>:1:9: undeclared reference to 'nope'"}, {"has(self)", "refused: ERROR: <input>:1:1: invalid argument to has() macro"},
+        {"'a' + 1", "refused: ERROR: <input>:1:5: found no matching overload for '_+_' applied to '(string, int)'"}, {"'a'.nope()", "refused: ERROR: <input>:1:9: undeclared reference to 'nope'"}, {"has(self)", "refused: ERROR: <input>:1:5: invalid argument to has() macro"},
+        {"self.", "refused: ERROR: <input>:1:6: Syntax error: no viable alternative at input '.'"}, {"self[1", "refused: ERROR: <input>:1:7: Syntax error: missing ']' at '<EOF>'"}, {"self ? 1", "refused: ERROR: <input>:1:9: Syntax error: mismatched input '<EOF>' expecting ':'"},
+        {"self self", "refused: ERROR: <input>:1:6: Syntax error: extraneous input 'self' expecting <EOF>"}, {"[1 2]", "refused: ERROR: <input>:1:4: Syntax error: extraneous input '2' expecting {']', ','}"}, {"self.1", "refused: ERROR: <input>:1:5: Syntax error: extraneous input '.1' expecting <EOF>"},
+        {"{1", "refused: ERROR: <input>:1:3: Syntax error: mismatched input '<EOF>' expecting ':'"}, {"self.in", "refused: ERROR: <input>:1:6: Syntax error: no viable alternative at input '.in'"}, {"0x", "refused: ERROR: <input>:1:2: Syntax error: extraneous input 'x' expecting <EOF>"},
         {"'open", "refused: ERROR: <input>:1:1: Syntax error:"}, {"[1, 2].all(1, true)", "refused: ERROR"}, {"1 ? 2 : 3", "refused: ERROR"}, {"while", "refused: ERROR: <input>:1:1: reserved identifier: while"}, {"'x'.size() == 'y'", "refused: ERROR"}, {"", "refused: ERROR: <input>:1:1: Syntax error:"}};
     CHECK_TABLE(table);
 }

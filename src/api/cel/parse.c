@@ -33,11 +33,37 @@ static void skip(struct parser *s) {
 
 static size_t here(const struct parser *s) { return (size_t)(s->p - s->text); }
 
-static struct node *syntax_error(struct parser *s) {
+#define STARTS(first, close, more) "{'[', '{', " first "'('" close ", '.', '-', '!'" more ", 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}"
+static const char a_value[] = STARTS("", "", ""), an_index[] = STARTS("", "", ", '?'"), an_argument[] = STARTS("", ", ')'", "");
+
+static size_t token_len(const char *p) {
+    static const char *const pairs[] = {"==", "!=", "<=", ">=", "&&", "||"};
+    if (isalpha((unsigned char)*p) || *p == '_') return strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    if (isdigit((unsigned char)*p) || (*p == '.' && isdigit((unsigned char)p[1]))) return strspn(p, "0123456789.");
+    if (*p == '`' && strchr(p + 1, '`')) return (size_t)(strchr(p + 1, '`') - p) + 1;
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
+        if (strncmp(p, pairs[i], 2) == 0) return 2;
+    return *p ? 1 : 0;
+}
+
+static bool starts_value(const char *p) { return *p && (strchr("[{(.-!\"'_", *p) || (isalnum((unsigned char)*p) && !(token_len(p) == 2 && strncmp(p, "in", 2) == 0))); }
+
+/* ANTLR's words for a token that does not belong: what the next one would fit is only in the way. */
+static struct node *syntax_error(struct parser *s, const char *expected) {
     skip(s);
-    if (!*s->p) return fail(s, here(s), "Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}");
-    size_t len = isalnum((unsigned char)*s->p) ? strspn(s->p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") : 1;
-    return fail(s, here(s), arena_printf(s->arena, "Syntax error: extraneous input '%.*s'", (int)len, s->p));
+    size_t pos = here(s), len = token_len(s->p);
+    struct parser after = {.text = s->text, .p = s->p + len};
+    skip(&after);
+    bool fits = expected[0] == '\'' ? strncmp(after.p, expected + 1, strlen(expected) - 2) == 0 : strcmp(expected, "<EOF>") == 0 ? !*after.p : strcmp(expected, "{']', ','}") == 0 || strcmp(expected, "{'}', ','}") == 0 ? *after.p && (*after.p == expected[2] || *after.p == ',') : starts_value(after.p) || (expected == an_argument && *after.p == ')');
+    bool insert = expected[0] == '\'' && strchr(")]}", expected[1]) && !len;
+    if (insert) return fail(s, pos, arena_printf(s->arena, "Syntax error: missing %s at '<EOF>'", expected));
+    return fail(s, pos, arena_printf(s->arena, "Syntax error: %s input '%.*s' expecting %s", len && fits ? "extraneous" : "mismatched", len ? (int)len : 5, len ? s->p : "<EOF>", expected));
+}
+
+/* Behind a dot that no name follows. */
+static struct node *no_alternative(struct parser *s) {
+    skip(s);
+    return fail(s, here(s), arena_printf(s->arena, "Syntax error: no viable alternative at input '.%.*s'", (int)token_len(s->p), s->p));
 }
 
 static bool accept(struct parser *s, const char *token) {
@@ -51,7 +77,7 @@ static bool accept(struct parser *s, const char *token) {
 
 static bool expect(struct parser *s, const char *token) {
     if (accept(s, token)) return true;
-    syntax_error(s);
+    syntax_error(s, arena_printf(s->arena, "'%s'", token));
     return false;
 }
 
@@ -147,7 +173,7 @@ static struct node *number(struct parser *s, bool negative) {
     char *end;
     struct node *n = node(s, NODE_CONST, pos);
     const char *start = s->p;
-    if (start[0] == '0' && (start[1] == 'x' || start[1] == 'X')) {
+    if (start[0] == '0' && (start[1] == 'x' || start[1] == 'X') && isxdigit((unsigned char)start[2])) {
         uint64_t v = strtoull(start + 2, &end, 16);
         if (*end == 'u' || *end == 'U') n->value = CEL_VALUE(CEL_UINT, u, v);
         else n->value = CEL_INT_VALUE(negative ? (int64_t)(0 - v) : (int64_t)v);
@@ -191,6 +217,8 @@ static const char *identifier(struct parser *s) {
 
 static bool arguments(struct parser *s, struct node *n) {
     if (accept(s, ")")) return true;
+    skip(s);
+    if (!starts_value(s->p)) return syntax_error(s, an_argument) != NULL;
     do {
         struct node *a = expression(s);
         if (!a) return false;
@@ -232,7 +260,7 @@ static struct node *macro(struct parser *s, struct node *n) {
 static struct node *has_macro(struct parser *s, struct node *n) {
     if (strcmp(n->name, "has") != 0 || n->len != 1) return n;
     struct node *x = n->args[0];
-    if (x->kind != NODE_SELECT) return fail(s, n->pos, "invalid argument to has() macro");
+    if (x->kind != NODE_SELECT) return fail(s, n->args[0]->pos, "invalid argument to has() macro");
     x->kind = NODE_HAS;
     return x;
 }
@@ -244,7 +272,10 @@ static bool entries(struct parser *s, struct node *n, const char *end, bool fiel
         bool opt = accept(s, "?");
         const char *name = NULL;
         struct node *key = NULL, *value;
-        if (fields && !(name = identifier(s))) return syntax_error(s) != NULL;
+        skip(s);
+        if (!*s->p && n->len && !opt) return expect(s, end);
+        if (fields && !(name = identifier(s))) return syntax_error(s, "{'}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}") != NULL;
+        if (keyed && !fields && !n->len && !opt && !*s->p) return syntax_error(s, "{'[', '{', '}', '(', '.', ',', '-', '!', '?', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}") != NULL;
         if (keyed && !fields && !(key = expression(s))) return false;
         if (keyed && !expect(s, ":")) return false;
         if (!(value = expression(s))) return false;
@@ -253,7 +284,7 @@ static bool entries(struct parser *s, struct node *n, const char *end, bool fiel
         *LIST_PUSH(s->arena, &names) = name;
         *LIST_PUSH(s->arena, &optional) = opt;
         if (!accept(s, ",")) {
-            if (!expect(s, end)) return false;
+            if (!accept(s, end)) return syntax_error(s, *end == ']' ? "{']', ','}" : "{'}', ','}") != NULL;
             break;
         }
     }
@@ -274,10 +305,13 @@ static bool is_reserved(const char *name) {
     return str_in(name, reserved);
 }
 
-static struct node *name_or_call(struct parser *s) {
+static bool is_keyword(const char *name) { return str_in(name, (const char *const[]){"in", "true", "false", "null", NULL}); }
+
+static struct node *name_or_call(struct parser *s, bool dot) {
     size_t pos = here(s);
-    const char *name = identifier(s);
-    if (!name) return syntax_error(s);
+    skip(s);
+    const char *name = starts_value(s->p) ? identifier(s) : NULL;
+    if (!name) return dot ? no_alternative(s) : syntax_error(s, a_value);
     if (strcmp(name, "true") == 0 || strcmp(name, "false") == 0 || strcmp(name, "null") == 0) {
         struct node *n = node(s, NODE_CONST, pos);
         n->value = *name == 'n' ? (struct cel_value){.kind = CEL_NULL} : CEL_BOOL_VALUE(*name == 't');
@@ -316,7 +350,7 @@ static struct node *primary(struct parser *s) {
     }
     if (isdigit((unsigned char)c) || (c == '.' && isdigit((unsigned char)s->p[1]))) return number(s, false);
     if (c == '.') s->p++;
-    return name_or_call(s);
+    return name_or_call(s, c == '.');
 }
 
 static struct node *member(struct parser *s) {
@@ -325,10 +359,16 @@ static struct node *member(struct parser *s) {
         size_t pos;
         skip(s);
         pos = here(s);
+        if (*s->p == '.' && isdigit((unsigned char)s->p[1])) return n;
         if (accept(s, ".")) {
             bool optional = accept(s, "?");
-            const char *name = identifier(s);
-            if (!name) return syntax_error(s);
+            skip(s);
+            const char *start = s->p, *name = identifier(s);
+            if (name && *start != '`' && is_keyword(name)) {
+                s->p = start;
+                name = NULL;
+            }
+            if (!name) return optional ? syntax_error(s, "{IDENTIFIER, ESC_IDENTIFIER}") : no_alternative(s);
             struct node *m = node(s, NODE_SELECT, pos);
             m->name = name;
             m->target = n;
@@ -347,6 +387,8 @@ static struct node *member(struct parser *s) {
             }
         } else if (accept(s, "[")) {
             bool optional = accept(s, "?");
+            skip(s);
+            if (!optional && !starts_value(s->p)) return syntax_error(s, an_index);
             struct node *i = expression(s);
             if (!i || !expect(s, "]")) return NULL;
             n = call(s, pos, optional ? "_[?_]" : "_[_]", n, i);
@@ -431,7 +473,7 @@ struct node *cel_parse(struct arena *a, const char *text, const char **ret_error
     struct parser s = {.arena = a, .text = text, .p = text};
     struct node *n = expression(&s);
     skip(&s);
-    if (n && *s.p) n = syntax_error(&s);
+    if (n && *s.p) n = syntax_error(&s, "<EOF>");
     if (!n) *ret_error = cel_error_at(a, text, s.error_pos, s.error ? s.error : "Syntax error");
     return n;
 }

@@ -198,7 +198,7 @@ static void validate_version(version_ptr v, const struct shared_parts *shared, c
 /* The versions as upstream shows them: without what is above them. */
 static const char *versions_text(struct arena *a, const struct apiextensionsv1_CustomResourceDefinitionSpec *s, const struct shared_parts *shared) {
     const char *text = "";
-    if (!s->versions.len) return "null";
+    if (!s->versions.items) return "null";
     LIST_FOREACH(v, &s->versions) {
         struct apiextensionsv1_CustomResourceDefinitionVersion own = *v;
         if (shared->schema) own.schema = NULL;

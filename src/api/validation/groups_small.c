@@ -51,7 +51,8 @@ void validate_priorityclass(const void *obj, struct field_errors *errs) {
         }
         if (why) field_forbidden(errs, FIELD(FIELD(NULL, "metadata"), "name"), "priority class names with 'system-' prefix are reserved for system use only. error: %s", why);
     } else if (c->value > USER_PRIORITY_MAX) field_forbidden(errs, FIELD(NULL, "value"), "maximum allowed value of a user defined priority is %d", USER_PRIORITY_MAX);
-    if (c->preemptionPolicy) check_supported(errs, FIELD(NULL, "preemptionPolicy"), c->preemptionPolicy, ONE_OF("PreemptLowerPriority", "Never"));
+    if (c->preemptionPolicy && !*c->preemptionPolicy) field_required(errs, FIELD(NULL, "preemptionPolicy"), "%s", "");
+    else if (c->preemptionPolicy) check_supported(errs, FIELD(NULL, "preemptionPolicy"), c->preemptionPolicy, ONE_OF("PreemptLowerPriority", "Never"));
 }
 
 void validate_priorityclass_update(const void *obj, const void *old_obj, struct field_errors *errs) {
@@ -126,12 +127,12 @@ void validate_apiservice(const void *obj, struct field_errors *errs) {
     const struct field_path *at = FIELD(NULL, "spec");
     const char *group = str_or(s->spec.group, ""), *version = str_or(s->spec.version, "");
     const char *name = arena_printf(errs->arena, "%s.%s", version, group);
-    if (!str_eq(s->metadata.name, name)) field_invalid(errs, FIELD(FIELD(NULL, "metadata"), "name"), s->metadata.name, "must be `spec.version+\".\"+spec.group`: %s", go_quote(errs->arena, name));
+    if (!str_empty(s->metadata.name) && !str_eq(s->metadata.name, name)) field_invalid(errs, FIELD(FIELD(NULL, "metadata"), "name"), s->metadata.name, "must be `spec.version+\".\"+spec.group`: %s", go_quote(errs->arena, name));
     if (*group) {
         struct string_list msgs = {0};
         name_dns1123_subdomain(errs->arena, group, &msgs);
         if (msgs.len) field_invalid(errs, FIELD(at, "group"), group, "%s", msgs.items[0]);
-    }
+    } else if (strcmp(version, "v1") != 0) field_required(errs, FIELD(at, "group"), "only v1 may have an empty group and it better be legacy kube");
     struct string_list msgs = {0};
     name_dns1035_label(errs->arena, version, &msgs);
     if (msgs.len) field_invalid(errs, FIELD(at, "version"), version, "%s", msgs.items[0]);

@@ -293,25 +293,25 @@ void validate_object_meta_update(const struct metav1_ObjectMeta *m, const struct
 void validate_object_meta(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, const struct field_path *at, struct field_errors *errs) { check_meta(m, namespaced, rule, true, at, errs); }
 void validate_object_meta_generic(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, const struct field_path *at, struct field_errors *errs) { check_meta(m, namespaced, rule, false, at, errs); }
 
-void validate_label_selector(const struct metav1_LabelSelector *s, const struct field_path *at, struct field_errors *errs) {
+void validate_label_requirement(const struct metav1_LabelSelectorRequirement *e, bool any_operator, const struct field_path *p, struct field_errors *errs) {
     static const char *const ops[] = {"In", "NotIn", "Exists", "DoesNotExist", NULL};
+    bool set_op = str_eq(e->operator, "In") || str_eq(e->operator, "NotIn");
+    if (set_op && e->values.len == 0) field_required(errs, FIELD(p, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
+    if ((str_eq(e->operator, "Exists") || str_eq(e->operator, "DoesNotExist")) && e->values.len)
+        field_forbidden(errs, FIELD(p, "values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+    if (!any_operator && !str_in(e->operator, ops)) field_invalid(errs, FIELD(p, "operator"), e->operator, "not a valid selector operator");
+    struct string_list msgs = {0};
+    name_qualified(errs->arena, str_or(e->key, ""), &msgs);
+    field_invalid_each(errs, FIELD(p, "key"), e->key, &msgs);
+    for (size_t j = 0; j < e->values.len; j++) {
+        msgs = (struct string_list){0};
+        name_label_value(errs->arena, e->values.items[j], &msgs);
+        field_invalid_each(errs, FIELD_INDEX(FIELD(p, "values"), j), e->values.items[j], &msgs);
+    }
+}
+
+void validate_label_selector(const struct metav1_LabelSelector *s, const struct field_path *at, struct field_errors *errs) {
     if (!s) return;
     validate_labels(&s->matchLabels, FIELD(at, "matchLabels"), errs);
-    for (size_t i = 0; i < s->matchExpressions.len; i++) {
-        const struct metav1_LabelSelectorRequirement *e = &s->matchExpressions.items[i];
-        const struct field_path *p = FIELD_INDEX(FIELD(at, "matchExpressions"), i);
-        bool set_op = str_eq(e->operator, "In") || str_eq(e->operator, "NotIn");
-        if (set_op && e->values.len == 0) field_required(errs, FIELD(p, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
-        if ((str_eq(e->operator, "Exists") || str_eq(e->operator, "DoesNotExist")) && e->values.len)
-            field_forbidden(errs, FIELD(p, "values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-        if (!str_in(e->operator, ops)) field_invalid(errs, FIELD(p, "operator"), e->operator, "not a valid selector operator");
-        struct string_list msgs = {0};
-        name_qualified(errs->arena, str_or(e->key, ""), &msgs);
-        field_invalid_each(errs, FIELD(p, "key"), e->key, &msgs);
-        for (size_t j = 0; j < e->values.len; j++) {
-            msgs = (struct string_list){0};
-            name_label_value(errs->arena, e->values.items[j], &msgs);
-            field_invalid_each(errs, FIELD_INDEX(FIELD(p, "values"), j), e->values.items[j], &msgs);
-        }
-    }
+    for (size_t i = 0; i < s->matchExpressions.len; i++) validate_label_requirement(&s->matchExpressions.items[i], false, FIELD_INDEX(FIELD(at, "matchExpressions"), i), errs);
 }

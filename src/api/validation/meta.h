@@ -15,6 +15,8 @@ void validate_finalizer_domains(const struct string_list *finalizers, const stru
 void validate_object_meta_generic(const struct metav1_ObjectMeta *m, bool namespaced, name_rule rule, const struct field_path *at, struct field_errors *errs);
 void validate_labels(const struct string_map *labels, const struct field_path *at, struct field_errors *errs);
 void validate_annotations(const struct string_map *annotations, const struct field_path *at, struct field_errors *errs);
+/* any_operator: those that only newer clients know pass. */
+void validate_label_requirement(const struct metav1_LabelSelectorRequirement *e, bool any_operator, const struct field_path *at, struct field_errors *errs);
 void validate_label_selector(const struct metav1_LabelSelector *s, const struct field_path *at, struct field_errors *errs);
 /* `field is immutable`, with the new value printed as JSON-like text where it is simple. */
 void validate_immutable(bool equal, const char *value_raw, const struct field_path *at, struct field_errors *errs);
