@@ -258,7 +258,7 @@ static void job_spec(struct arena *a, struct batchv1_JobSpec *s) {
 static void job(struct arena *a, void *obj) {
     struct batchv1_Job *j = obj;
     job_spec(a, &j->spec);
-    if (!j->metadata.labels.len) j->metadata.labels = string_map_copy(a, &j->spec.template.metadata.labels);
+    if (!j->metadata.labels.len) j->metadata.labels = j->spec.template.metadata.labels; /* one map: a creation adds to both */
 }
 
 static void cron_job(struct arena *a, void *obj) {

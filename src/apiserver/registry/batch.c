@@ -20,11 +20,13 @@ static void job_spec_warnings(struct api_request *r, const struct batchv1_JobSpe
 static void generate_selector(struct api_request *r, struct batchv1_Job *j) {
     struct string_map *labels = &j->spec.template.metadata.labels;
     static const char *const uid_keys[] = {"batch.kubernetes.io/controller-uid", "controller-uid"}, *const name_keys[] = {"batch.kubernetes.io/job-name", "job-name"};
+    bool shared = labels->len && labels->items == j->metadata.labels.items; /* as the defaults leave it */
     *labels = string_map_copy(r->arena, labels);
     for (size_t i = 0; i < 2; i++) {
         if (!string_map_has(labels, name_keys[i])) string_map_set(r->arena, labels, name_keys[i], str_or(j->metadata.name, ""));
         if (!string_map_has(labels, uid_keys[i])) string_map_set(r->arena, labels, uid_keys[i], j->metadata.uid);
     }
+    if (shared) j->metadata.labels = string_map_copy(r->arena, labels);
     if (!j->spec.selector) j->spec.selector = ARENA_NEW(r->arena, struct metav1_LabelSelector);
     if (!string_map_has(&j->spec.selector->matchLabels, uid_keys[0])) string_map_set(r->arena, &j->spec.selector->matchLabels, uid_keys[0], j->metadata.uid);
 }
