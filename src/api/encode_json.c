@@ -40,7 +40,7 @@ static const char *renamed_in_go(const struct type_desc *type, const char *name)
 
 /* The field's name in upstream's internal Go struct: capital first, initialisms whole. */
 static void put_go_name(struct buf *out, const struct type_desc *type, const struct field_desc *f, bool first) {
-    static const char *const initialisms[] = {"api", "uid", "url", "cidr", "ip", "cel", "csi", "http", "tls", "ca", "nfs", "iscsi", "fc", "rbd", "gce", "aws", "id", "fs", "dns", "se"};
+    static const char *const initialisms[] = {"api", "uid", "url", "cidr", "ip", "cel", "csi", "http", "tls", "ca", "nfs", "iscsi", "fc", "rbd", "gce", "aws", "id", "fs", "dns", "se", "tty", "gmsa", "qos", "os", "iqn", "wwid", "pd"};
     const char *own = renamed_in_go(type, f->name);
     size_t whole = 0;
     if (strcmp(f->name, "jsonPath") == 0) own = "JSONPath";

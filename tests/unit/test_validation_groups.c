@@ -136,7 +136,23 @@ static void webhooks(void **state UNUSED) {
     CHECK_CREATIONS(admissionregistrationv1_ValidatingWebhookConfiguration_desc, validate_vwebhooks, cases);
 }
 
+#define SCALES(reference, more) "{'metadata':{'name':'h','namespace':'n'},'spec':{'scaleTargetRef':{" reference "},'maxReplicas':2" more "}}"
+#define DEPLOYMENT "'kind':'Deployment','name':'d','apiVersion':'apps/v1'"
+#define OBJECT(version) ",'metrics':[{'type':'Object','object':{'describedObject':{'kind':'k','name':'n','apiVersion':'" version "'},'metric':{'name':'m'},'target':{'type':'Value','value':'1'}}}]"
+
+static void autoscalers(void **state UNUSED) {
+    static const struct validation_case cases[] = {
+        {SCALES(DEPLOYMENT, OBJECT("")), ""},
+        {SCALES("'kind':'ReplicationController','name':'r'", ""), ""},
+        {SCALES("'kind':'Deployment','name':'d','apiVersion':'v1'", ""), "spec.scaleTargetRef.apiVersion: Invalid value: \"v1\": apiVersion must specify API group"},
+        {SCALES(DEPLOYMENT, OBJECT("a/b/c")), "spec.metrics[0].object.describedObject.apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: a/b/c"},
+        {SCALES(DEPLOYMENT, ",'behavior':{'scaleUp':{'tolerance':'-1','policies':[{'type':'Pods','value':1,'periodSeconds':1}]}}"), "spec.behavior.scaleUp.tolerance: Invalid value: \"-1\": must be greater than or equal to 0"},
+        {SCALES(DEPLOYMENT, ",'metrics':[{'type':'Pods','pods':{'metric':{'name':'m'},'target':{'type':'AverageValue','averageValue':'0'}}}]"), "spec.metrics[0].pods.target.averageValue: Invalid value: \"0\": must be positive"},
+    };
+    CHECK_CREATIONS(autoscalingv2_HorizontalPodAutoscaler_desc, validate_hpa, cases);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(definitions), cmocka_unit_test(values), cmocka_unit_test(formats), cmocka_unit_test(patterns), cmocka_unit_test(policies), cmocka_unit_test(mutating_policies), cmocka_unit_test(webhooks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(definitions), cmocka_unit_test(values), cmocka_unit_test(formats), cmocka_unit_test(patterns), cmocka_unit_test(policies), cmocka_unit_test(mutating_policies), cmocka_unit_test(webhooks), cmocka_unit_test(autoscalers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

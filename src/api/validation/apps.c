@@ -205,6 +205,9 @@ static const struct corev1_PodTemplateSpec *template_with_claims(const struct ap
     t->spec.subdomain = t->spec.hostname = NULL;
     t->spec.volumes = (struct corev1_Volume_list){0};
     LIST_FOREACH(c, &s->volumeClaimTemplates) {
+        bool again = false;
+        LIST_FOREACH(v, &t->spec.volumes) again |= str_eq(v->name, c->metadata.name);
+        if (again) continue;
         struct corev1_Volume *v = LIST_PUSH(a, &t->spec.volumes);
         v->name = c->metadata.name;
         v->persistentVolumeClaim = ARENA_NEW(a, struct corev1_PersistentVolumeClaimVolumeSource);

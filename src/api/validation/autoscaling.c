@@ -12,14 +12,21 @@ static bool positive(const char *q) {
     return v.nanos > 0;
 }
 
-static void reference(const struct autoscalingv2_CrossVersionObjectReference *r, bool with_group, const struct field_path *at, struct field_errors *errs) {
+/* What is asked of a reference's apiVersion. */
+enum version_rule { ANY_VERSION, ANY_GROUP, NAMED_GROUP };
+
+static const char *version_error(const struct autoscalingv2_CrossVersionObjectReference *r, enum version_rule rule, struct arena *a) {
+    const char *version = str_or(r->apiVersion, ""), *slash = strchr(version, '/');
+    if (rule == ANY_VERSION) return NULL;
+    if (slash && strchr(slash + 1, '/')) return arena_printf(a, "unexpected GroupVersion string: %s", version);
+    return rule == NAMED_GROUP && (!slash || slash == version) ? "apiVersion must specify API group" : NULL;
+}
+
+static void reference(const struct autoscalingv2_CrossVersionObjectReference *r, enum version_rule rule, const struct field_path *at, struct field_errors *errs) {
+    const char *why = version_error(r, rule, errs->arena);
     require_path_segment(errs, FIELD(at, "kind"), r->kind);
     require_path_segment(errs, FIELD(at, "name"), r->name);
-    const char *slash = strchr(str_or(r->apiVersion, ""), '/');
-    bool core = str_eq(r->kind, "ReplicationController") && str_eq(r->apiVersion, "v1");
-    if (!with_group || core) return;
-    if (slash && strchr(slash + 1, '/')) field_invalid(errs, FIELD(at, "apiVersion"), r->apiVersion, "unexpected GroupVersion string: %s", r->apiVersion);
-    else if (!slash || slash == r->apiVersion) field_invalid(errs, FIELD(at, "apiVersion"), r->apiVersion, "apiVersion must specify API group");
+    if (why) field_invalid(errs, FIELD(at, "apiVersion"), r->apiVersion, "%s", why);
 }
 
 static void identifier(const struct autoscalingv2_MetricIdentifier *m, const struct field_path *at, struct field_errors *errs) {
@@ -35,9 +42,9 @@ static void target(const struct autoscalingv2_MetricTarget *t, const struct fiel
     if (t->averageUtilization.has && t->averageUtilization.value < 1) field_invalid_int(errs, FIELD(at, "averageUtilization"), t->averageUtilization.value, "must be greater than 0");
 }
 
-static void object_source(const struct autoscalingv2_ObjectMetricSource *s, const struct field_path *at, struct field_errors *errs) {
+static void object_source(const struct autoscalingv2_ObjectMetricSource *s, enum version_rule rule, const struct field_path *at, struct field_errors *errs) {
     const struct field_path *t = FIELD(at, "target");
-    reference(&s->describedObject, false, FIELD(at, "describedObject"), errs);
+    reference(&s->describedObject, rule, FIELD(at, "describedObject"), errs);
     identifier(&s->metric, FIELD(at, "metric"), errs);
     target(&s->target, t, errs);
     if (!s->target.value && !s->target.averageValue) field_required(errs, FIELD(t, "averageValue"), "must set either a target value or averageValue");
@@ -55,7 +62,7 @@ static void pods_source(const struct autoscalingv2_PodsMetricSource *s, const st
     const struct field_path *t = FIELD(at, "target");
     identifier(&s->metric, FIELD(at, "metric"), errs);
     target(&s->target, t, errs);
-    if (!s->target.averageValue || !positive(s->target.averageValue)) field_required(errs, FIELD(t, "averageValue"), "must specify a positive target averageValue");
+    if (!s->target.averageValue) field_required(errs, FIELD(t, "averageValue"), "must specify a positive target averageValue");
 }
 
 static void resource_target(const char *name, const struct autoscalingv2_MetricTarget *m, const struct field_path *at, struct field_errors *errs) {
@@ -72,7 +79,7 @@ static void container_source(const struct autoscalingv2_ContainerResourceMetricS
     resource_target(s->name, &s->target, at, errs);
 }
 
-static void metric_spec(const struct autoscalingv2_MetricSpec *m, const struct field_path *at, struct field_errors *errs) {
+static void metric_spec(const struct autoscalingv2_MetricSpec *m, enum version_rule rule, const struct field_path *at, struct field_errors *errs) {
     static const char *const types[] = {"ContainerResource", "External", "Object", "Pods", "Resource", NULL};
     const struct { const char *type, *field; const void *source; } sources[] = {
         {"Object", "object", m->object}, {"External", "external", m->external}, {"Pods", "pods", m->pods}, {"Resource", "resource", m->resource}, {"ContainerResource", "containerResource", m->containerResource}};
@@ -83,7 +90,7 @@ static void metric_spec(const struct autoscalingv2_MetricSpec *m, const struct f
     for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
         if (!sources[i].source || present++) continue;
         const struct field_path *p = FIELD(at, sources[i].field);
-        if (i == 0) object_source(m->object, p, errs);
+        if (i == 0) object_source(m->object, rule, p, errs);
         else if (i == 1) external_source(m->external, p, errs);
         else if (i == 2) pods_source(m->pods, p, errs);
         else if (i == 3) resource_target(m->resource->name, &m->resource->target, p, errs);
@@ -114,19 +121,19 @@ static void scaling_rules(const struct autoscalingv2_HPAScalingRules *r, const s
         if (p->periodSeconds <= 0) field_invalid_int(errs, FIELD(x, "periodSeconds"), p->periodSeconds, "must be greater than zero");
         if (p->periodSeconds > PERIOD_MAX) field_invalid_int(errs, FIELD(x, "periodSeconds"), p->periodSeconds, "must be less than or equal to %d", PERIOD_MAX);
     }
-    if (r->tolerance && quantity_of(r->tolerance).nanos < 0) field_invalid(errs, FIELD(at, "tolerance"), r->tolerance, "must be greater or equal to zero");
+    if (r->tolerance && quantity_of(r->tolerance).nanos < 0) field_invalid(errs, FIELD(at, "tolerance"), r->tolerance, "must be greater than or equal to 0");
 }
 
-static void hpa_spec(const struct autoscalingv2_HorizontalPodAutoscalerSpec *s, int32_t least, bool with_group, struct field_errors *errs) {
+static void hpa_spec(const struct autoscalingv2_HorizontalPodAutoscalerSpec *s, int32_t least, enum version_rule target_rule, enum version_rule metric_rule, struct field_errors *errs) {
     const struct field_path *at = FIELD(NULL, "spec"), *metrics = FIELD(at, "metrics"), *behavior = FIELD(at, "behavior");
     bool scales_from_zero = false;
     if (s->minReplicas.has && s->minReplicas.value < least) field_invalid_int(errs, FIELD(at, "minReplicas"), s->minReplicas.value, "must be greater than or equal to %d", least);
     if (s->maxReplicas == 0) field_required(errs, FIELD(at, "maxReplicas"), "must be set and greater than 0");
-    else if (s->maxReplicas < 0) field_invalid_int(errs, FIELD(at, "maxReplicas"), s->maxReplicas, "must be greater than 0");
+    else if (s->maxReplicas < 0) field_invalid_int(errs, FIELD(at, "maxReplicas"), s->maxReplicas, "must be greater than or equal to 1");
     if (s->minReplicas.has && s->maxReplicas < s->minReplicas.value) field_invalid_int(errs, FIELD(at, "maxReplicas"), s->maxReplicas, "must be greater than or equal to `minReplicas`");
-    reference(&s->scaleTargetRef, with_group, FIELD(at, "scaleTargetRef"), errs);
+    reference(&s->scaleTargetRef, target_rule, FIELD(at, "scaleTargetRef"), errs);
     for (size_t i = 0; i < s->metrics.len; i++) {
-        metric_spec(&s->metrics.items[i], FIELD_INDEX(metrics, i), errs);
+        metric_spec(&s->metrics.items[i], metric_rule, FIELD_INDEX(metrics, i), errs);
         scales_from_zero |= str_eq(s->metrics.items[i].type, "Object") || str_eq(s->metrics.items[i].type, "External");
     }
     if (s->minReplicas.has && s->minReplicas.value == 0 && !scales_from_zero) field_forbidden(errs, metrics, "must specify at least one Object or External metric to support scaling to zero replicas");
@@ -135,14 +142,22 @@ static void hpa_spec(const struct autoscalingv2_HorizontalPodAutoscalerSpec *s, 
     scaling_rules(s->behavior->scaleDown, FIELD(behavior, "scaleDown"), errs);
 }
 
-void validate_hpa(const void *obj, struct field_errors *errs) { hpa_spec(&((const struct autoscalingv2_HorizontalPodAutoscaler *)obj)->spec, 1, true, errs); }
+/* The one kind of the core group that is scaled. */
+static enum version_rule rule_of_target(const struct autoscalingv2_HorizontalPodAutoscalerSpec *s) { return str_eq(s->scaleTargetRef.kind, "ReplicationController") ? ANY_GROUP : NAMED_GROUP; }
+
+void validate_hpa(const void *obj, struct field_errors *errs) {
+    const struct autoscalingv2_HorizontalPodAutoscalerSpec *s = &((const struct autoscalingv2_HorizontalPodAutoscaler *)obj)->spec;
+    hpa_spec(s, 1, rule_of_target(s), ANY_GROUP, errs);
+}
 
 /* What was let in before the rules stays so. */
 void validate_hpa_update(const void *obj, const void *old_obj, struct field_errors *errs) {
-    const struct autoscalingv2_HorizontalPodAutoscalerSpec *old = &((const struct autoscalingv2_HorizontalPodAutoscaler *)old_obj)->spec;
-    struct field_errors before = field_errors_in(errs->arena);
-    reference(&old->scaleTargetRef, true, NULL, &before);
-    hpa_spec(&((const struct autoscalingv2_HorizontalPodAutoscaler *)obj)->spec, old->minReplicas.has && old->minReplicas.value == 0 ? 0 : 1, before.len == 0, errs);
+    const struct autoscalingv2_HorizontalPodAutoscalerSpec *s = &((const struct autoscalingv2_HorizontalPodAutoscaler *)obj)->spec, *old = &((const struct autoscalingv2_HorizontalPodAutoscaler *)old_obj)->spec;
+    bool same_target = str_eq(str_or(s->scaleTargetRef.apiVersion, ""), str_or(old->scaleTargetRef.apiVersion, "")) && str_eq(str_or(s->scaleTargetRef.kind, ""), str_or(old->scaleTargetRef.kind, ""));
+    enum version_rule metrics = ANY_GROUP;
+    LIST_FOREACH(m, &old->metrics)
+        if (str_eq(m->type, "Object") && m->object && version_error(&m->object->describedObject, ANY_GROUP, errs->arena)) metrics = ANY_VERSION;
+    hpa_spec(s, old->minReplicas.has && old->minReplicas.value == 0 ? 0 : 1, same_target ? ANY_VERSION : rule_of_target(s), metrics, errs);
 }
 
 void validate_hpa_status(const void *obj, const void *old, struct field_errors *errs) {
