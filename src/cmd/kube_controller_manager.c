@@ -13,6 +13,7 @@
 #include "cmd/leader_flags.h"
 #include "cmd/secure_serving.h"
 #include "controller/controller.h"
+#include "controller/metrics.h"
 
 struct context {
     struct client *client;
@@ -31,10 +32,12 @@ static void lead(void *arg) {
     x->manager = controller_manager_new(&x->cc, x->controllers, &st);
     CHECK(x->manager); /* the list was checked at the start */
     controller_manager_start(x->manager);
+    metrics_source_add(controller_metrics_put, x->manager);
 }
 
 static void lost(void *arg) {
     struct context *x = arg;
+    metrics_source_remove(x->manager);
     controller_manager_stop(x->manager);
     informers_free(x->cc.informers);
     x->manager = NULL;

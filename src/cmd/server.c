@@ -24,6 +24,7 @@
 #include "cmd/node_join.h"
 #include "cmd/snapshots.h"
 #include "controller/controller.h"
+#include "controller/metrics.h"
 #include "proxy/server.h"
 #include "apiserver/metrics.h"
 #include "scheduler/server.h"
@@ -128,10 +129,12 @@ static void controllers_lead(void *arg) {
     s->controllers = controller_manager_new(&s->cc, s->flags.controllers, &err);
     CHECK(s->controllers); /* the list was checked at the start */
     controller_manager_start(s->controllers);
+    metrics_source_add(controller_metrics_put, s->controllers);
 }
 
 static void controllers_lost(void *arg) {
     struct server *s = arg;
+    metrics_source_remove(s->controllers);
     controller_manager_stop(s->controllers);
     informers_free(s->cc.informers);
     s->controllers = NULL;

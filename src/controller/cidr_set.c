@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/str.h"
+#include "controller/metrics.h"
 
 enum { IPV4_PARTS_BITS_MAX = 24, IPV6_PARTS_BITS_MAX = 16 };
 
@@ -15,6 +16,7 @@ struct cidr_set {
     struct range whole;
     int node_mask;
     size_t max, next, used;
+    char label[INET6_ADDRSTRLEN + 32]; /* of its metrics */
     unsigned char *taken; /* a bit a part */
 };
 
@@ -56,6 +58,10 @@ struct cidr_set *cidr_set_new(const char *cidr, int node_mask_ipv4, int node_mas
     s->node_mask = node_mask;
     s->max = (size_t)1 << bits;
     CHECK(s->taken = calloc(1, s->max / 8 + 1));
+    char text[INET6_ADDRSTRLEN];
+    inet_ntop(whole.family, whole.address, text, sizeof(text));
+    snprintf(s->label, sizeof(s->label), "clusterCIDR=\"%s/%d\"", text, whole.mask);
+    metric_set(&metrics_cidr_max, s->label, (double)s->max);
     return s;
 }
 
@@ -65,19 +71,25 @@ void cidr_set_free(struct cidr_set *s) {
     free(s);
 }
 
+static void tell_usage(const struct cidr_set *s) { metric_set(&metrics_cidr_usage, s->label, (double)s->used / (double)s->max); }
+
 static bool is_taken(const struct cidr_set *s, size_t i) { return s->taken[i / 8] & (1 << (i % 8)); }
 
 static void set_taken(struct cidr_set *s, size_t i, bool taken) {
     if (is_taken(s, i) == taken) return;
     s->taken[i / 8] ^= (unsigned char)(1 << (i % 8));
     s->used += taken ? 1 : (size_t)-1;
+    metric_add(taken ? &metrics_cidr_allocations : &metrics_cidr_releases, s->label, 1);
 }
 
 char *cidr_set_allocate(struct cidr_set *s, struct arena *a) {
     if (s->used == s->max) return NULL;
     size_t i = s->next;
-    while (is_taken(s, i)) i = (i + 1) % s->max;
+    size_t tries = 0;
+    for (; is_taken(s, i); tries++) i = (i + 1) % s->max;
     set_taken(s, i, true);
+    metric_observe(&metrics_cidr_tries, s->label, (double)tries);
+    tell_usage(s);
     s->next = (i + 1) % s->max;
     struct range part = s->whole;
     for (int bit = 0; s->max >> bit > 1; bit++) {
@@ -99,6 +111,7 @@ static int mark(struct cidr_set *s, const char *cidr, bool taken, struct status 
         n = r.mask < s->node_mask ? (size_t)1 << (s->node_mask - r.mask) : 1;
     }
     for (size_t i = first; i < first + n && i < s->max; i++) set_taken(s, i, taken);
+    tell_usage(s);
     return 0;
 }
 

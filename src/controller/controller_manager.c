@@ -3,6 +3,7 @@
 #include "base/str.h"
 #include "controller/controller.h"
 #include "controller/controllers.h"
+#include "controller/metrics.h"
 
 enum { SYNC_WAIT_MS = 1000 };
 
@@ -99,11 +100,18 @@ static bool stopping(struct controller_manager *m) {
     return s;
 }
 
+static void tell_running(const struct controller *c, bool runs) {
+    controller_metric_set(&metrics_running, runs, "manager=\"kube-controller-manager\",name=\"%s\"", c->desc->name);
+}
+
 static void *run(void *arg) {
     struct controller_manager *m = arg;
     while (!stopping(m) && !informers_wait_synced(m->context->informers, SYNC_WAIT_MS)) log_debug("waiting for the informers to sync");
     if (stopping(m)) return NULL;
-    for (size_t i = 0; i < m->len; i++) controller_start(m->items[i]);
+    for (size_t i = 0; i < m->len; i++) {
+        controller_start(m->items[i]);
+        tell_running(m->items[i], true);
+    }
     return NULL;
 }
 
@@ -119,7 +127,10 @@ void controller_manager_stop(struct controller_manager *m) {
     m->stopping = true;
     pthread_mutex_unlock(&m->mutex);
     if (m->running) pthread_join(m->thread, NULL);
-    for (size_t i = 0; i < m->len; i++) controller_stop(m->items[i]);
+    for (size_t i = 0; i < m->len; i++) {
+        controller_stop(m->items[i]);
+        tell_running(m->items[i], false);
+    }
     informers_stop(m->context->informers);
     for (size_t i = 0; i < m->len; i++) controller_free(m->items[i]);
     pthread_mutex_destroy(&m->mutex);

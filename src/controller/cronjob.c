@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "controller/controller_utils.h"
 #include "controller/controllers.h"
+#include "controller/metrics.h"
 
 enum { NEXT_DELTA_MS = 100, LOOK_AGAIN_MS = 50, MANY_MISSED = 100 };
 #define ANNOTATION_SCHEDULED "batch.kubernetes.io/cronjob-scheduled-timestamp"
@@ -229,6 +230,7 @@ static int start(struct cron_sync *s, int64_t at, struct status *reterr) {
     _cleanup_status_ struct status err = STATUS_INIT;
     if (client_create(s->cc->c->client, s->a, &batchv1_Job_desc, j, &made, &err) == 0) {
         own_writes_note(s->cc->made, s->cj->metadata.uid, &made);
+        metric_observe(&metrics_cronjob_skew, "", (double)(made.metadata.creationTimestamp.sec - at));
         RECORD(s, EVENT_NORMAL, "SuccessfulCreate", "Created job %s", made.metadata.name);
     } else if (str_eq(err.reason, REASON_ALREADY_EXISTS)) {
         /* Made before, but the status that says so was not written. */

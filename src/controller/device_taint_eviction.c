@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "controller/controller_utils.h"
 #include "controller/controllers.h"
+#include "controller/metrics.h"
 #include "controller/pod_condition.h"
 
 #define SECOND_NS INT64_C(1000000000)
@@ -95,7 +96,7 @@ static bool waiting_set(struct device_taints *dt, const char *key, bool waits) {
     return did;
 }
 
-static int evict(struct device_taints *dt, struct arena *a, const struct corev1_Pod *cached, struct status *reterr) {
+static int evict(struct device_taints *dt, struct arena *a, const struct corev1_Pod *cached, int64_t when_ns, struct status *reterr) {
     struct corev1_Pod *pod = object_new(a, &corev1_Pod_desc);
     if (client_get(dt->c->client, a, &corev1_Pod_desc, cached->metadata.namespace, cached->metadata.name, pod, reterr)) return status_is(reterr, 404) ? 0 : -1;
     if (!str_eq(pod->metadata.uid, cached->metadata.uid) || pod->metadata.deletionTimestamp.set) return 0;
@@ -104,6 +105,10 @@ static int evict(struct device_taints *dt, struct arena *a, const struct corev1_
         pod_condition_patch(dt->c->client, a, pod, "DisruptionTarget", NULL, reterr))
         return status_is(reterr, 404) ? 0 : -1;
     int r = client_delete(dt->c->client, &corev1_Pod_desc, pod->metadata.namespace, pod->metadata.name, client_delete_options(a, pod->metadata.uid, NULL), reterr);
+    if (r == 0) {
+        metric_add(&metrics_device_taint_deletions, "", 1);
+        metric_observe(&metrics_device_taint_deletion_duration, "", (double)(env_now_ns(dt->c->env) - when_ns) / 1e9);
+    }
     return r == 0 || status_is(reterr, 404) ? 0 : -1;
 }
 
@@ -127,7 +132,7 @@ static int sync_pod(void *self, struct arena *a, const char *key, struct status 
         work_queue_add_after(dt->c->queue, key, (when - now + 999999) / 1000000);
         return 0;
     }
-    if (evict(dt, a, pod, reterr)) return -1;
+    if (evict(dt, a, pod, when, reterr)) return -1;
     waiting_set(dt, key, false);
     return 0;
 }

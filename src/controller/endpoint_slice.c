@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "controller/controllers.h"
+#include "controller/metrics.h"
 #include "controller/service_util.h"
 
 #define SERVICE_NAME_LABEL "kubernetes.io/service-name"
@@ -323,12 +324,15 @@ static int write_one(struct sync *s, struct work *w, int64_t trigger_s, struct s
             return -1;
         }
         version_tracker_deleted(s->ec->versions, s->key, (const struct object *)(const void *)w->slice);
+        metric_add(&metrics_slice_changes, "operation=\"delete\"", 1);
         return 0;
     }
     trigger_time_annotate(s->a, &w->slice->metadata.annotations, trigger_s);
     int rc = w->fate == SLICE_CREATE ? client_create(client, s->a, &discoveryv1_EndpointSlice_desc, w->slice, &written, reterr)
                                      : client_update(client, s->a, &discoveryv1_EndpointSlice_desc, w->slice, &written, reterr);
-    if (rc == 0) version_tracker_wrote(s->ec->versions, s->key, (const struct object *)(const void *)&written);
+    if (rc != 0) return rc;
+    version_tracker_wrote(s->ec->versions, s->key, (const struct object *)(const void *)&written);
+    metric_add(&metrics_slice_changes, w->fate == SLICE_CREATE ? "operation=\"create\"" : "operation=\"update\"", 1);
     return rc;
 }
 
@@ -345,6 +349,9 @@ static int write_all(struct sync *s, int64_t trigger_s, struct status *reterr) {
             return -1;
         }
     }
+    size_t changed = 0;
+    LIST_FOREACH(w, &s->work) changed += w->fate != SLICE_UNCHANGED;
+    controller_metric_observe(&metrics_slices_changed, (double)changed, "topology=\"Disabled\",traffic_distribution=\"%s\"", str_or(s->svc->spec.trafficDistribution, ""));
     return 0;
 }
 
@@ -398,6 +405,7 @@ static int sync_found(struct endpoint_slice_controller *ec, struct arena *a, con
     list_slices(ec, key, &slices);
     if (version_tracker_stale(ec->versions, key, &slices)) {
         work_queue_add_after(ec->c->queue, key, STALE_RETRY_MS);
+        metric_add(&metrics_slice_syncs, "result=\"stale\"", 1);
         return 0;
     }
     service_list_pods(&ec->watch, a, svc, &pods);
@@ -411,7 +419,8 @@ static int sync_found(struct endpoint_slice_controller *ec, struct arena *a, con
         node_missing |= s.node_missing;
     }
     if (delete_other_types(ec, svc, &slices, reterr) != 0) rc = -1;
-    if (rc == 0 && node_missing) return status_internal(reterr, "a Pod of Service %s is on a Node that is not known", key);
+    if (rc == 0 && node_missing) rc = status_internal(reterr, "a Pod of Service %s is on a Node that is not known", key);
+    metric_add(&metrics_slice_syncs, rc == 0 ? "result=\"success\"" : "result=\"error\"", 1);
     return rc;
 }
 

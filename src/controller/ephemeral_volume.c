@@ -2,6 +2,7 @@
 #include "base/str.h"
 #include "controller/controller_utils.h"
 #include "controller/controllers.h"
+#include "controller/metrics.h"
 
 struct ephemeral { struct controller *c; struct informer *pods, *claims; };
 
@@ -18,7 +19,9 @@ static int make_claim(struct ephemeral *e, struct arena *a, const struct corev1_
     c->metadata.annotations = string_map_copy(a, &t->metadata.annotations);
     c->spec = t->spec;
     _cleanup_status_ struct status err = STATUS_INIT;
+    metric_add(&metrics_ephemeral_creates, "", 1);
     if (client_create(e->c->client, a, &corev1_PersistentVolumeClaim_desc, c, NULL, &err) == 0) return 0;
+    metric_add(&metrics_ephemeral_failures, "", 1);
     status_set(reterr, err.code, err.reason, "create PVC %s: %s", name, status_message(&err));
     return -1;
 }

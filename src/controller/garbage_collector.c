@@ -11,6 +11,7 @@
 #include "controller/controllers.h"
 #include "controller/garbage_discovery.h"
 #include "controller/garbage_graph.h"
+#include "controller/metrics.h"
 #include "wire/json.h"
 
 #define METADATA_ACCEPT "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
@@ -127,6 +128,7 @@ static void sync_monitors(struct garbage_collector *gc) {
     _cleanup_status_ struct status err = STATUS_INIT;
     struct gc_resources *now = gc_resources_discover(gc->c->client, gc->resources, &err), *was = gc->resources;
     if (!now) {
+        metric_add(&metrics_garbage_sync_errors, "", 1);
         log_info("garbage collector: discovery failed: %s", status_message(&err));
         return;
     }

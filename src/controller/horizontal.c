@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "controller/controllers.h"
 #include "controller/garbage_discovery.h"
+#include "controller/metrics.h"
 #include "controller/replica_calculator.h"
 
 enum { DOWNSCALE_WINDOW_S = 300, RESCALE_TRIES = 5, HISTORY_MAX = 512, DISCOVERY_AGE_MS = 30000 };
@@ -41,6 +42,7 @@ struct hpa_sync {
     int64_t now_ns;
     int32_t min;
     struct autoscalingv2_MetricStatus_list metrics;
+    const char *action;                 /* for the metrics: scale_up, scale_down or none */
 };
 
 #define RECORD(s, type, reason, ...) event_record((s)->hc->c->events, &autoscalingv2_HorizontalPodAutoscaler_desc, (s)->h, type, reason, __VA_ARGS__)
@@ -76,6 +78,7 @@ static int write_status(struct hpa_sync *s, struct status *reterr) {
 static void set_status(struct hpa_sync *s, int32_t desired, bool rescaled) {
     s->h->status.currentReplicas = s->scale.spec.replicas;
     s->h->status.desiredReplicas = desired;
+    controller_metric_set(&metrics_hpa_desired, desired, "hpa_name=\"%s\",namespace=\"%s\"", s->h->metadata.name, s->h->metadata.namespace);
     s->h->status.currentMetrics = s->metrics;
     if (rescaled) s->h->status.lastScaleTime = time_from_s(s->now_ns / 1000000000);
 }
@@ -418,6 +421,14 @@ static int question_for(struct hpa_sync *s, struct replica_question *q, struct s
     return -1;
 }
 
+static const char *action_of(int32_t from, int32_t to) { return to > from ? "scale_up" : to < from ? "scale_down" : "none"; }
+
+static void tell_computation(const struct hpa_sync *s, const char *type, const char *action, bool failed, int64_t began_ns) {
+    const char *labels = arena_printf(s->a, "action=\"%s\",error=\"%s\",metric_type=\"%s\"", action, failed ? "internal" : "none", str_or(type, ""));
+    metric_add(&metrics_hpa_computations, labels, 1);
+    metric_observe(&metrics_hpa_computation_duration, labels, (double)(env_mono_ns(s->hc->c->env) - began_ns) / 1e9);
+}
+
 /* The largest of all metrics' proposals. While some are not known there is no scaling down. -1: nothing can be said. */
 static int32_t compute(struct hpa_sync *s, const char **ret_name, struct status *reterr) {
     struct replica_question q;
@@ -430,7 +441,10 @@ static int32_t compute(struct hpa_sync *s, const char **ret_name, struct status 
         struct proposal p = {0};
         const char *context = NULL;
         _cleanup_status_ struct status err = STATUS_INIT;
-        if (ask(s, &q, m, st, &p, &context, &err) == 0) {
+        int64_t began_ns = env_mono_ns(s->hc->c->env);
+        int unknown = ask(s, &q, m, st, &p, &context, &err);
+        tell_computation(s, m->type, unknown ? "none" : action_of(q.replicas, p.answer.replicas), unknown, began_ns);
+        if (!unknown) {
             if (replicas == 0 || p.answer.replicas > replicas) {
                 replicas = p.answer.replicas;
                 *ret_name = p.name;
@@ -513,6 +527,7 @@ static int reconcile(struct hpa_sync *s, struct status *reterr) {
         return -1;
     }
     if (desired != current && rescale(s, current, desired, reason, reterr) != 0) return -1;
+    s->action = action_of(current, desired);
     s->scale.spec.replicas = current;
     set_status(s, desired, desired != current);
     return write_status(s, reterr);
@@ -542,12 +557,17 @@ static int sync_autoscaler(void *self, struct arena *a, const char *key, struct 
         free(map_del(hc->memories, key));
         free(map_del(hc->selectors, key));
         pthread_mutex_unlock(&hc->mutex);
+        controller_metric_drop(&metrics_hpa_desired, "hpa_name=\"%s\",namespace=\"%s\"", name, ns);
         return 0;
     }
     _cleanup_status_ struct status err = STATUS_INIT;
     struct hpa_sync s = {.hc = hc, .a = a, .key = key, .h = object_copy(a, &autoscalingv2_HorizontalPodAutoscaler_desc, cached->obj), .memory = memory_of(hc, key), .now_ns = env_now_ns(hc->c->env),
         .was = &CACHED(cached, autoscalingv2_HorizontalPodAutoscaler)->status};
-    reconcile(&s, &err);
+    int64_t began_ns = env_mono_ns(hc->c->env);
+    int rc = reconcile(&s, &err);
+    const char *labels = arena_printf(a, "action=\"%s\",error=\"%s\"", str_or(s.action, "none"), rc ? "internal" : "none");
+    metric_add(&metrics_hpa_syncs, labels, 1);
+    metric_observe(&metrics_hpa_sync_duration, labels, (double)(env_mono_ns(hc->c->env) - began_ns) / 1e9);
     work_queue_add_after(hc->c->queue, key, hc->c->context->options->horizontal_pod_autoscaler_sync_period_ms);
     return 0;
 }
@@ -560,7 +580,15 @@ static void on_update(void *data, struct cached *old, struct cached *now) {
         controller_enqueue(hc->c, now->obj);
 }
 
-static void on_add(void *data, struct cached *now) { controller_enqueue(((struct horizontal_controller *)data)->c, now->obj); }
+static void on_add(void *data, struct cached *now) {
+    metric_add(&metrics_hpa_number, "", 1);
+    controller_enqueue(((struct horizontal_controller *)data)->c, now->obj);
+}
+
+static void on_delete(void *data, struct cached *old) {
+    metric_add(&metrics_hpa_number, "", -1);
+    controller_enqueue(((struct horizontal_controller *)data)->c, old->obj);
+}
 
 static void *new(struct controller *c, struct status *reterr UNUSED) {
     struct horizontal_controller *hc = calloc(1, sizeof(*hc));
@@ -571,12 +599,14 @@ static void *new(struct controller *c, struct status *reterr UNUSED) {
     pthread_mutex_init(&hc->mutex, NULL);
     hc->autoscalers = informers_get(c->context->informers, &autoscalingv2_HorizontalPodAutoscaler_desc);
     hc->pods = informers_get(c->context->informers, &corev1_Pod_desc);
-    informer_add_handler(hc->autoscalers, &(struct informer_handler){hc, on_add, on_update, on_add});
+    informer_add_handler(hc->autoscalers, &(struct informer_handler){hc, on_add, on_update, on_delete});
     return hc;
 }
 
 static void free_self(void *self) {
     struct horizontal_controller *hc = self;
+    metric_drop(&metrics_hpa_number, "");
+    metric_drop(&metrics_hpa_desired, "");
     map_free_with(hc->memories, free);
     map_free_with(hc->selectors, free);
     gc_resources_free(hc->resources);

@@ -5,6 +5,7 @@
 #include "controller/job.h"
 #include "base/str.h"
 #include "controller/controllers.h"
+#include "controller/metrics.h"
 
 enum { DOUBT_PERIOD_MS = 20 };
 #define ORPHAN "orphan/"
@@ -58,6 +59,25 @@ bool job_set_condition(struct job_sync *s, const char *type, const char *status,
     return true;
 }
 
+static void tell_more(struct metric_family *f, int32_t more, const char *labels) {
+    if (more > 0) metric_add(f, labels, more);
+}
+
+/* What the status that was just written counts and the one before did not. */
+static void tell_counted(struct job_sync *s) {
+    const struct batchv1_JobStatus *st = &s->job->status;
+    int32_t succeeded = st->succeeded - s->told.succeeded, failed = st->failed - s->told.failed;
+    int failed_indexes = s->per_index ? job_indexes_total(&s->failed_indexes) : 0;
+    const char *limit = s->per_index ? "perIndex" : "global";
+    tell_more(&metrics_job_pods_finished, succeeded, arena_printf(s->a, "completion_mode=\"%s\",result=\"succeeded\"", job_mode(s)));
+    tell_more(&metrics_job_pods_finished, failed, arena_printf(s->a, "completion_mode=\"%s\",result=\"failed\"", job_mode(s)));
+    if (s->indexed) tell_more(&metrics_job_indexes, succeeded, arena_printf(s->a, "backoffLimit=\"%s\",status=\"succeeded\"", limit));
+    tell_more(&metrics_job_indexes, failed_indexes - s->told.failed_indexes, arena_printf(s->a, "backoffLimit=\"%s\",status=\"failed\"", limit));
+    s->told.succeeded = st->succeeded;
+    s->told.failed = st->failed;
+    s->told.failed_indexes = failed_indexes;
+}
+
 bool job_write_status(struct job_sync *s, struct status *reterr) {
     struct batchv1_Job *fresh = arena_alloc(s->a, sizeof(*fresh));
     _cleanup_status_ struct status err = STATUS_INIT;
@@ -68,6 +88,7 @@ bool job_write_status(struct job_sync *s, struct status *reterr) {
     }
     own_writes_note(s->jc->statuses, fresh->metadata.uid, fresh);
     s->job->metadata.resourceVersion = fresh->metadata.resourceVersion;
+    tell_counted(s);
     return true;
 }
 
@@ -121,9 +142,17 @@ static void on_pod_gone(struct job_controller *jc, const struct object *pod, boo
     enqueue_batched(jc, job->obj);
 }
 
+static bool ended_and_tracked(const struct cached *pod) { return pod && pod_is_terminal(CACHED(pod, corev1_Pod)) && job_pod_tracked(CACHED(pod, corev1_Pod)); }
+
+static void tell_tracking(const struct cached *old, const struct cached *now) {
+    bool was = ended_and_tracked(old), is = ended_and_tracked(now);
+    if (was != is) metric_add(&metrics_job_tracking, is ? "event=\"add\"" : "event=\"delete\"", 1);
+}
+
 static void on_pod_add(void *data, struct cached *now) {
     struct job_controller *jc = data;
     const struct object *pod = now->obj;
+    tell_tracking(NULL, now);
     const struct metav1_OwnerReference *ref = controller_of(pod);
     if (pod->metadata.deletionTimestamp.set) {
         on_pod_gone(jc, pod, false);
@@ -143,6 +172,7 @@ static void on_pod_add(void *data, struct cached *now) {
 static void on_pod_update(void *data, struct cached *old, struct cached *now) {
     struct job_controller *jc = data;
     const struct object *pod = now->obj;
+    tell_tracking(old, now);
     if (pod->metadata.deletionTimestamp.set) {
         on_pod_gone(jc, pod, false);
         return;
@@ -159,7 +189,10 @@ static void on_pod_update(void *data, struct cached *old, struct cached *now) {
     if (moved || !string_map_equal(&old->obj->metadata.labels, &pod->metadata.labels)) enqueue_adopters(jc, pod);
 }
 
-static void on_pod_delete(void *data, struct cached *old) { on_pod_gone(data, old->obj, true); }
+static void on_pod_delete(void *data, struct cached *old) {
+    tell_tracking(old, NULL);
+    on_pod_gone(data, old->obj, true);
+}
 
 /* A Job that is finished or gone leaves its Pods' finalizers to whoever looks at orphans. */
 static void enqueue_pods_as_orphans(struct job_controller *jc, const struct object *job) {
@@ -177,7 +210,10 @@ static void forget(struct job_controller *jc, const char *key, const char *uid) 
     pthread_mutex_unlock(&jc->mutex);
 }
 
-static void on_job_add(void *data, struct cached *now) { controller_enqueue(((struct job_controller *)data)->c, now->obj); }
+static void on_job_add(void *data, struct cached *now) {
+    controller_enqueue(((struct job_controller *)data)->c, now->obj);
+    if (managed_elsewhere(CACHED(now, batchv1_Job))) controller_metric_add(&metrics_jobs_elsewhere, 1, "controller_name=\"%s\"", CACHED(now, batchv1_Job)->spec.managedBy);
+}
 
 static void on_job_update(void *data, struct cached *old, struct cached *now) {
     struct job_controller *jc = data;
@@ -417,6 +453,23 @@ static int sync_one(struct job_sync *s, struct status *reterr) {
     return rc;
 }
 
+static int sync_and_tell(struct job_sync *s, struct status *reterr) {
+    const struct batchv1_JobStatus *st = &s->job->status;
+    int64_t began_ns = env_mono_ns(s->jc->c->env);
+    s->action = "reconciling";
+    s->told.succeeded = st->succeeded;
+    s->told.failed = st->failed;
+    if (s->per_index) {
+        struct job_indexes failed = job_indexes_parse(s->a, st->failedIndexes, s->job->spec.completions.value);
+        s->told.failed_indexes = job_indexes_total(&failed);
+    }
+    int rc = sync_one(s, reterr);
+    const char *labels = arena_printf(s->a, "action=\"%s\",completion_mode=\"%s\",result=\"%s\"", s->action, job_mode(s), rc ? "error" : "success");
+    metric_observe(&metrics_job_sync_duration, labels, (double)(env_mono_ns(s->jc->c->env) - began_ns) / 1e9);
+    metric_add(&metrics_job_syncs, labels, 1);
+    return rc;
+}
+
 static bool finished_already(struct job_controller *jc, const char *key, const char *uid, struct map *removing) {
     pthread_mutex_lock(&jc->mutex);
     bool yes = map_has(jc->finished, uid);
@@ -461,10 +514,13 @@ static int sync_job(void *self, struct arena *a, const char *key, struct status 
     s.per_index = s.indexed && s.job->spec.backoffLimitPerIndex.has;
     int rc = 0;
     if (finished_already(jc, key, s.job->metadata.uid, s.removing)) rc = 0;
-    else if (!is_up_to_date(&s)) work_queue_add_after(jc->c->queue, key, DOUBT_PERIOD_MS);
+    else if (!is_up_to_date(&s)) {
+        work_queue_add_after(jc->c->queue, key, DOUBT_PERIOD_MS);
+        metric_add(&metrics_job_stale, "group=\"batch\",resource=\"jobs\"", 1);
+    }
     else if (mode && !s.indexed && !str_eq(mode, "NonIndexed"))
         event_record(jc->c->events, &batchv1_Job_desc, s.job, EVENT_WARNING, "UnknownCompletionMode", "Skipped Job sync because completion mode is unknown");
-    else if ((rc = label_selector_from(a, s.job->spec.selector, &s.selector, reterr)) == 0) rc = sync_one(&s, reterr);
+    else if ((rc = label_selector_from(a, s.job->spec.selector, &s.selector, reterr)) == 0) rc = sync_and_tell(&s, reterr);
     map_free(s.removing);
     cached_list_release(&s.hold);
     return rc;

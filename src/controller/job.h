@@ -54,6 +54,8 @@ struct job_sync {
     struct map *removing;               /* UIDs */
     int32_t ready, terminating, succeeded, failed;
     struct job_backoff backoff;
+    const char *action;                 /* what was done, for the metrics */
+    struct { int32_t succeeded, failed; int failed_indexes; } told; /* what the status that was written last says */
     struct batchv1_JobCondition *finished; /* it is, or is about to be */
     bool indexed, per_index;            /* Indexed; with a back-off limit per index */
     struct job_indexes before, done, failed_indexes;
@@ -70,6 +72,7 @@ bool job_only_replaces_failed(const struct batchv1_Job *j);
 bool job_is_suspended(const struct batchv1_Job *j);
 int job_pod_index(job_pod *p);
 bool job_pod_index_valid(const struct job_sync *s, job_pod *p);
+static inline const char *job_mode(const struct job_sync *s) { return s->indexed ? "Indexed" : "NonIndexed"; }
 bool job_write_status(struct job_sync *s, struct status *reterr); /* false: failed */
 
 /* ---- job_manage.c ---- */

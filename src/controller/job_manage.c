@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "client/parallel.h"
 #include "controller/job.h"
+#include "controller/metrics.h"
 
 /* ---- many at once ---- */
 
@@ -212,6 +213,13 @@ static int create_one(void *arg, size_t i) {
     return -1;
 }
 
+static void tell_created(const struct job_sync *s, size_t made, size_t failed) {
+    bool only_failed = str_eq(s->job->spec.podReplacementPolicy, "Failed");
+    const char *why = only_failed && s->failed > 0 ? "recreate_failed" : s->failed > 0 || s->terminating > 0 ? "recreate_terminating_or_failed" : "new";
+    if (made) controller_metric_add(&metrics_job_pods_created, (double)made, "reason=\"%s\",status=\"succeeded\"", why);
+    if (failed) controller_metric_add(&metrics_job_pods_created, (double)failed, "reason=\"%s\",status=\"failed\"", why);
+}
+
 static int create_pods(struct job_sync *s, size_t n, const int *indexes, int32_t *active, struct status *reterr) {
     struct batch b = {.s = s, .template = template_of(s), .indexes = indexes};
     pthread_mutex_init(&b.mutex, NULL);
@@ -219,6 +227,7 @@ static int create_pods(struct job_sync *s, size_t n, const int *indexes, int32_t
     size_t made = parallel_slow_start(n, create_one, &b);
     for (size_t i = made; i < n; i++) expectations_creation_observed(s->jc->expectations, s->job->metadata.uid);
     *active += (int32_t)made;
+    tell_created(s, made, n - made);
     return finish(&b, reterr);
 }
 
@@ -238,10 +247,12 @@ int job_manage(struct job_sync *s, int32_t *active, struct status *reterr) {
     *active = have;
     struct job_pods rm = to_remove(s, (size_t)MAX(have - want, 0));
     if (rm.len || job_is_suspended(s->job)) {
+        s->action = "pods_deleted";
         int rc = delete_pods(s, &rm, true, &deleted, reterr);
         *active -= deleted;
         return rc;
     }
+    s->action = "tracking";
     int32_t missing = want - have - (job_only_replaces_failed(s->job) ? s->terminating : 0);
     if (missing <= 0) return 0;
     if (!s->per_index) wait_ms = job_backoff_wait_ms(&s->backoff, env_now_ns(s->jc->c->env));
@@ -256,5 +267,6 @@ int job_manage(struct job_sync *s, int32_t *active, struct status *reterr) {
         *active = 0; /* as upstream reports it: there are none */
         return 0;
     }
+    s->action = "pods_created";
     return create_pods(s, n, indexes, active, reterr);
 }

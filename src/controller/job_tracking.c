@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "client/parallel.h"
 #include "controller/job.h"
+#include "controller/metrics.h"
 
 enum { UNCOUNTED_MAX = 500 };
 
@@ -16,6 +17,7 @@ struct tracking {
     struct job_pods release;           /* lose it now */
     struct int32_list succeeded;       /* new indexes */
     bool full, flush;
+    int32_t actions[JOB_FAIL_JOB + 1]; /* of the failure policy, for the metrics */
 };
 
 /* ---- finalizers ---- */
@@ -108,7 +110,9 @@ static void count_pod(struct tracking *t, job_pod *p, bool failed) {
         }
     } else if (failed || (s->finished && !is_met(s->finished))) {
         if (string_list_has(&s->uncounted_failed, uid) || (s->indexed && !job_pod_index_valid(s, p))) return;
-        if (job_failure_action(s->job, p, s->a, NULL) != JOB_IGNORE) push_uid(t, &u->failed, p);
+        enum job_action action = job_failure_action(s->job, p, s->a, NULL);
+        t->actions[action]++;
+        if (action != JOB_IGNORE) push_uid(t, &u->failed, p);
     }
 }
 
@@ -179,7 +183,9 @@ static bool enact(struct tracking *t) {
 static void record_finish(struct job_sync *s) {
     struct event_recorder *events = s->jc->c->events;
     const struct batchv1_JobCondition *c = s->finished;
-    if (!str_eq(c->type, "Complete")) {
+    bool complete = str_eq(c->type, "Complete");
+    controller_metric_add(&metrics_jobs_finished, 1, "completion_mode=\"%s\",reason=\"%s\",result=\"%s\"", job_mode(s), str_or(c->reason, ""), complete ? "succeeded" : "failed");
+    if (!complete) {
         event_record(events, &batchv1_Job_desc, s->job, EVENT_WARNING, c->reason, "%s", str_or(c->message, ""));
         return;
     }
@@ -217,6 +223,12 @@ static int flush_and_release(struct tracking *t, struct status *reterr) {
     return rc;
 }
 
+static void tell_actions(const struct tracking *t) {
+    static const char *const names[] = {[JOB_IGNORE] = "Ignore", [JOB_COUNT] = "Count", [JOB_FAIL_INDEX] = "FailIndex", [JOB_FAIL_JOB] = "FailJob"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (names[i] && t->actions[i]) controller_metric_add(&metrics_job_failure_policy, t->actions[i], "action=\"%s\"", names[i]);
+}
+
 int job_track(struct job_sync *s, bool flush, struct status *reterr) {
     struct tracking t = {.s = s, .tracked = map_new(), .flush = flush};
     JOB_PODS_FOREACH(p, &s->pods)
@@ -227,6 +239,7 @@ int job_track(struct job_sync *s, bool flush, struct status *reterr) {
     announce(&t);
     int rc = flush_and_release(&t, reterr);
     if (rc == 0) {
+        tell_actions(&t);
         bool finished = enact(&t);
         if ((finished || t.flush) && !job_write_status(s, reterr)) rc = -1;
         else if (finished) {

@@ -11,6 +11,7 @@
 #include "client/parallel.h"
 #include "controller/controller_utils.h"
 #include "controller/controllers.h"
+#include "controller/metrics.h"
 #include "controller/node_util.h"
 #include "controller/node_zone.h"
 
@@ -230,6 +231,7 @@ static struct zone *zone_of(struct node_lifecycle *nl, struct arena *a, const st
     CHECK(z && (z->key = strdup(key)));
     z->limiter = rate_limiter_new(nl->c->context->options->node_eviction_rate, env_mono_ns(nl->c->env));
     map_put(nl->zones, key, z);
+    controller_metric_add(&metrics_node_evictions, 0, "zone=\"%s\"", key);
     return z;
 }
 
@@ -243,12 +245,20 @@ static void mark_reachable(struct node_lifecycle *nl, struct zone *z, const stru
     zone_queue_remove(z, node->metadata.name);
 }
 
-static void swap_no_execute(struct node_lifecycle *nl, const struct corev1_Node *node, const char *add_key, const char *remove_key) {
+static bool swap_no_execute(struct node_lifecycle *nl, const struct corev1_Node *node, const char *add_key, const char *remove_key) {
     struct corev1_Taint add = {.key = add_key, .effect = "NoExecute"}, remove = {.key = remove_key, .effect = "NoExecute"};
     struct corev1_Taint_list al, rl;
     _cleanup_status_ struct status err = STATUS_INIT;
-    if (node_swap_taints(nl->c, node, taint_list(&add, &al), taint_list(&remove, &rl), &err) != 0)
-        log_warning("node-lifecycle-controller: %s is not tainted yet: %s", node->metadata.name, status_message(&err));
+    if (node_swap_taints(nl->c, node, taint_list(&add, &al), taint_list(&remove, &rl), &err) == 0) return true;
+    log_warning("node-lifecycle-controller: %s is not tainted yet: %s", node->metadata.name, status_message(&err));
+    return false;
+}
+
+static void tell_zone(const char *key, int ready, int not_ready) {
+    int all = ready + not_ready;
+    controller_metric_set(&metrics_zone_size, all, "zone=\"%s\"", key);
+    controller_metric_set(&metrics_zone_health, all ? 100.0 * ready / all : 100, "zone=\"%s\"", key);
+    controller_metric_set(&metrics_zone_unhealthy, not_ready, "zone=\"%s\"", key);
 }
 
 /* By the condition before this pass. */
@@ -277,6 +287,7 @@ static void drop_empty_zones(struct node_lifecycle *nl) {
     void *z;
     for (size_t i = 0; map_next(nl->zones, &i, &key, &z);) {
         if (((struct zone *)z)->seen) continue;
+        tell_zone(key, 0, 0);
         map_del(nl->zones, key);
         zone_free(z);
     }
@@ -296,6 +307,7 @@ static void handle_disruption(struct node_lifecycle *nl, struct arena *a, const 
     drop_empty_zones(nl);
     for (size_t i = 0; map_next(nl->zones, &i, &key, &p);) {
         struct zone *z = p;
+        tell_zone(key, z->ready, z->not_ready);
         all_are &= zone_state_of(z->ready, z->not_ready, threshold) == ZONE_FULL_DISRUPTION;
         all_were &= z->state == ZONE_FULL_DISRUPTION;
     }
@@ -405,14 +417,18 @@ static void monitor(struct node_lifecycle *nl) {
     _cleanup_cached_list_ struct cached_list nodes = {0};
     const char *key;
     void *p;
+    int64_t began_ns = env_mono_ns(nl->c->env);
     informer_list(nl->nodes, NULL, &nodes);
     for (size_t i = 0; map_next(nl->zones, &i, &key, &p);) ((struct zone *)p)->seen = false, ((struct zone *)p)->ready = ((struct zone *)p)->not_ready = 0;
     CACHED_FOREACH(node, corev1_Node, &nodes) {
         if (controller_stopping(nl->c)) return;
+        int64_t looked_ns = env_mono_ns(nl->c->env);
         visit(nl, node);
+        metric_observe(&metrics_node_health, "", (double)(env_mono_ns(nl->c->env) - looked_ns) / 1e9);
     }
     forget_deleted(nl);
     handle_disruption(nl, a, &nodes);
+    metric_observe(&metrics_nodes_health, "", (double)(env_mono_ns(nl->c->env) - began_ns) / 1e9);
 }
 
 /* ---- NoExecute taints, slowly ---- */
@@ -421,8 +437,10 @@ static void taint_next(struct node_lifecycle *nl, struct zone *z) {
     while (z->queue_len && rate_limiter_try(&z->limiter, env_mono_ns(nl->c->env))) {
         _cleanup_cached_ struct cached *cached = informer_get(nl->nodes, NULL, z->queue[0]);
         const struct corev1_NodeCondition *ready = cached ? node_condition(CACHED(cached, corev1_Node), "Ready") : NULL;
-        if (ready && str_eq(ready->status, "False")) swap_no_execute(nl, CACHED(cached, corev1_Node), not_ready_key, unreachable_key);
-        else if (ready && str_eq(ready->status, "Unknown")) swap_no_execute(nl, CACHED(cached, corev1_Node), unreachable_key, not_ready_key);
+        bool tainted = false;
+        if (ready && str_eq(ready->status, "False")) tainted = swap_no_execute(nl, CACHED(cached, corev1_Node), not_ready_key, unreachable_key);
+        else if (ready && str_eq(ready->status, "Unknown")) tainted = swap_no_execute(nl, CACHED(cached, corev1_Node), unreachable_key, not_ready_key);
+        if (tainted) controller_metric_add(&metrics_node_evictions, 1, "zone=\"%s\"", z->key);
         zone_queue_remove(z, z->queue[0]); /* one that failed comes back with the next pass */
     }
 }

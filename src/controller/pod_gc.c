@@ -6,6 +6,7 @@
 #include "client/parallel.h"
 #include "controller/controller_utils.h"
 #include "controller/controllers.h"
+#include "controller/metrics.h"
 #include "controller/node_util.h"
 #include "controller/pod_condition.h"
 
@@ -18,7 +19,7 @@ struct pod_gc {
 };
 
 /* Failed first, since no kubelet will ever say so; then gone at once. */
-static void fail_and_delete(struct pod_gc *gc, const struct corev1_Pod *cached, bool node_gone) {
+static void fail_and_delete(struct pod_gc *gc, const struct corev1_Pod *cached, bool node_gone, const char *why) {
     _cleanup_arena_ struct arena *a = arena_new();
     _cleanup_status_ struct status err = STATUS_INIT;
     struct corev1_Pod *pod = object_copy(a, &corev1_Pod_desc, cached);
@@ -30,7 +31,10 @@ static void fail_and_delete(struct pod_gc *gc, const struct corev1_Pod *cached, 
         rc = pod_condition_patch(gc->c->client, a, pod, "DisruptionTarget", "Failed", &err);
     }
     if (rc == 0) rc = client_delete(gc->c->client, &corev1_Pod_desc, pod->metadata.namespace, pod->metadata.name, now, &err);
-    if (rc != 0 && !status_is(&err, 404)) log_warning("pod-garbage-collector: %s/%s stays for now: %s", pod->metadata.namespace, pod->metadata.name, status_message(&err));
+    controller_metric_add(&metrics_pod_gc_deletions, 1, "namespace=\"%s\",reason=\"%s\"", pod->metadata.namespace, why);
+    if (rc == 0 || status_is(&err, 404)) return;
+    controller_metric_add(&metrics_pod_gc_errors, 1, "namespace=\"%s\",reason=\"%s\"", pod->metadata.namespace, why);
+    log_warning("pod-garbage-collector: %s/%s stays for now: %s", pod->metadata.namespace, pod->metadata.name, status_message(&err));
 }
 
 /* ---- finished ones ---- */
@@ -44,7 +48,7 @@ static int oldest_first(const void *x, const void *y) {
 }
 
 struct doomed { struct pod_gc *gc; struct cached **pods; };
-static void delete_one(void *arg, size_t i) { fail_and_delete(((struct doomed *)arg)->gc, CACHED(((struct doomed *)arg)->pods[i], corev1_Pod), false); }
+static void delete_one(void *arg, size_t i) { fail_and_delete(((struct doomed *)arg)->gc, CACHED(((struct doomed *)arg)->pods[i], corev1_Pod), false, "terminated"); }
 
 static void collect_finished(struct pod_gc *gc, struct arena *a, const struct cached_list *pods) {
     size_t threshold = (size_t)MAX(gc->c->context->options->terminated_pod_gc_threshold, 0), n = 0;
@@ -80,7 +84,7 @@ static void collect_orphans(struct pod_gc *gc, struct arena *a, const struct cac
         if (node) continue;
         map_put(seen, pod->spec.nodeName, gc);
         if (!map_has(verdicts, pod->spec.nodeName)) map_put(verdicts, pod->spec.nodeName, node_is_gone(gc, a, pod->spec.nodeName) ? gc : NULL);
-        if (map_get(verdicts, pod->spec.nodeName)) fail_and_delete(gc, pod, true);
+        if (map_get(verdicts, pod->spec.nodeName)) fail_and_delete(gc, pod, true, "orphaned");
     }
     const char *name;
     void *value;
@@ -106,7 +110,8 @@ static bool node_out_of_service(struct pod_gc *gc, const char *name) {
 static void collect_terminating(struct pod_gc *gc, const struct cached_list *pods) {
     CACHED_FOREACH(pod, corev1_Pod, pods) {
         if (!pod->metadata.deletionTimestamp.set) continue;
-        if (str_empty(pod->spec.nodeName) || node_out_of_service(gc, pod->spec.nodeName)) fail_and_delete(gc, pod, false);
+        bool unscheduled = str_empty(pod->spec.nodeName);
+        if (unscheduled || node_out_of_service(gc, pod->spec.nodeName)) fail_and_delete(gc, pod, false, unscheduled ? "unscheduled" : "out-of-service");
     }
 }
 

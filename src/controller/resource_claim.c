@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "controller/controller_utils.h"
 #include "controller/controllers.h"
+#include "controller/metrics.h"
 #include "wire/json.h"
 
 #define NAME_BASE_MAX 57 /* leaves room for a hyphen and five random characters in 63 */
@@ -117,6 +118,12 @@ static const char *generate_name(struct arena *a, const char *pod, const char *e
     return arena_printf(a, "%.*s-%.*s", (int)(p * NAME_BASE_MAX / len), pod, (int)(e * NAME_BASE_MAX / len), entry);
 }
 
+static bool asks_for_admin_access(const struct resourcev1_ResourceClaim *claim) {
+    LIST_FOREACH(r, &claim->spec.devices.requests)
+        if (r->exactly && r->exactly->adminAccess.has && r->exactly->adminAccess.value) return true;
+    return false;
+}
+
 static int make_claim(struct resource_claims *rc, struct arena *a, const struct corev1_Pod *pod, const struct corev1_PodResourceClaim *e, const char **ret_name, struct status *reterr) {
     _cleanup_cached_ struct cached *cached = informer_get(rc->templates, pod->metadata.namespace, e->resourceClaimTemplateName);
     if (!cached)
@@ -132,7 +139,9 @@ static int make_claim(struct resource_claims *rc, struct arena *a, const struct 
     claim->metadata.annotations = string_map_copy(a, &t->spec.metadata.annotations);
     string_map_set(a, &claim->metadata.annotations, RESOURCE_CLAIM_POD_CLAIM_ANNOTATION, e->name);
     claim->spec = t->spec.spec;
-    if (client_create(rc->c->client, a, &resourcev1_ResourceClaim_desc, claim, now, reterr)) {
+    int failed = client_create(rc->c->client, a, &resourcev1_ResourceClaim_desc, claim, now, reterr);
+    controller_metric_add(&metrics_claim_creates, 1, "admin_access=\"%s\",status=\"%s\"", asks_for_admin_access(claim) ? "true" : "false", failed ? "failure" : "success");
+    if (failed) {
         if (write_is_in_doubt(reterr)) made_set(rc, a, pod, e->name, "");
         status_wrap(reterr, "create ResourceClaim %s", "");
         return -1;

@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "controller/controller_utils.h"
 #include "controller/controllers.h"
+#include "controller/metrics.h"
 
 #define ROOT_CA_NAME "kube-root-ca.crt"
 #define DESCRIPTION_KEY "kubernetes.io/description"
@@ -34,8 +35,7 @@ static int create(struct root_ca_publisher *rp, struct arena *a, const char *ns,
     return -1;
 }
 
-static int sync_namespace(void *self, struct arena *a, const char *key, struct status *reterr) {
-    struct root_ca_publisher *rp = self;
+static int publish(struct root_ca_publisher *rp, struct arena *a, const char *key, struct status *reterr) {
     _cleanup_cached_ struct cached *ns = informer_get(rp->namespaces, NULL, key);
     if (!ns || !str_eq(CACHED(ns, corev1_Namespace)->status.phase, "Active")) return 0;
     _cleanup_cached_ struct cached *cached = informer_get(rp->config_maps, key, ROOT_CA_NAME);
@@ -47,6 +47,15 @@ static int sync_namespace(void *self, struct arena *a, const char *key, struct s
     string_map_set(a, &cm->data, "ca.crt", rp->pem);
     string_map_set(a, &cm->metadata.annotations, DESCRIPTION_KEY, DESCRIPTION);
     return client_update(rp->c->client, a, &corev1_ConfigMap_desc, cm, NULL, reterr);
+}
+
+static int sync_namespace(void *self, struct arena *a, const char *key, struct status *reterr) {
+    struct root_ca_publisher *rp = self;
+    int64_t began_ns = env_mono_ns(rp->c->env);
+    int rc = publish(rp, a, key, reterr), code = rc == 0 ? 200 : reterr && reterr->code ? reterr->code : 500;
+    controller_metric_observe(&metrics_root_ca_sync_duration, (double)(env_mono_ns(rp->c->env) - began_ns) / 1e9, "code=\"%d\"", code);
+    controller_metric_add(&metrics_root_ca_syncs, 1, "code=\"%d\"", code);
+    return rc;
 }
 
 static void free_self(void *self) {

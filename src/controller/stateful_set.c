@@ -5,6 +5,7 @@
 #include "controller/stateful_set.h"
 #include "base/str.h"
 #include "controller/controllers.h"
+#include "controller/metrics.h"
 
 /* ---- events ---- */
 
@@ -89,7 +90,12 @@ static int sync_set(void *self, struct arena *a, const char *key, struct status 
     const char *ns, *name;
     object_key_split(a, key, &ns, &name);
     _cleanup_cached_ struct cached *cached = informer_get(sc->sets, ns, name);
-    if (!cached) return 0;
+    if (!cached) {
+        const char *part = arena_printf(a, "statefulset_name=\"%s\",statefulset_namespace=\"%s\"", name, ns);
+        metric_drop(&metrics_stateful_unavailable, part);
+        metric_drop(&metrics_stateful_max_unavailable, part);
+        return 0;
+    }
     const struct appsv1_StatefulSet *set = CACHED(cached, appsv1_StatefulSet);
     struct stateful_sync s = {.sc = sc, .a = a, .key = key, .set = set, .now_ns = env_now_ns(sc->c->env), .start = set->spec.ordinals ? set->spec.ordinals->start : 0,
         .replicas = MAX(set->spec.replicas.value, 0), .monotonic = !str_eq(set->spec.podManagementPolicy, "Parallel")};

@@ -4,6 +4,7 @@
 #include "api/intstr.h"
 #include "base/str.h"
 #include "client/parallel.h"
+#include "controller/metrics.h"
 #include "controller/stateful_set.h"
 
 /* ---- ordinals ---- */
@@ -232,11 +233,24 @@ static int roll_several(struct stateful_sync *s, const struct stateful_pods *rep
     return 0;
 }
 
+static int32_t max_unavailable(const struct stateful_sync *s) {
+    const struct appsv1_RollingUpdateStatefulSetStrategy *r = s->set->spec.updateStrategy.rollingUpdate;
+    return r && r->maxUnavailable.kind != INTSTR_NONE ? MAX(intstr_scaled_or(&r->maxUnavailable, s->replicas, false, 1), 1) : 1;
+}
+
+static void tell(const struct stateful_sync *s, struct metric_family *f, int32_t n) {
+    controller_metric_set(f, n, "pod_management_policy=\"%s\",statefulset_name=\"%s\",statefulset_namespace=\"%s\"", str_or(s->set->spec.podManagementPolicy, "OrderedReady"),
+                          s->set->metadata.name, s->set->metadata.namespace);
+}
+
 /* From the last ordinal down to the partition; each waits until the one before works. */
 static int roll(struct stateful_sync *s, const struct stateful_pods *replicas, struct status *reterr) {
     const struct appsv1_RollingUpdateStatefulSetStrategy *r = s->set->spec.updateStrategy.rollingUpdate;
     size_t partition = r && r->partition.has ? (size_t)MAX(r->partition.value, 0) : 0;
-    if (r && r->maxUnavailable.kind != INTSTR_NONE) return roll_several(s, replicas, partition, MAX(intstr_scaled_or(&r->maxUnavailable, s->replicas, false, 1), 1), reterr);
+    int32_t gone = 0;
+    for (size_t i = 0; i < replicas->len; i++) gone += unavailable(s, replicas->items[i]);
+    tell(s, &metrics_stateful_unavailable, gone);
+    if (r && r->maxUnavailable.kind != INTSTR_NONE) return roll_several(s, replicas, partition, max_unavailable(s), reterr);
     for (size_t i = replicas->len; i > partition; i--) {
         if (is_old(s, replicas->items[i - 1])) return roll_one(s, replicas->items[i - 1], reterr);
         if (unavailable(s, replicas->items[i - 1])) return 0;
@@ -309,6 +323,7 @@ int stateful_set_update(struct stateful_sync *s, struct status *reterr) {
     cached_list_take(&s->hold, &hold);
     if (rc != 0 || find_revisions(s, &all, reterr) != 0) return -1;
     rc = update_pods(s, reterr);
+    tell(s, &metrics_stateful_max_unavailable, max_unavailable(s));
     if (write_status(s, rc == 0 ? reterr : NULL) != 0) rc = -1;
     if (truncate_history(s, &all, rc == 0 ? reterr : NULL) != 0) rc = -1;
     return rc;

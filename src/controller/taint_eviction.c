@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "controller/controller_utils.h"
 #include "controller/controllers.h"
+#include "controller/metrics.h"
 #include "controller/node_util.h"
 #include "controller/pod_condition.h"
 
@@ -149,7 +150,7 @@ static int evict(struct taint_eviction *te, struct arena *a, const char *key, st
     const char *ns, *name;
     pthread_mutex_lock(&te->mutex);
     struct eviction *e = map_get(te->evictions, key);
-    int64_t left_ns = e ? e->fire_ns - env_mono_ns(te->c->env) : 0;
+    int64_t fire_ns = e ? e->fire_ns : 0, left_ns = e ? fire_ns - env_mono_ns(te->c->env) : 0;
     bool due = e && !e->fired && left_ns <= 0;
     if (due) e->fired = true;
     bool early = e && !e->fired;
@@ -160,7 +161,12 @@ static int evict(struct taint_eviction *te, struct arena *a, const char *key, st
     object_key_split(a, key, &ns, &name);
     _cleanup_status_ struct status err = STATUS_INIT;
     for (int tries = 0; tries < DELETE_TRIES; tries++) {
-        if (delete_pod(te, a, ns, name, &err) == 0 || status_is(&err, 404)) return 0;
+        int rc = delete_pod(te, a, ns, name, &err);
+        if (rc == 0) {
+            metric_add(&metrics_taint_deletions, "", 1);
+            metric_observe(&metrics_taint_deletion_duration, "", (double)(env_mono_ns(te->c->env) - fire_ns) / 1e9);
+        }
+        if (rc == 0 || status_is(&err, 404)) return 0;
         controller_sleep_ms(te->c, 10);
     }
     /* Once more, by way of the Pod's key. */

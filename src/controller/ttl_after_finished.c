@@ -1,6 +1,7 @@
 /* Finished Jobs are deleted spec.ttlSecondsAfterFinished later. Upstream: pkg/controller/ttlafterfinished. Tests: tests/unit/test_controller_misc.c. */
 #include "base/str.h"
 #include "controller/controllers.h"
+#include "controller/metrics.h"
 
 struct ttl_after_finished { struct controller *c; struct informer *jobs; };
 
@@ -36,6 +37,9 @@ static int sync_job(void *self, struct arena *a, const char *key, struct status 
     int rc = client_get(tf->c->client, a, &batchv1_Job_desc, ns, name, &fresh, &err);
     if (rc == 0 && !expired(tf, key, &fresh)) return 0;
     if (rc == 0) rc = client_delete(tf->c->client, &batchv1_Job_desc, ns, name, client_delete_options(a, fresh.metadata.uid, "Foreground"), &err);
+    int64_t at;
+    if (rc == 0 && finished_at(&fresh, &at))
+        metric_observe(&metrics_ttl_deletion, "", (double)env_now_ns(tf->c->env) / 1e9 - (double)(at + fresh.spec.ttlSecondsAfterFinished.value));
     if (rc == 0 || status_is(&err, 404)) return 0;
     status_copy(reterr, &err);
     return -1;

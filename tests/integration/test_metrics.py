@@ -54,7 +54,7 @@ def test_a_server_tells_of_its_controllers_scheduler_and_clients():
         def get():
             text = s.kubectl('get', '--raw', '/metrics').stdout
             v = values(text)
-            return v.get('workqueue_work_duration_seconds_count{name="replicaset"}', 0) > 0 and v.get('leader_election_master_status{name="kube-scheduler"}') == 1 and text
+            return v.get('workqueue_work_duration_seconds_count{name="replicaset"}', 0) > 0 and v.get('rest_client_requests_total{code="201",host="in-process",method="POST"}', 0) >= 3 and v.get('leader_election_master_status{name="kube-scheduler"}') == 1 and text
         text = until(get)
         check_text(text)
         v = values(text)
@@ -62,7 +62,6 @@ def test_a_server_tells_of_its_controllers_scheduler_and_clients():
             for metric in 'adds_total', 'depth', 'queue_duration_seconds_count', 'unfinished_work_seconds', 'longest_running_processor_seconds':
                 if metric != 'queue_duration_seconds_count' or v[f'workqueue_adds_total{{name="{name}"}}']: assert f'workqueue_{metric}{{name="{name}"}}' in v, (metric, name)
         assert v['workqueue_adds_total{name="deployment"}'] >= 1
-        assert v['rest_client_requests_total{code="201",host="in-process",method="POST"}'] >= 3
         assert v['rest_client_request_duration_seconds_count{host="in-process",verb="POST"}'] >= 3
         same(v['leader_election_master_status{name="kube-controller-manager"}'], 1.0)
         contains(text, 'workqueue_queue_duration_seconds_bucket{name="deployment",le="9.999999999999999e-06"}')
@@ -81,10 +80,13 @@ class Part:
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
 
     def get(self, path, token=None, cert=None):
-        """(code, body); None while nobody listens."""
+        """(code, body), as soon as it listens."""
         tls = ssl._create_unverified_context()
         if cert: tls.load_cert_chain(*cert)
         headers = {'Authorization': f'Bearer {token}'} if token else {}
+        return until(lambda: self.ask(path, headers, tls))
+
+    def ask(self, path, headers, tls):
         try:
             with urllib.request.urlopen(urllib.request.Request(f'https://127.0.0.1:{self.port}{path}', headers=headers), timeout=30, context=tls) as r: return r.status, r.read().decode()
         except urllib.error.HTTPError as e:
@@ -100,6 +102,45 @@ class Part:
         return code
 
 
+JOB = """
+apiVersion: batch/v1
+kind: Job
+metadata: {name: work}
+spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: x}]}}}
+"""
+
+
+def test_controllers_count_their_own_work():
+    s = Server(command='server', flags=['--disable-agent'])
+    try:
+        s.kubectl('create', 'service', 'clusterip', 'web', '--tcp=80')
+        s.kubectl('apply', '-f', '-', stdin=JOB)
+        def pod(): return (s.json('get', 'pods', '-l', 'job-name=work')['items'] or [None])[0]
+        name = until(pod)['metadata']['name']
+        want = {'job_controller_job_pods_creation_total{reason="new",status="succeeded"}': 1,
+                'job_controller_job_pods_finished_total{completion_mode="NonIndexed",result="succeeded"}': 1,
+                'job_controller_jobs_finished_total{completion_mode="NonIndexed",reason="CompletionsReached",result="succeeded"}': 1,
+                'job_controller_terminated_pods_tracking_finalizer_total{event="add"}': 1, 'job_controller_terminated_pods_tracking_finalizer_total{event="delete"}': 1,
+                'job_controller_job_syncs_total{action="pods_created",completion_mode="NonIndexed",result="success"}': 1,
+                'endpoint_slice_controller_changes{operation="create"}': 1, 'endpoint_slice_controller_syncs{result="success"}': 1,
+                'root_ca_cert_publisher_sync_total{code="200"}': 4, 'root_ca_cert_publisher_sync_duration_seconds_count{code="200"}': 4,
+                'endpoint_slice_controller_endpointslices_changed_per_sync_sum{topology="Disabled",traffic_distribution=""}': 1,
+                'running_managed_controllers{manager="kube-controller-manager",name="job-controller"}': 1}
+        s.kubectl('patch', 'pod', name, '--subresource=status', '--type=merge', '-p', '{"status": {"phase": "Succeeded"}}')
+        def get():
+            v = values(s.kubectl('get', '--raw', '/metrics').stdout)
+            return all(v.get(k, 0) >= n for k, n in want.items()) and v
+        try: v = until(get)
+        except AssertionError:
+            v = values(s.kubectl('get', '--raw', '/metrics').stdout)
+            raise AssertionError({k: v.get(k) for k in want if v.get(k, 0) < want[k]})
+        for k in want:
+            if 'finished' in k or 'creation' in k: same(v[k], float(want[k]), k)
+        check_text(s.kubectl('get', '--raw', '/metrics').stdout)
+    finally:
+        s.remove()
+
+
 def test_processes_of_their_own_serve_metrics_to_whom_the_api_server_lets():
     s, parts = Server(), []
     try:
@@ -109,8 +150,7 @@ def test_processes_of_their_own_serve_metrics_to_whom_the_api_server_lets():
         scraper, nobody = (s.kubectl('create', 'token', name).stdout.strip() for name in ('scraper', 'nobody'))
         s.kubectl('create', 'deployment', 'web', '--image=x')
         for part, lease in zip(parts, ('kube-controller-manager', 'kube-scheduler')):
-            for path in '/healthz', '/livez', '/readyz':
-                same(until(lambda: part.get(path)), (200, 'ok'))
+            for path in '/healthz', '/livez', '/readyz': same(part.get(path), (200, 'ok'))
             same(part.get('/healthz?verbose'), (200, '[+]ping ok\nhealthz check passed\n'))
             code, body = part.get('/metrics')
             same(code, 403)
