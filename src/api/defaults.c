@@ -196,11 +196,11 @@ static void stateful_set(struct arena *a, void *obj) {
     struct appsv1_StatefulSetSpec *s = &((struct appsv1_StatefulSet *)obj)->spec;
     default_pod_spec(a, &s->template.spec);
     DEFAULT_STR(s->podManagementPolicy, "OrderedReady");
-    DEFAULT_STR(s->updateStrategy.type, "RollingUpdate");
-    if (str_eq(s->updateStrategy.type, "RollingUpdate")) {
+    if (str_empty(s->updateStrategy.type)) { /* whoever names the type may leave the rest out */
+        s->updateStrategy.type = "RollingUpdate";
         if (!s->updateStrategy.rollingUpdate) s->updateStrategy.rollingUpdate = ARENA_NEW(a, struct appsv1_RollingUpdateStatefulSetStrategy);
-        DEFAULT_OPT(s->updateStrategy.rollingUpdate->partition, 0);
     }
+    if (str_eq(s->updateStrategy.type, "RollingUpdate") && s->updateStrategy.rollingUpdate) DEFAULT_OPT(s->updateStrategy.rollingUpdate->partition, 0);
     if (!s->persistentVolumeClaimRetentionPolicy) s->persistentVolumeClaimRetentionPolicy = ARENA_NEW(a, struct appsv1_StatefulSetPersistentVolumeClaimRetentionPolicy);
     DEFAULT_STR(s->persistentVolumeClaimRetentionPolicy->whenDeleted, "Retain");
     DEFAULT_STR(s->persistentVolumeClaimRetentionPolicy->whenScaled, "Retain");

@@ -390,7 +390,7 @@ static int delete_options(struct api_request *r, struct metav1_DeleteOptions *o,
         if (!str_to_i64(grace, &n)) return status_bad_request(reterr, "strconv.ParseInt: parsing \"%s\": invalid syntax", grace);
         o->gracePeriodSeconds = (struct opt_int64)OPT(n);
     }
-    if (!str_empty(policy)) o->propagationPolicy = policy;
+    o->propagationPolicy = policy; /* an empty one is none of those that there are */
     if (url_query_has(&r->query, "orphanDependents")) o->orphanDependents = (struct opt_bool)OPT(request_flag(r, "orphanDependents"));
     for (size_t i = 0; i < r->query.len; i++)
         if (str_eq(r->query.items[i].key, "dryRun")) string_list_push(r->arena, &o->dryRun, r->query.items[i].value);
@@ -408,7 +408,10 @@ int check_delete_options(struct api_request *r, const struct metav1_DeleteOption
     for (size_t i = 0; i < o->dryRun.len; i++)
         if (!str_eq(o->dryRun.items[i], "All")) {
             struct buf given = BUF_INIT;
-            for (size_t j = 0; j < o->dryRun.len; j++) buf_printf(&given, "%s\"%s\"", j ? "," : "[", o->dryRun.items[j]);
+            for (size_t j = 0; j < o->dryRun.len; j++) {
+                buf_append_char(&given, j ? ',' : '[');
+                json_write_string(&given, o->dryRun.items[j]);
+            }
             field_error_add(&errs, "FieldValueNotSupported", FIELD(NULL, "dryRun"), "Unsupported value: %s]: supported values: \"%s\"", given.data, all[0]);
             buf_release(&given);
             break;

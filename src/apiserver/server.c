@@ -234,7 +234,7 @@ static void serve(struct api_request *r) {
         respond_status(r, &err);
         return;
     }
-    if (resource && strstr(r->path, "//") && !str_has_prefix(r->path, "/apis//")) no_such_resource(r); /* no route has an empty segment */
+    if (resource && strstr(r->path, "//") && !str_has_prefix(r->path, "/apis//") && !str_has_prefix(r->path, "//")) no_such_resource(r); /* no route has an empty segment */
     else if (resource && strstr(r->path, "//")) respond_text(r, 404, "text/plain; charset=utf-8", "404 page not found\n");
     else if (resource && custom_resources_find(r)) custom_request(r);
     else if (resource && known_group(r)) resource_request(r);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "apiserver/handlers.h"
 #include "base/str.h"
+#include "wire/json.h"
 
 enum { FIELD_MANAGER_MAX = 128 };
 
@@ -43,7 +44,8 @@ static void check_dry_run(const struct api_request *r, bool *ret, struct field_e
     *ret = false;
     for (size_t i = 0; i < r->query.len; i++) {
         if (strcmp(r->query.items[i].key, "dryRun") != 0) continue;
-        buf_printf(&given, "%s\"%s\"", given.len ? "," : "[", r->query.items[i].value);
+        buf_append_char(&given, given.len ? ',' : '[');
+        json_write_string(&given, r->query.items[i].value);
         if (strcmp(r->query.items[i].value, "All") == 0) *ret = true;
         else wrong = true;
     }
