@@ -102,9 +102,19 @@ def test_options_of_lists_and_deletions():
         ('DELETE', CONFIGMAPS + '?limit=x', None, None, JSON, 400, 'strconv.ParseInt'), ('DELETE', CONFIGMAPS + '?sendInitialEvents=', None, None, JSON, 422, 'sendInitialEvents is forbidden for list'),
         ('DELETE', CONFIGMAPS + '?continue=x', None, None, JSON, 400, 'continue key is not valid'), ('DELETE', CONFIGMAPS + '?resourceVersionMatch=Exact', None, None, JSON, 422, 'resourceVersionMatch is forbidden'),
         ('DELETE', CONFIGMAPS + '/kept', {'kind': 'Foo'}, JSON, JSON, 400, 'no kind "Foo" is registered for version "meta.k8s.io/v1"'),
+        ('DELETE', CONFIGMAPS + '/kept?propagationPolicy=', None, None, JSON, 422, 'propagationPolicy: Unsupported value: ""'),
+        ('DELETE', CONFIGMAPS + '/kept?dryRun=%3C', None, None, JSON, 422, 'dryRun: Unsupported value: ["\\u003c"]'),
         ('GET', CONFIGMAPS + '/kept?export=1', None, None, JSON, 400, 'the export parameter'),
         ('GET', CONFIGMAPS + '?resourceVersion=99999999', None, None, JSON, 504, 'Timeout: Too large resource version: 99999999'),
     ])
     assert ask('GET', CONFIGMAPS + '/kept?watch=1')[2]['kind'] == 'ConfigMap' # one object is got, not watched
     gone = ask('DELETE', CONFIGMAPS + '/kept?orphanDependents=')[2]
     assert gone['metadata']['finalizers'] == ['orphan'], gone # a flag without a value is set
+
+
+def test_a_stateful_set_that_names_its_strategy_gets_no_rest_of_it():
+    at = '/apis/apps/v1/namespaces/default/statefulsets'
+    template = {'metadata': {'labels': {'a': 'b'}}, 'spec': {'containers': [{'name': 'c', 'image': 'i'}]}}
+    for name, given, want in (('named', {'updateStrategy': {'type': 'RollingUpdate'}}, {'type': 'RollingUpdate'}), ('unnamed', {}, {'type': 'RollingUpdate', 'rollingUpdate': {'partition': 0}})):
+        code, _, made = ask('POST', at, {'metadata': {'name': name}, 'spec': {'serviceName': 's', 'selector': {'matchLabels': {'a': 'b'}}, 'template': template, **given}})
+        assert code == 201 and made['spec']['updateStrategy'] == want, made
