@@ -230,7 +230,40 @@ static void put_value(struct encoder *e, const struct field_desc *f, const void 
     }
 }
 
+static bool put_fields(struct encoder *e, const struct type_desc *type, const void *obj, bool first);
+
+static const struct field_desc *field_named(const struct type_desc *type, const char *name, size_t len) {
+    for (size_t i = 0; i < type->fields_len; i++)
+        if (type->fields[i].name_len == len && strncmp(type->fields[i].name, name, len) == 0) return &type->fields[i];
+    return NULL;
+}
+
+/* The fields in the order of upstream's internal struct. */
+static bool put_go_fields(struct encoder *e, const struct type_desc *type, const void *obj, const char *order, bool first) {
+    static const char context[] = "seLinuxOptions,windowsOptions,runAsUser,runAsGroup,runAsNonRoot,supplementalGroups,supplementalGroupsPolicy,fsGroup,fsGroupChangePolicy,sysctls,seccompProfile,appArmorProfile,seLinuxChangePolicy";
+    static const struct corev1_PodSecurityContext none;
+    for (size_t n; *order; order += n + (order[n] == ',')) {
+        n = strcspn(order, ",");
+        const struct field_desc *f = field_named(type, order, n);
+        if (!f) continue;
+        put_go_name(e->out, type, f, first);
+        first = false;
+        if (type == &corev1_PodSpec_desc && strcmp(f->name, "securityContext") == 0) { /* that is where the internal one keeps what a Pod shares with its host */
+            const struct corev1_PodSecurityContext *own = ((const struct corev1_PodSpec *)obj)->securityContext;
+            buf_append_char(e->out, '{');
+            put_go_fields(e, type, obj, "hostNetwork,hostPID,hostIPC,shareProcessNamespace,hostUsers", true);
+            put_go_fields(e, &corev1_PodSecurityContext_desc, own ? own : &none, context, false);
+            buf_append_char(e->out, '}');
+        } else put_value(e, f, (const char *)obj + f->offset);
+    }
+    return first;
+}
+
 static bool put_fields(struct encoder *e, const struct type_desc *type, const void *obj, bool first) {
+    static const char pod[] = "volumes,initContainers,containers,ephemeralContainers,restartPolicy,terminationGracePeriodSeconds,activeDeadlineSeconds,dnsPolicy,nodeSelector,serviceAccountName,"
+                              "automountServiceAccountToken,nodeName,securityContext,imagePullSecrets,hostname,subdomain,setHostnameAsFQDN,affinity,schedulerName,tolerations,hostAliases,priorityClassName,priority,"
+                              "preemptionPolicy,dnsConfig,readinessGates,runtimeClassName,overhead,enableServiceLinks,topologySpreadConstraints,os,schedulingGates,resourceClaims,resources,hostnameOverride,schedulingGroup";
+    if (e->go && type == &corev1_PodSpec_desc) return put_go_fields(e, type, obj, pod, first);
     bool go = e->go && strncmp(type->name, "meta.v1.", 8) != 0; /* meta's types have JSON tags in upstream's internal structs too */
     for (size_t i = 0; i < type->fields_len; i++) {
         const struct field_desc *f = &type->fields[i];

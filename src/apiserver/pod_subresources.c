@@ -188,6 +188,7 @@ static int eviction_options(struct api_request *r, const struct policyv1_Evictio
     *ret = e->deleteOptions ? *e->deleteOptions : (struct metav1_DeleteOptions){0};
     for (size_t i = 0; i < r->query.len; i++)
         if (str_eq(r->query.items[i].key, "dryRun")) string_list_push(r->arena, &query, r->query.items[i].value);
+    if (!str_empty(e->metadata.namespace) && !str_eq(e->metadata.namespace, r->namespace)) return status_bad_request(reterr, "the namespace of the provided object does not match the namespace sent on the request");
     if (!str_eq(e->metadata.name, r->name)) return status_bad_request(reterr, "name in URL does not match name in Eviction object");
     if (ret->ignoreStoreReadErrorWithClusterBreakingPotential.has && ret->ignoreStoreReadErrorWithClusterBreakingPotential.value) {
         struct field_errors errs = field_errors_in(r->arena);

@@ -164,7 +164,7 @@ static void warn_of_deprecation(struct api_request *r) {
 static void resource_request(struct api_request *r) {
     r->rd = api_resource_find(r->group, r->version, r->resource, r->subresource);
     if (r->rd && resource_served(r->rd) && scope_fits(r) && handle_connect(r)) return;
-    if (!r->rd || !resource_served(r->rd) || r->rest.len || !scope_fits(r) || (r->name && !r->subresource && is_only_created(r->rd))) {
+    if (!r->rd || !resource_served(r->rd) || r->rest.len || !scope_fits(r) || (is_only_created(r->rd) && !r->subresource && (r->name || (r->rd->namespaced && !r->namespace)))) {
         no_such_resource(r);
         return;
     }
