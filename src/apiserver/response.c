@@ -155,7 +155,6 @@ int negotiate(struct api_request *r, bool allow_table, bool streaming, struct st
         p = parse_clause(p, &c);
         if (c.q <= best_q || !media_of(c.type, &n.media)) continue;
         if (n.media == MEDIA_PROTOBUF && r->custom && !c.transformed) continue; /* custom objects have no such form */
-        if (streaming && n.media == MEDIA_YAML) n.media = MEDIA_JSON;
         if (!accept_as(&c, allow_table, streaming, &n)) {
             as_refused = true;
             continue;
@@ -165,8 +164,13 @@ int negotiate(struct api_request *r, bool allow_table, bool streaming, struct st
     }
     if (best_q < 0) {
         r->out = (struct negotiated){0};
-        if (as_refused) return status_set(reterr, 406, REASON_NOT_ACCEPTABLE, "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf");
+        if (as_refused) return status_set(reterr, 406, REASON_NOT_ACCEPTABLE, "only the following media types are accepted: %s", streaming ? "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+                                                                                                                                           : "application/json, application/yaml, application/vnd.kubernetes.protobuf");
         return not_acceptable(r, reterr);
+    }
+    if (streaming && best.media == MEDIA_YAML) { /* there are no frames of it */
+        r->out = (struct negotiated){0};
+        return status_set(reterr, 406, REASON_NOT_ACCEPTABLE, "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch");
     }
     best.pretty = wants_pretty(r);
     r->out = best;

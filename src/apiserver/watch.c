@@ -268,12 +268,14 @@ static int parse_start(struct api_request *r, struct start *s, struct status *re
     *s = (struct start){0};
     if (!str_empty(timeout) && !str_to_i64(timeout, &seconds)) return status_bad_request(reterr, "strconv.ParseInt: parsing \"%s\": invalid syntax", timeout);
     if (!str_empty(rv) && !str_to_u64(rv, &n)) return status_set(reterr, 500, NULL, "invalid resource version \"%s\"", rv);
-    bool want = str_eq(send, "true") || str_eq(send, "1");
+    bool want = request_flag(r, "sendInitialEvents");
     const char *match = url_query_get(&r->query, "resourceVersionMatch");
     struct field_errors errs = field_errors_in(r->arena);
     if (send && !str_eq(match, "NotOlderThan")) field_forbidden(&errs, FIELD(NULL, "resourceVersionMatch"), "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
     if (!send && !str_empty(match)) field_forbidden(&errs, FIELD(NULL, "resourceVersionMatch"), "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
     if (!str_empty(match) && !str_eq(match, "NotOlderThan")) field_not_supported(&errs, FIELD(NULL, "resourceVersionMatch"), match, (const char *const[]){"NotOlderThan", NULL});
+    bool implied = !send && n == 0; /* a watch from anywhere is one with its initial events, and not older than that */
+    if (!str_empty(url_query_get(&r->query, "continue")) && (implied || !str_empty(match))) field_forbidden(&errs, FIELD(NULL, "resourceVersionMatch"), "resourceVersionMatch is forbidden when continue is provided");
     if (errs.len) return field_errors_status(&errs, "meta.k8s.io", "ListOptions", "", reterr);
     s->from = n;
     s->initial = send ? want : n == 0;
@@ -374,7 +376,7 @@ static void follow(struct watcher *w, struct start s) {
         if (s.initial_end && w->bookmarks) bookmark = at;
         if (bookmark && !w->converting) write_bookmark(w, at, true);
         s.from = at;
-    }
+    } else if (!s.from) s.from = live_from; /* without what there is, from anywhere: what comes from now on */
     if (s.from < live_from && store_log_read(store, w->hub.prefix, s.from, live_from, on_log_event, w, &err) != 0) {
         write_error(w, &err);
         return;
@@ -397,8 +399,7 @@ void handle_watch(struct api_request *r) {
     w->http = http_request_ref(r->http);
     w->plain = !r->custom && r->out.as == AS_OBJECT && r->out.media == MEDIA_JSON && request_type(r) == w->type;
     if (custom_converts(r->strategy)) w->converting = convert_queue_new(r, &converted_events, w);
-    const char *bookmarks = url_query_get(&r->query, "allowWatchBookmarks");
-    w->bookmarks = str_eq(bookmarks, "true") || str_eq(bookmarks, "1");
+    w->bookmarks = request_flag(r, "allowWatchBookmarks");
     w->hub = (struct hub_watcher){.loop = r->http->loop, .fn = on_event, .flush = flush, .free = watcher_free, .prefix = storage_key(r->arena, r->strategy, r->rd->namespaced ? r->namespace : NULL, NULL)};
     if (read_wait(r, str_empty(url_query_get(&r->query, "resourceVersion")), s.from, &err) != 0) {
         respond_status(r, &err);

@@ -17,7 +17,7 @@ def teardown():
     if server: server.remove()
 
 
-def ask(method, path, body=None, kind=JSON, accept=JSON):
+def ask(method, path, body=None, kind=JSON, accept=JSON, raw=False):
     """(code, headers, the answer as a document or as text)."""
     tls = ssl._create_unverified_context()
     tls.load_cert_chain(f'{s().dir}/tls/admin.crt', f'{s().dir}/tls/admin.key')
@@ -28,7 +28,7 @@ def ask(method, path, body=None, kind=JSON, accept=JSON):
     r = c.getresponse()
     data = r.read().decode()
     c.close()
-    return r.status, r.headers, json.loads(data) if 'json' in r.headers.get('Content-Type', '') else data
+    return r.status, r.headers, json.loads(data) if 'json' in r.headers.get('Content-Type', '') and not raw else data
 
 
 def play(cases):
@@ -90,6 +90,7 @@ def test_accept():
         ('GET', CONFIGMAPS + '/none', None, None, 'application/json;as=', 404, ''), ('PUT', CONFIGMAPS + '/none', {}, 'text/plain', 'text/html', 406, '406: Not Acceptable'),
         ('GET', '/api/v1/nothings', None, None, 'application/yaml', 404, 'message: the server could not find the requested resource'),
         ('GET', CONFIGMAPS + '?limit=x', None, None, 'application/yaml;as=Table;v=v1;g=meta.k8s.io', 400, 'strconv.ParseInt'), # an error has no other form
+        ('GET', CONFIGMAPS + '?watch=1', None, None, 'application/yaml', 406, 'only the following media types are accepted: application/json;stream=watch'),
         ('GET', '/apis//apps/v1/deployments', None, None, JSON, 404, '404 page not found'), ('GET', '/api//v1/pods', None, None, JSON, 404, 'could not find the requested resource'),
     ])
     assert ask('GET', '/nothing')[1]['X-Content-Type-Options'] == 'nosniff'
@@ -105,8 +106,12 @@ def test_options_of_lists_and_deletions():
         ('DELETE', CONFIGMAPS + '/kept?propagationPolicy=', None, None, JSON, 422, 'propagationPolicy: Unsupported value: ""'),
         ('DELETE', CONFIGMAPS + '/kept?dryRun=%3C', None, None, JSON, 422, 'dryRun: Unsupported value: ["\\u003c"]'),
         ('GET', CONFIGMAPS + '/kept?export=1', None, None, JSON, 400, 'the export parameter'),
+        ('GET', CONFIGMAPS + '?watch=1&continue=x', None, None, JSON, 422, 'resourceVersionMatch is forbidden when continue is provided'),
         ('GET', CONFIGMAPS + '?resourceVersion=99999999', None, None, JSON, 504, 'Timeout: Too large resource version: 99999999'),
     ])
+    for none in '', '&resourceVersion=0': # neither what there is nor what was: only what comes
+        answer = ask('GET', CONFIGMAPS + '?watch=1&timeoutSeconds=1&sendInitialEvents=false&resourceVersionMatch=NotOlderThan' + none, accept='application/json;stream=watch', raw=True)
+        assert answer[0] == 200 and answer[2] == '', answer
     assert ask('GET', CONFIGMAPS + '/kept?watch=1')[2]['kind'] == 'ConfigMap' # one object is got, not watched
     gone = ask('DELETE', CONFIGMAPS + '/kept?orphanDependents=')[2]
     assert gone['metadata']['finalizers'] == ['orphan'], gone # a flag without a value is set
