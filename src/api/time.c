@@ -33,6 +33,22 @@ static bool parse_offset(const char **p, int *ret_s) {
     return true;
 }
 
+bool date_parse(const char *p, int64_t *ret_s) {
+    int year, month, day;
+    if (!p || !digits(&p, 4, &year) || *p++ != '-' || !digits(&p, 2, &month) || *p++ != '-' || !digits(&p, 2, &day) || *p) return false;
+    if (month < 1 || month > 12 || day < 1 || day > days_in(year, month)) return false;
+    struct tm tm = {.tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day};
+    *ret_s = (int64_t)timegm(&tm);
+    return true;
+}
+
+char *date_string(struct arena *a, int64_t sec) {
+    time_t t = (time_t)sec;
+    struct tm tm;
+    gmtime_r(&t, &tm);
+    return arena_printf(a, "%04d-%02d-%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday);
+}
+
 static bool parse(const char *p, struct api_time *ret) {
     int year, month, day, h, m, s, offset;
     int32_t nsec = 0;

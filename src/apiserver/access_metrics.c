@@ -1,6 +1,7 @@
 #include "apiserver/access_metrics.h"
 #include <pthread.h>
 #include <string.h>
+#include "apiserver/legacy_tokens.h"
 #include "apiserver/metrics.h"
 #include "base/arena.h"
 #include "base/map.h"
@@ -133,6 +134,7 @@ static void put_hooks(struct buf *out) {
 }
 
 void metrics_access_put(struct buf *out) {
+    legacy_tokens_put(out);
     put_access(out);
     metrics_head(out, "apiserver_admission_step_admission_duration_seconds", "histogram",
                  "[STABLE] Admission sub-step latency histogram in seconds, broken out for each operation and API resource and step type (validate or admit).");

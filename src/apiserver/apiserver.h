@@ -83,6 +83,7 @@ struct aggregated_cache *apiserver_aggregated_cache(struct apiserver *s);
 struct authorizer *apiserver_authorizer(struct apiserver *s);
 struct flow_control *apiserver_flow_control(struct apiserver *s);
 struct admission *apiserver_admission(struct apiserver *s);
+struct legacy_tokens *apiserver_legacy_tokens(struct apiserver *s); /* NULL: not started yet */
 struct encryption *apiserver_encryption(struct apiserver *s); /* NULL: none */
 struct upstream_tls *apiserver_kubelet_tls(struct apiserver *s);  /* how to speak to kubelets */
 struct upstream_tls *apiserver_insecure_tls(struct apiserver *s); /* and to Pods and Services that are proxied to by https: upstream does not verify them */

@@ -277,6 +277,7 @@ int audit_begin(struct audit *a, struct api_request *r) {
     *e = (struct audit_event){.audit = a, .decision = d, .r = r, .attrs = at, .user = r->user, .received_ns = env_now_ns(apiserver_env(r->server))};
     env_uuid(apiserver_env(r->server), e->id);
     r->audit = e;
+    for (size_t i = 0; i < r->early_annotations.len; i++) audit_annotate(r, r->early_annotations.items[i].key, r->early_annotations.items[i].value);
     if (!wanted(e, AUDIT_REQUEST_RECEIVED)) return 0;
     struct audit_record *record = audit_record_new();
     begin_line(e, &record->json, AUDIT_REQUEST_RECEIVED);
@@ -317,6 +318,11 @@ void audit_annotate(struct api_request *r, const char *key, const char *value) {
     for (; at && strcmp(m->items[at - 1].key, key) > 0; at--) m->items[at] = m->items[at - 1];
     m->items[at].key = key;
     m->items[at].value = value;
+}
+
+void audit_annotate_early(struct api_request *r, const char *key, const char *value) {
+    if (r->audit) audit_annotate(r, key, value);
+    else string_map_set(r->arena, &r->early_annotations, key, value);
 }
 
 void audit_answered(struct http_request *http, int code, const struct http_header *headers, size_t headers_len, const struct http_slice *body, size_t body_len, bool stream) {

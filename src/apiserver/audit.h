@@ -33,6 +33,8 @@ void audit_impersonated(struct api_request *r, const struct user_info *as);
 void audit_decided(struct api_request *r, bool allowed, const char *reason);
 /* A word for the event's annotations, e.g. of an admission plugin; nothing if the request is not logged. The first value of a key stays, as upstream. Both live as long as the request. */
 void audit_annotate(struct api_request *r, const char *key, const char *value);
+/* The same also before audit_begin, while it is not known who asks. */
+void audit_annotate_early(struct api_request *r, const char *key, const char *value);
 bool audit_keeps(const struct api_request *r, enum audit_level level); /* whether the request is logged at this level or a fuller one */
 /* From the HTTP server, for every answer. */
 void audit_answered(struct http_request *http, int code, const struct http_header *headers, size_t headers_len, const struct http_slice *body, size_t body_len, bool stream);

@@ -129,6 +129,7 @@ enum token_outcome authenticate_token(struct authenticator *a, struct api_reques
     *ret = (struct token_verdict){0};
     if (by_static_token(a, r->arena, token, &ret->user)) return for_audiences(a, r->arena, wanted, ret);
     enum token_outcome o = service_account_authenticate(a->accounts, store, now_s, r->arena, token, wanted, ret);
+    legacy_token_used(r, &ret->legacy);
     if (o == TOKEN_GOOD) return o;
     add_error(r->arena, &errors, ret, o);
     if (o == TOKEN_NOT_OURS && !a->no_bootstrap_tokens && bootstrap_token_authenticate(store, now_s, r->arena, token, &ret->user) == TOKEN_GOOD) return for_audiences(a, r->arena, wanted, ret);

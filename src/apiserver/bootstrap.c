@@ -5,6 +5,7 @@
 #include "apiserver/allocators.h"
 #include "apiserver/bootstrap_groups.h"
 #include "apiserver/kubernetes_service.h"
+#include "apiserver/legacy_tokens.h"
 #include "apiserver/registry.h"
 #include "base/str.h"
 
@@ -49,6 +50,17 @@ static void want_kubernetes_service(struct writer *w, struct store_txn *t) {
     if (w->ops.len > before) want(w, t, "ipaddresses", "networking.k8s.io", ip_address_new(w->a, apiserver_env(w->s), svc->spec.clusterIP, "default", "kubernetes"));
 }
 
+/* Since when the use of tokens in Secrets is written down; later legacy_tokens.h sees to it. */
+static void want_token_tracking(struct writer *w, struct store_txn *t) {
+    struct corev1_ConfigMap *cm = object_new(w->a, &corev1_ConfigMap_desc);
+    int64_t now_s = env_now_s(apiserver_env(w->s));
+    cm->metadata.namespace = "kube-system";
+    cm->metadata.name = LEGACY_TOKEN_TRACKING;
+    string_map_set(w->a, &cm->data, "since", date_string(w->a, now_s));
+    bootstrap_own(w->a, &corev1_ConfigMap_desc, cm, "kube-apiserver", now_s);
+    want(w, t, "configmaps", "", cm);
+}
+
 struct emit { struct writer *w; struct store_txn *t; };
 
 static void want_emitted(void *arg, const char *resource, const char *group, void *obj) {
@@ -65,6 +77,7 @@ int bootstrap(struct apiserver *s, struct status *reterr) {
     if (store_read_begin(apiserver_store(s), &t, reterr) != 0) return -1;
     for (size_t i = 0; i < ARRAY_LEN(namespaces); i++) want_namespace(&w, t, namespaces[i]);
     want_kubernetes_service(&w, t);
+    want_token_tracking(&w, t);
     const char *const ranges[] = {apiserver_service_range(s, 0), apiserver_service_range(s, 1)};
     bootstrap_groups(a, env_now_s(apiserver_env(s)), ranges, want_emitted, &(struct emit){&w, t});
     store_read_end(t);

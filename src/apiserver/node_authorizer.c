@@ -2,7 +2,7 @@
 #include <pthread.h>
 #include <string.h>
 #include "api/field_error.h"
-#include "apiserver/pod_references.h"
+#include "api/pod_references.h"
 #include "apiserver/rbac/policy.h"
 #include "apiserver/rbac/rbac.h"
 #include "apiserver/registry.h"

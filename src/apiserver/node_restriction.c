@@ -3,7 +3,7 @@
 #include "api/field_error.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/node_authorizer.h"
-#include "apiserver/pod_references.h"
+#include "api/pod_references.h"
 #include "base/str.h"
 #include "wire/x509_csr.h"
 

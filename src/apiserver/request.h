@@ -36,6 +36,7 @@ struct api_request {
     struct url_query query;
     struct user_info user;
     struct string_list warnings;
+    struct string_map early_annotations; /* for audit, from before there is an event */
     struct flow_ticket *flow;           /* its place in flow control; NULL: none yet, or it needs none */
     struct audit_event *audit;          /* NULL: this request is not logged */
     struct negotiated out;

@@ -31,6 +31,7 @@
 #include "apiserver/openapi.h"
 #include "apiserver/impersonation.h"
 #include "apiserver/rbac/policy.h"
+#include "apiserver/legacy_tokens.h"
 #include "apiserver/service_repair.h"
 #include "apiserver/storage_codec.h"
 #include "apiserver/watch_hub.h"
@@ -59,6 +60,7 @@ struct apiserver {
     struct audit *audit; /* NULL: none */
     struct availability *availability;
     struct kubernetes_service *kubernetes_service; /* NULL: its endpoints are others' work */
+    struct legacy_tokens *legacy_tokens;
     struct flow_control *flow;
     struct encryption *encryption; /* NULL: none */
     struct file_watch *files;
@@ -88,6 +90,7 @@ struct authenticator *apiserver_authenticator(struct apiserver *s) { return s->a
 struct authorizer *apiserver_authorizer(struct apiserver *s) { return s->authorizer; }
 struct flow_control *apiserver_flow_control(struct apiserver *s) { return s->flow; }
 struct admission *apiserver_admission(struct apiserver *s) { return s->admission; }
+struct legacy_tokens *apiserver_legacy_tokens(struct apiserver *s) { return s->legacy_tokens; }
 struct encryption *apiserver_encryption(struct apiserver *s) { return s->encryption; }
 struct http_server *apiserver_http(struct apiserver *s) { return s->http; }
 int apiserver_port(const struct apiserver *s) { return http_server_port(s->http); }
@@ -285,7 +288,9 @@ static void destroy(struct apiserver *s) {
     kubernetes_service_stop(s->kubernetes_service);
     availability_stop(s->availability);
     flow_control_stop(s->flow);
+    legacy_tokens_end(s->legacy_tokens);
     if (s->http) http_server_free(s->http, 500);
+    legacy_tokens_free(s->legacy_tokens);
     flow_control_free(s->flow);
     custom_resources_free(s->custom);
     service_repair_free(s->service_repair);
@@ -358,7 +363,7 @@ struct apiserver *apiserver_new(const struct apiserver_options *options, struct 
     struct http_server_options ho = {.bind_address = options->bind_address, .port = options->secure_port, .cert_file = options->cert_file, .key_file = options->key_file,
                                      .client_ca_file = options->client_ca_file, .more_client_ca_names_file = options->requestheader_client_ca_file, .body_bytes_max = BODY_BYTES_MAX, .handler = handle, .on_answer = s->audit ? audit_answered : NULL, .on_end = s->audit ? audit_ended : NULL, .ctx = s};
     s->http = http_server_new(&ho, reterr);
-    if (s->http && (s->availability = availability_start(s, reterr)) && (!options->reconcile_endpoints || (s->kubernetes_service = kubernetes_service_start(s, reterr)))) {
+    if (s->http && (s->availability = availability_start(s, reterr)) && (s->legacy_tokens = legacy_tokens_start(s, reterr)) && (!options->reconcile_endpoints || (s->kubernetes_service = kubernetes_service_start(s, reterr)))) {
         watch_files(s);
         flow_control_start(s->flow);
         return s;

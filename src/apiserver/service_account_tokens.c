@@ -227,25 +227,50 @@ static enum token_outcome check_claims(struct checking *c) {
 
 static const char *legacy_claim(struct checking *c, const char *name) { return text_of(c->a, c->claims, arena_printf(c->a, "kubernetes.io/serviceaccount/%s", name)); }
 
-static const char *check_secret(struct checking *c, const char *namespace, const char *name) {
+#define INVALID_SINCE "kubernetes.io/legacy-token-invalid-since"
+#define LAST_USED "kubernetes.io/legacy-token-last-used"
+
+static const char *check_secret(struct checking *c, const char *namespace, const char *name, const struct corev1_Secret **ret) {
     const struct corev1_Secret *secret = (const struct corev1_Secret *)(const void *)find(c, "secrets", namespace, name);
     const struct bytes *stored = NULL;
     if (!secret || secret->metadata.deletionTimestamp.set) return "Token has been invalidated";
     LIST_FOREACH(e, &secret->data)
         if (strcmp(e->key, "token") == 0) stored = &e->value;
     if (!stored || stored->len != strlen(c->token) || CRYPTO_memcmp(stored->data, c->token, stored->len) != 0) return "Token does not match server's copy";
-    const char *since = string_map_get(&secret->metadata.labels, "kubernetes.io/legacy-token-invalid-since");
-    return str_empty(since) ? NULL : "Token has been invalidated";
+    *ret = secret;
+    return NULL;
+}
+
+static const char *check_legacy_account(struct checking *c, const char *namespace, const char *name, const char *uid, const struct corev1_ServiceAccount **ret) {
+    const struct corev1_ServiceAccount *sa = (const struct corev1_ServiceAccount *)(const void *)find(c, "serviceaccounts", namespace, name);
+    if (!sa) return arena_printf(c->a, "serviceaccounts %s not found", go_quote(c->a, name));
+    if (sa->metadata.deletionTimestamp.set) return arena_printf(c->a, "ServiceAccount %s/%s has been deleted", namespace, name);
+    if (!str_eq(sa->metadata.uid, uid)) return arena_printf(c->a, "ServiceAccount UID (%s) does not match claim (%s)", sa->metadata.uid, uid);
+    *ret = sa;
+    return NULL;
+}
+
+static bool lists_secret(const struct corev1_ServiceAccount *sa, const char *secret) {
+    LIST_FOREACH(ref, &sa->secrets)
+        if (str_eq(ref->name, secret)) return true;
+    return false;
 }
 
 static enum token_outcome check_legacy(struct checking *c) {
-    const char *namespace = legacy_claim(c, "namespace"), *secret = legacy_claim(c, "secret.name"), *name = legacy_claim(c, "service-account.name"), *uid = legacy_claim(c, "service-account.uid"), *why;
+    const char *namespace = legacy_claim(c, "namespace"), *secret_name = legacy_claim(c, "secret.name"), *name = legacy_claim(c, "service-account.name"), *uid = legacy_claim(c, "service-account.uid"), *why;
+    const struct corev1_Secret *secret = NULL;
+    const struct corev1_ServiceAccount *sa = NULL;
     if (str_empty(namespace)) return refuse(c, "namespace claim is missing");
-    if (str_empty(secret)) return refuse(c, "secretName claim is missing");
+    if (str_empty(secret_name)) return refuse(c, "secretName claim is missing");
     if (str_empty(name)) return refuse(c, "serviceAccountName claim is missing");
     if (str_empty(uid)) return refuse(c, "serviceAccountUID claim is missing");
     if (!str_eq(text_of(c->a, c->claims, "sub"), arena_printf(c->a, "system:serviceaccount:%s:%s", namespace, name))) return refuse(c, "sub claim is invalid");
-    if ((why = check_secret(c, namespace, secret)) || (why = check_account(c, namespace, name, uid))) return refuse(c, why);
+    if ((why = check_secret(c, namespace, secret_name, &secret)) || (why = check_legacy_account(c, namespace, name, uid, &sa))) return refuse(c, why);
+    bool invalid = !str_empty(string_map_get(&secret->metadata.labels, INVALID_SINCE));
+    c->ret->legacy = (struct legacy_token_use){.kind = invalid ? LEGACY_TOKEN_INVALIDATED : lists_secret(sa, secret_name) ? LEGACY_TOKEN_AUTO : LEGACY_TOKEN_MANUAL,
+        .namespace = namespace, .secret = secret_name, .uid = secret->metadata.uid, .last_used = string_map_get(&secret->metadata.labels, LAST_USED)};
+    if (invalid) return refuse(c, arena_printf(c->a, "the token in secret %s/%s for service account %s/%s has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, "
+        "or remove the '" INVALID_SINCE "' label from the secret to temporarily allow use of this token", namespace, secret_name, namespace, name));
     fill_user(c, namespace, name, uid);
     return TOKEN_GOOD;
 }

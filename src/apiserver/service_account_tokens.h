@@ -5,6 +5,7 @@
  * Tests: tests/unit/test_tokens.c, tests/integration/test_auth.py. */
 #ifndef CKUBE_APISERVER_SERVICE_ACCOUNT_TOKENS_H
 #define CKUBE_APISERVER_SERVICE_ACCOUNT_TOKENS_H
+#include "apiserver/legacy_tokens.h"
 #include "apiserver/request.h"
 #include "store/store.h"
 #include "wire/jwt.h"
@@ -35,6 +36,7 @@ struct token_verdict {
     struct user_info user;
     struct string_list audiences;      /* those asked for that the token is for */
     const char *error;                 /* TOKEN_REFUSED: upstream's words */
+    struct legacy_token_use legacy;    /* it came from a Secret; also when it was refused for being marked as invalid */
 };
 /* wanted NULL: this apiserver's own audiences. Memory from the arena. */
 enum token_outcome service_account_authenticate(struct service_account_tokens *s, struct store *store, int64_t now_s, struct arena *a, const char *token, const struct string_list *wanted,

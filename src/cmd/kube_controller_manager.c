@@ -124,7 +124,7 @@ static int take_attach_detach_period(const char *text, struct controller_options
 }
 
 int cmd_kube_controller_manager(int argc, char **argv) {
-    const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *cidr = NULL, *services = NULL, *servers = NULL, *attach_detach_period = NULL;
+    const char *data_dir = "/var/lib/ckube", *kubeconfig = NULL, *cidr = NULL, *services = NULL, *servers = NULL, *attach_detach_period = NULL, *clean_up_period = NULL;
     struct context x = {.options = controller_options_default()};
     struct controller_options *o = &x.options;
     struct leader_flags leader;
@@ -150,6 +150,7 @@ int cmd_kube_controller_manager(int argc, char **argv) {
         {.name = "attach-detach-reconcile-sync-period", .text = &attach_detach_period, .help = "how often it is looked whether volumes are still attached, a second at least (default: 1m0s)"},
         {.name = "disable-attach-detach-reconcile-sync", .on = &o->disable_attach_detach_reconcile_sync, .help = "never look whether volumes are still attached"},
         {.name = "disable-force-detach-on-timeout", .on = &o->disable_force_detach_on_timeout, .help = "leave a lost node's mounted volumes attached until it is tainted as out of service"},
+        {.name = "legacy-service-account-token-clean-up-period", .text = &clean_up_period, .help = "how long a generated token in a Secret stays without being used (default: 8760h0m0s)"},
         {.name = "v", .number = &verbosity, .help = "log verbosity"},
     };
     struct flag flags[ARRAY_LEN(own) + LEADER_FLAGS + SECURE_SERVING_FLAGS + 1] = {0};
@@ -159,7 +160,7 @@ int cmd_kube_controller_manager(int argc, char **argv) {
     int parsed = flags_parse("kube-controller-manager", flags, argc, argv);
     if (parsed) return parsed < 0 ? 2 : 0;
     if (leader_flags_take(&leader, "kube-controller-manager", false, &election) != 0) return 2;
-    if (take_attach_detach_period(attach_detach_period, o) != 0) return 2;
+    if (take_attach_detach_period(attach_detach_period, o) != 0 || take_duration("legacy-service-account-token-clean-up-period", clean_up_period, &o->legacy_service_account_token_clean_up_period_ms) != 0) return 2;
     log_set_verbosity(verbosity);
     _cleanup_free_ char *cidr_text = cidr ? strdup(cidr) : NULL, *services_text = services ? strdup(services) : NULL;
     split_pair(cidr_text, o->cluster_cidr);

@@ -33,6 +33,7 @@ struct controller_options {
     bool disable_attach_detach_reconcile_sync;  /* does not look whether what was attached still is */
     int attach_detach_reconcile_sync_period_ms; /* how often it looks; at least a second */
     bool disable_force_detach_on_timeout;       /* a volume that a lost node had mounted stays until the node is out of service */
+    int64_t legacy_service_account_token_clean_up_period_ms; /* how long a token that nobody asked for stays without being used */
     int64_t env_seed;                       /* simulation only */
 };
 struct controller_options controller_options_default(void);

@@ -38,6 +38,7 @@ struct controller_options controller_options_default(void) {
         .horizontal_pod_autoscaler_sync_period_ms = 15000,
         .resource_quota_sync_period_ms = 300000,
         .pvclaimbinder_sync_period_ms = 15000,
+        .legacy_service_account_token_clean_up_period_ms = 365 * 24 * 3600 * 1000LL,
         .attach_detach_reconcile_sync_period_ms = 60000,
     };
 }

@@ -35,6 +35,7 @@
     CONTROLLER(admission_policy_status) \
     CONTROLLER(volume_expand) \
     CONTROLLER(token_cleaner) \
+    CONTROLLER(legacy_token_cleaner) \
     CONTROLLER(bootstrap_signer) \
     CONTROLLER(replicaset) \
     CONTROLLER(replication) \

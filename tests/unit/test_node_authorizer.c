@@ -8,7 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include "apiserver/node_authorizer.h"
-#include "apiserver/pod_references.h"
+#include "api/pod_references.h"
 #include "base/str.h"
 #include "store/store.h"
 

@@ -2,7 +2,7 @@
 #include <string.h>
 #include "apiserver/admission/plugins.h"
 #include "apiserver/apiserver.h"
-#include "apiserver/pod_references.h"
+#include "api/pod_references.h"
 #include "base/env.h"
 #include "base/str.h"
 

@@ -1,8 +1,8 @@
 /* The Secrets and ConfigMaps that a Pod or a PersistentVolume names, wherever in it. Upstream: api/pod VisitPodSecretNames and siblings.
  *
  * Found by walking the descriptors: every field that upstream's visitors list has one of a few names, so that a new kind of volume is found by itself. */
-#ifndef CKUBE_APISERVER_POD_REFERENCES_H
-#define CKUBE_APISERVER_POD_REFERENCES_H
+#ifndef CKUBE_API_POD_REFERENCES_H
+#define CKUBE_API_POD_REFERENCES_H
 #include "api/object.h"
 
 enum reference_kind { REFERENCE_SECRET, REFERENCE_CONFIGMAP };
