@@ -279,6 +279,14 @@ static const char *go_item_type(const struct field_desc *f) {
     return f->kind == FK_STRUCT ? go_type(f->type) : names[f->kind];
 }
 
+/* What is null among the items of a list or the values of a map is that type's zero, which no reader need tell from a value that is there. */
+static int take_item(struct decoder *d, const struct field_desc *f, void *at, yyjson_val *v, const struct path *p) {
+    if (yyjson_is_null(v) && f->kind == FK_STRING) *(const char **)at = "";
+    else if (yyjson_is_null(v) && f->kind == FK_QUANTITY) *(const char **)at = "0";
+    else return take_plain(d, f, at, v, p);
+    return 0;
+}
+
 static int take_list(struct decoder *d, const struct field_desc *f, struct any_list *list, yyjson_val *v, const struct path *path) {
     if (!yyjson_is_arr(v)) return wrong_type(d, v, path, arena_printf(d->arena, "[]%s", go_item_type(f)));
     size_t i, n = yyjson_arr_size(v);
@@ -287,7 +295,7 @@ static int take_list(struct decoder *d, const struct field_desc *f, struct any_l
     size_t max;
     yyjson_arr_foreach(v, i, max, item) {
         struct path p = {path, NULL, i, NULL};
-        if (take_plain(d, f, items + i * f->item_size, item, &p) != 0) return -1;
+        if (take_item(d, f, items + i * f->item_size, item, &p) != 0) return -1;
     }
     *list = (struct any_list){items, n};
     return 0;
@@ -305,7 +313,7 @@ static int take_last(struct decoder *d, const struct field_desc *f, char *entry,
     yyjson_obj_foreach(v, i, max, key, value) if (strcmp(take_string(d, key), *(const char **)(void *)entry) == 0) last = value;
     memset(entry + MAP_VALUE_OFFSET, 0, f->item_size - MAP_VALUE_OFFSET);
     struct path p = {path, *(const char **)(void *)entry, 0, NULL};
-    return last ? take_plain(d, f, entry + MAP_VALUE_OFFSET, last, &p) : 0;
+    return last ? take_item(d, f, entry + MAP_VALUE_OFFSET, last, &p) : 0;
 }
 
 /* Adds the entries of `before` whose keys `map` lacks. */
@@ -332,7 +340,7 @@ static int take_map(struct decoder *d, const struct field_desc *f, struct any_li
         char *entry = items + n++ * f->item_size;
         *(const char **)(void *)entry = take_string(d, key);
         struct path p = {path, *(const char **)(void *)entry, 0, NULL};
-        if (take_plain(d, f, entry + MAP_VALUE_OFFSET, value, &p) != 0) return -1;
+        if (take_item(d, f, entry + MAP_VALUE_OFFSET, value, &p) != 0) return -1;
     }
     qsort(items, n, f->item_size, compare_entries);
     size_t kept = 0;

@@ -39,7 +39,7 @@ static void service(struct arena *a, void *obj) {
 }
 
 static void pod(struct arena *a, void *obj) { default_pod(a, obj); }
-static void pod_template(struct arena *a, void *obj) { default_pod_spec(a, &((struct corev1_PodTemplate *)obj)->template.spec); }
+static void pod_template(struct arena *a, void *obj) { default_pod_template(a, &((struct corev1_PodTemplate *)obj)->template); }
 
 static void replication_controller(struct arena *a, void *obj) {
     struct corev1_ReplicationController *rc = obj;
@@ -47,7 +47,7 @@ static void replication_controller(struct arena *a, void *obj) {
         const struct string_map *labels = &rc->spec.template->metadata.labels;
         if (labels->len && !rc->spec.selector.len) rc->spec.selector = string_map_copy(a, labels);
         if (labels->len && !rc->metadata.labels.len) rc->metadata.labels = string_map_copy(a, labels);
-        default_pod_spec(a, &rc->spec.template->spec);
+        default_pod_template(a, rc->spec.template);
     }
     DEFAULT_OPT(rc->spec.replicas, 1);
 }
@@ -174,7 +174,7 @@ static void limit_range(struct arena *a, void *obj) {
 
 static void deployment(struct arena *a, void *obj) {
     struct appsv1_DeploymentSpec *s = &((struct appsv1_Deployment *)obj)->spec;
-    default_pod_spec(a, &s->template.spec);
+    default_pod_template(a, &s->template);
     DEFAULT_OPT(s->replicas, 1);
     DEFAULT_STR(s->strategy.type, "RollingUpdate");
     if (str_eq(s->strategy.type, "RollingUpdate")) {
@@ -188,13 +188,13 @@ static void deployment(struct arena *a, void *obj) {
 
 static void replica_set(struct arena *a, void *obj) {
     struct appsv1_ReplicaSetSpec *s = &((struct appsv1_ReplicaSet *)obj)->spec;
-    default_pod_spec(a, &s->template.spec);
+    default_pod_template(a, &s->template);
     DEFAULT_OPT(s->replicas, 1);
 }
 
 static void stateful_set(struct arena *a, void *obj) {
     struct appsv1_StatefulSetSpec *s = &((struct appsv1_StatefulSet *)obj)->spec;
-    default_pod_spec(a, &s->template.spec);
+    default_pod_template(a, &s->template);
     DEFAULT_STR(s->podManagementPolicy, "OrderedReady");
     if (str_empty(s->updateStrategy.type)) { /* whoever names the type may leave the rest out */
         s->updateStrategy.type = "RollingUpdate";
@@ -217,7 +217,7 @@ static void stateful_set(struct arena *a, void *obj) {
 
 static void daemon_set(struct arena *a, void *obj) {
     struct appsv1_DaemonSetSpec *s = &((struct appsv1_DaemonSet *)obj)->spec;
-    default_pod_spec(a, &s->template.spec);
+    default_pod_template(a, &s->template);
     DEFAULT_STR(s->updateStrategy.type, "RollingUpdate");
     if (str_eq(s->updateStrategy.type, "RollingUpdate")) {
         if (!s->updateStrategy.rollingUpdate) s->updateStrategy.rollingUpdate = ARENA_NEW(a, struct appsv1_RollingUpdateDaemonSet);
@@ -241,7 +241,7 @@ static void failure_policy(struct batchv1_PodFailurePolicy *p) {
 }
 
 static void job_spec(struct arena *a, struct batchv1_JobSpec *s) {
-    default_pod_spec(a, &s->template.spec);
+    default_pod_template(a, &s->template);
     if (!s->completions.has && !s->parallelism.has) {
         DEFAULT_OPT(s->completions, 1);
         DEFAULT_OPT(s->parallelism, 1);
@@ -267,7 +267,7 @@ static void cron_job(struct arena *a, void *obj) {
     DEFAULT_OPT(s->suspend, false);
     DEFAULT_OPT(s->successfulJobsHistoryLimit, 3);
     DEFAULT_OPT(s->failedJobsHistoryLimit, 1);
-    default_pod_spec(a, &s->jobTemplate.spec.template.spec); /* the Job's own defaults come when it is made */
+    default_pod_template(a, &s->jobTemplate.spec.template); /* the Job's own defaults come when it is made */
     failure_policy(s->jobTemplate.spec.podFailurePolicy);
 }
 

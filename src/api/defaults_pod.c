@@ -1,6 +1,7 @@
 #include "api/defaults_pod.h"
-#include "api/image_reference.h"
 #include <string.h>
+#include "api/image_reference.h"
+#include "api/pod_util.h"
 #include "api/quantity.h"
 #include "base/str.h"
 
@@ -26,21 +27,25 @@ static void probe(struct corev1_Probe *p) {
     if (p->grpc && !p->grpc->service) p->grpc->service = "";
 }
 
-static void lifecycle(struct corev1_Container *c) {
-    struct corev1_Lifecycle *l = c->lifecycle;
+static void lifecycle(struct corev1_Lifecycle *l) {
     if (!l) return;
-    if (l->stopSignal && !l->postStart && !l->preStop) c->lifecycle = NULL;
-    l->stopSignal = NULL; /* its feature gate is off by default */
     if (l->postStart) http_get(l->postStart->httpGet);
     if (l->preStop) http_get(l->preStop->httpGet);
 }
 
+/* Amounts finer than thousandths are rounded up to them. */
 void default_resource_list(struct arena *a, struct string_map *list) {
     LIST_FOREACH(e, list) {
         struct quantity q = quantity_of(e->value);
         quantity_round_up_milli(&q);
         e->value = quantity_format(a, &q);
     }
+}
+
+static void requirements(struct arena *a, struct corev1_ResourceRequirements *r) {
+    if (!r) return;
+    default_resource_list(a, &r->limits);
+    default_resource_list(a, &r->requests);
 }
 
 static void field_ref(struct corev1_ObjectFieldSelector *f) {
@@ -52,14 +57,15 @@ static void container(struct arena *a, struct corev1_Container *c) {
     DEFAULT_STR(c->terminationMessagePath, "/dev/termination-log");
     DEFAULT_STR(c->terminationMessagePolicy, "File");
     LIST_FOREACH(p, &c->ports) DEFAULT_STR(p->protocol, "TCP");
-    LIST_FOREACH(e, &c->env)
+    LIST_FOREACH(e, &c->env) {
         if (e->valueFrom) field_ref(e->valueFrom->fieldRef);
-    default_resource_list(a, &c->resources.limits);
-    default_resource_list(a, &c->resources.requests);
+        if (e->valueFrom && e->valueFrom->fileKeyRef) DEFAULT_OPT(e->valueFrom->fileKeyRef->optional, false);
+    }
+    requirements(a, &c->resources);
     probe(c->livenessProbe);
     probe(c->readinessProbe);
     probe(c->startupProbe);
-    lifecycle(c);
+    lifecycle(c->lifecycle);
 }
 
 static void items_field_refs(struct corev1_DownwardAPIVolumeFile_list *items) { LIST_FOREACH(i, items) field_ref(i->fieldRef); }
@@ -91,6 +97,12 @@ static void remote_disks(struct corev1_VolumeSource *v) {
     }
 }
 
+static void claim(struct arena *a, struct corev1_PersistentVolumeClaimSpec *s) {
+    if (!s->volumeMode) s->volumeMode = "Filesystem";
+    default_resource_list(a, &s->resources.limits);
+    default_resource_list(a, &s->resources.requests);
+}
+
 static void volume(struct arena *a, struct corev1_Volume *v) {
     if (object_is_zero(&corev1_VolumeSource_desc, &v->VolumeSource)) v->emptyDir = ARENA_NEW(a, struct corev1_EmptyDirVolumeSource);
     if (v->image && str_empty(v->image->pullPolicy)) v->image->pullPolicy = pull_policy(a, v->image->reference);
@@ -102,18 +114,13 @@ static void volume(struct arena *a, struct corev1_Volume *v) {
     }
     if (v->projected) projected(v->projected);
     if (v->hostPath && !v->hostPath->type) v->hostPath->type = "";
-    if (v->ephemeral && v->ephemeral->volumeClaimTemplate) {
-        struct corev1_PersistentVolumeClaimSpec *claim = &v->ephemeral->volumeClaimTemplate->spec;
-        if (!claim->volumeMode) claim->volumeMode = "Filesystem";
-        default_resource_list(a, &claim->resources.limits);
-        default_resource_list(a, &claim->resources.requests);
-    }
+    if (v->ephemeral && v->ephemeral->volumeClaimTemplate) claim(a, &v->ephemeral->volumeClaimTemplate->spec);
     remote_disks(&v->VolumeSource);
 }
 
 _Static_assert(offsetof(struct corev1_Container, securityContext) == offsetof(struct corev1_EphemeralContainerCommon, securityContext), "an ephemeral container begins as a container");
 
-void default_pod_spec(struct arena *a, struct corev1_PodSpec *s) {
+static void default_pod_spec(struct arena *a, struct corev1_PodSpec *s) {
     DEFAULT_STR(s->dnsPolicy, "ClusterFirst");
     DEFAULT_STR(s->restartPolicy, "Always");
     if (!s->securityContext) s->securityContext = ARENA_NEW(a, struct corev1_PodSecurityContext);
@@ -126,6 +133,18 @@ void default_pod_spec(struct arena *a, struct corev1_PodSpec *s) {
     LIST_FOREACH(c, &s->ephemeralContainers) container(a, (struct corev1_Container *)(void *)c);
     LIST_FOREACH(v, &s->volumes) volume(a, v);
     default_resource_list(a, &s->overhead);
+    requirements(a, s->resources);
+}
+
+/* Annotations of the first init containers are kept nowhere. */
+static void drop_init_annotations(struct string_map *annotations) {
+    static const char *const old[] = {"pod.beta.kubernetes.io/init-containers", "pod.alpha.kubernetes.io/init-containers", "pod.beta.kubernetes.io/init-container-statuses", "pod.alpha.kubernetes.io/init-container-statuses"};
+    for (size_t i = 0; i < ARRAY_LEN(old); i++) string_map_del(annotations, old[i]);
+}
+
+void default_pod_template(struct arena *a, struct corev1_PodTemplateSpec *t) {
+    default_pod_spec(a, &t->spec);
+    drop_init_annotations(&t->metadata.annotations);
 }
 
 /* What has a limit but no request requests its limit: in Pods only, not in templates. */
@@ -134,25 +153,32 @@ static void requests_from_limits(struct arena *a, struct corev1_ResourceRequirem
         if (!string_map_has(&r->requests, e->key)) string_map_set(a, &r->requests, e->key, e->value);
 }
 
+static bool whole_pod_resource(const char *name) { return str_eq(name, "cpu") || str_eq(name, "memory") || str_has_prefix(name, "hugepages-"); }
+
+/* Huge pages that containers are limited to limit the whole Pod, if it has any amounts of its own. */
+static void pod_level_huge_pages(struct arena *a, struct corev1_PodSpec *s) {
+    struct corev1_ResourceRequirements *r = s->resources;
+    const struct corev1_Container *c;
+    if (!r || (!r->limits.len && !r->requests.len)) return;
+    for (size_t n = 0; n < s->initContainers.len + s->containers.len && (c = pod_container_at(s, n, NULL, NULL)); n++)
+        LIST_FOREACH(e, &c->resources.limits) {
+            if (!str_has_prefix(e->key, "hugepages-") || string_map_has(&r->requests, e->key) || string_map_has(&r->limits, e->key)) continue;
+            struct quantity all = pod_aggregate(s, e->key, true, NULL);
+            string_map_set(a, &r->limits, e->key, quantity_format(a, &all));
+        }
+}
+
 /* Requests of the whole Pod, where it has limits but not requests: what its containers ask for, or else the limit. */
 static void pod_level_requests(struct arena *a, struct corev1_PodSpec *s) {
     static const char *const names[] = {"cpu", "memory"};
+    bool any;
     if (!s->resources || !s->resources->limits.len) return;
-    for (size_t i = 0; i < 2; i++) {
-        struct quantity sum = {0};
-        bool any = false;
-        if (string_map_has(&s->resources->requests, names[i])) continue;
-        LIST_FOREACH(c, &s->containers) {
-            const char *v = string_map_get(&c->resources.requests, names[i]);
-            if (!v) continue;
-            struct quantity q = quantity_of(v);
-            quantity_add(&sum, &q);
-            any = true;
-        }
-        if (any) string_map_set(a, &s->resources->requests, names[i], quantity_format(a, &sum));
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct quantity sum = pod_aggregate(s, names[i], false, &any);
+        if (any && !string_map_has(&s->resources->requests, names[i])) string_map_set(a, &s->resources->requests, names[i], quantity_format(a, &sum));
     }
     LIST_FOREACH(e, &s->resources->limits)
-        if ((str_eq(e->key, "cpu") || str_eq(e->key, "memory") || str_has_prefix(e->key, "hugepages-")) && !string_map_has(&s->resources->requests, e->key)) string_map_set(a, &s->resources->requests, e->key, e->value);
+        if (whole_pod_resource(e->key) && !string_map_has(&s->resources->requests, e->key)) string_map_set(a, &s->resources->requests, e->key, e->value);
 }
 
 /* Not in templates: upstream's gate for that is off. */
@@ -164,11 +190,42 @@ static void host_network_ports(struct corev1_PodSpec *s) {
         LIST_FOREACH(p, &c->ports) DEFAULT_INT(p->hostPort, p->containerPort);
 }
 
+static void container_statuses(struct arena *a, struct corev1_ContainerStatus_list *list) {
+    LIST_FOREACH(c, list) {
+        default_resource_list(a, &c->allocatedResources);
+        requirements(a, c->resources);
+    }
+}
+
+static void status(struct arena *a, struct corev1_PodStatus *s) {
+    container_statuses(a, &s->initContainerStatuses);
+    container_statuses(a, &s->containerStatuses);
+    container_statuses(a, &s->ephemeralContainerStatuses);
+    default_resource_list(a, &s->allocatedResources);
+    requirements(a, s->resources);
+}
+
+/* What upstream's conversion to its own form and back makes of a Pod: podIP and podIPs say the same, the first where they differ; a negative grace
+ * period, which old objects hold, is the shortest. */
+static void convert(struct arena *a, struct corev1_Pod *pod) {
+    struct corev1_PodStatus *s = &pod->status;
+    if (!str_empty(s->podIP) && (!s->podIPs.len || !str_eq(s->podIP, s->podIPs.items[0].ip))) {
+        s->podIPs = (struct corev1_PodIP_list){0};
+        LIST_PUSH(a, &s->podIPs)->ip = s->podIP;
+    }
+    if (s->podIPs.len) s->podIP = s->podIPs.items[0].ip;
+    if (pod->spec.terminationGracePeriodSeconds.has && pod->spec.terminationGracePeriodSeconds.value < 0) pod->spec.terminationGracePeriodSeconds.value = 1;
+    drop_init_annotations(&pod->metadata.annotations);
+}
+
 void default_pod(struct arena *a, struct corev1_Pod *pod) {
-    default_pod_spec(a, &pod->spec);
-    host_network_ports(&pod->spec);
     LIST_FOREACH(c, &pod->spec.containers) requests_from_limits(a, &c->resources);
     LIST_FOREACH(c, &pod->spec.initContainers) requests_from_limits(a, &c->resources);
+    pod_level_huge_pages(a, &pod->spec);
     pod_level_requests(a, &pod->spec);
     DEFAULT_OPT(pod->spec.enableServiceLinks, true);
+    host_network_ports(&pod->spec);
+    default_pod_spec(a, &pod->spec);
+    status(a, &pod->status);
+    convert(a, pod);
 }

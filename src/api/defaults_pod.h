@@ -6,5 +6,5 @@
 void default_pod(struct arena *a, struct corev1_Pod *pod);
 /* Amounts finer than thousandths are rounded up to them. Upstream: SetDefaults_ResourceList. */
 void default_resource_list(struct arena *a, struct string_map *list);
-void default_pod_spec(struct arena *a, struct corev1_PodSpec *spec);
+void default_pod_template(struct arena *a, struct corev1_PodTemplateSpec *t);
 #endif

@@ -202,36 +202,6 @@ struct field_set field_set_intersection(struct arena *a, const struct field_set 
 struct field_set field_set_difference(struct arena *a, const struct field_set *x, const struct field_set *y) { return combine(a, x, y, DIFFERENCE); }
 struct field_set field_set_recursive_difference(struct arena *a, const struct field_set *x, const struct field_set *y) { return combine(a, x, y, RECURSIVE_DIFFERENCE); }
 
-/* A pattern's first step fits the element: its name, or * for any. */
-static bool step_fits(const char *pattern, const struct path_element *pe, const char **rest) {
-    size_t n = strcspn(pattern, ".");
-    *rest = pattern[n] ? pattern + n + 1 : "";
-    if (n == 1 && pattern[0] == '*') return true;
-    return pe->kind == PATH_FIELD && strncmp(pe->name, pattern, n) == 0 && !pe->name[n];
-}
-
-static struct field_set matching(struct arena *a, const struct field_set *x, const char *pattern) {
-    struct field_set out = {0};
-    if (!*pattern) return *x;
-    for (size_t i = 0; i < x->len; i++) {
-        const char *rest;
-        struct set_node n = x->items[i];
-        if (!step_fits(pattern, &n.pe, &rest)) continue;
-        n.children = matching(a, &n.children, rest);
-        keep(a, &out, &n);
-    }
-    return out;
-}
-
-struct field_set field_set_matching(struct arena *a, const struct field_set *x, const char *const *patterns) {
-    struct field_set out = {0};
-    for (; *patterns; patterns++) {
-        struct field_set one = matching(a, x, *patterns);
-        out = field_set_union(a, &out, &one);
-    }
-    return out;
-}
-
 /* ---- walking ---- */
 
 struct walk { struct arena *arena; struct buf path; void (*fn)(void *, const char *); void *arg; };

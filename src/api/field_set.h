@@ -51,8 +51,6 @@ struct field_set field_set_intersection(struct arena *a, const struct field_set 
 struct field_set field_set_difference(struct arena *a, const struct field_set *x, const struct field_set *y);
 /* The same, but what is in y goes with all that is below it. */
 struct field_set field_set_recursive_difference(struct arena *a, const struct field_set *x, const struct field_set *y);
-/* What x has at or below the given dotted patterns ("spec.containers.*.resources"); NULL-terminated. */
-struct field_set field_set_matching(struct arena *a, const struct field_set *x, const char *const *patterns);
 
 /* Calls fn for each member with its printed path (".spec.replicas"), members of a level before what is below them: upstream's Iterate. */
 void field_set_each(struct arena *a, const struct field_set *s, void (*fn)(void *arg, const char *path), void *arg);

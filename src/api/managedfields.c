@@ -135,9 +135,7 @@ struct managed managed_of_update(const struct field_manager *m, const struct met
 /* ---- sets ---- */
 
 struct field_set managed_filter(const struct field_manager *m, const struct field_set *s) {
-    if (!m->reset || s->len == 0) return *s;
-    if (m->reset->only) return field_set_matching(m->arena, s, m->reset->only);
-    if (!m->reset->exclude) return *s;
+    if (!m->reset || !m->reset->exclude || s->len == 0) return *s;
     struct field_set exclude = field_set_of(m->arena, m->reset->exclude);
     return field_set_recursive_difference(m->arena, s, &exclude);
 }

@@ -7,10 +7,9 @@
 #include "api/object.h"
 #include "api/typed_value.h"
 
-/* Fields that a (sub)resource's writes do not touch, so that they cannot be owned through it: upstream's GetResetFields and GetResetFieldsFilter. */
+/* Fields that a (sub)resource's writes do not touch, so that they cannot be owned through it: upstream's GetResetFields. */
 struct reset_fields {
-    const char *const *exclude; /* dotted paths, with all below; NULL-terminated, or NULL */
-    const char *const *only;    /* instead: nothing but what matches these ("spec.containers.*.resources") */
+    const char *const *exclude; /* dotted paths, with all below; NULL-terminated */
 };
 
 /* One manager's entry. Its identity is manager, operation, subresource and, for updates, the version it was found under. */

@@ -1,4 +1,4 @@
-/* What components ask of a Pod's status: see pod_util.h. */
+/* What components ask of Pods: see pod_util.h. */
 #include "api/pod_util.h"
 #include "base/str.h"
 
@@ -26,4 +26,46 @@ bool pod_is_available(const struct corev1_Pod *p, int32_t min_ready_seconds, int
     if (until_ms <= 0) return true;
     if (ret_wait_ms) *ret_wait_ms = until_ms;
     return false;
+}
+
+_Static_assert(offsetof(struct corev1_Container, tty) == offsetof(struct corev1_EphemeralContainerCommon, tty), "an ephemeral container begins as a container");
+
+const struct corev1_Container *pod_container_at(const struct corev1_PodSpec *s, size_t n, const char **ret_list, size_t *ret_index) {
+    const struct { const char *name; const struct corev1_Container *items; size_t len; } lists[] = {{"initContainers", s->initContainers.items, s->initContainers.len}, {"containers", s->containers.items, s->containers.len}};
+    const char *list = "ephemeralContainers";
+    const struct corev1_Container *found = NULL;
+    for (size_t l = 0; l < ARRAY_LEN(lists) && !found; l++) {
+        if (n < lists[l].len) {
+            list = lists[l].name;
+            found = &lists[l].items[n];
+        } else n -= lists[l].len;
+    }
+    if (!found && n < s->ephemeralContainers.len) found = (const struct corev1_Container *)(const void *)&s->ephemeralContainers.items[n];
+    if (ret_list) *ret_list = list;
+    if (ret_index) *ret_index = n;
+    return found;
+}
+
+struct quantity pod_aggregate(const struct corev1_PodSpec *s, const char *resource, bool limits, bool *ret_any) {
+    struct quantity sum = {0}, sidecars = {0}, peak = {0};
+    bool any = false;
+    LIST_FOREACH(c, &s->containers) {
+        const char *value = string_map_get(limits ? &c->resources.limits : &c->resources.requests, resource);
+        struct quantity q = quantity_of(value);
+        any |= value != NULL;
+        quantity_add(&sum, &q);
+    }
+    LIST_FOREACH(c, &s->initContainers) {
+        const char *value = string_map_get(limits ? &c->resources.limits : &c->resources.requests, resource);
+        struct quantity q = quantity_of(value), now = sidecars;
+        any |= value != NULL;
+        quantity_add(&now, &q);
+        if (str_eq(c->restartPolicy, "Always")) {
+            quantity_add(&sum, &q);
+            sidecars = now;
+        }
+        if (quantity_cmp(&now, &peak) > 0) peak = now;
+    }
+    if (ret_any) *ret_any = any;
+    return quantity_cmp(&peak, &sum) > 0 ? peak : sum;
 }

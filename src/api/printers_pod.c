@@ -3,7 +3,8 @@
 #include "api/time.h"
 #include "base/str.h"
 
-struct summary { const char *reason; size_t total, ready; int64_t restarts; struct api_time last_restart; };
+struct restarts { int64_t count; struct api_time last; };
+struct summary { const char *reason; size_t total, ready; struct restarts restarts, sidecars; /* the second: of sidecars alone */ };
 
 static bool restartable_init(const struct corev1_Pod *p, const char *name) {
     LIST_FOREACH(c, &p->spec.initContainers)
@@ -11,9 +12,10 @@ static bool restartable_init(const struct corev1_Pod *p, const char *name) {
     return false;
 }
 
-static void note_restart(struct summary *s, const struct corev1_ContainerStatus *c) {
+static void note_restart(struct restarts *r, const struct corev1_ContainerStatus *c) {
     const struct corev1_ContainerStateTerminated *t = c->lastState.terminated;
-    if (t && t->finishedAt.set && (!s->last_restart.set || t->finishedAt.sec > s->last_restart.sec)) s->last_restart = t->finishedAt;
+    r->count += c->restartCount;
+    if (t && t->finishedAt.set && (!r->last.set || t->finishedAt.sec > r->last.sec)) r->last = t->finishedAt;
 }
 
 static const char *terminated_reason(struct arena *a, const struct corev1_ContainerStateTerminated *t, const char *prefix) {
@@ -23,18 +25,11 @@ static const char *terminated_reason(struct arena *a, const struct corev1_Contai
 
 /* True while init containers keep the Pod from starting. */
 static bool init_containers(struct arena *a, const struct corev1_Pod *p, struct summary *s) {
-    int64_t sidecar_restarts = 0;
-    struct api_time sidecar_last = {0};
     for (size_t i = 0; i < p->status.initContainerStatuses.len; i++) {
         const struct corev1_ContainerStatus *c = &p->status.initContainerStatuses.items[i];
-        s->restarts += c->restartCount;
-        note_restart(s, c);
         bool sidecar = restartable_init(p, c->name);
-        if (sidecar) {
-            sidecar_restarts += c->restartCount;
-            const struct corev1_ContainerStateTerminated *t = c->lastState.terminated;
-            if (t && (!sidecar_last.set || t->finishedAt.sec > sidecar_last.sec)) sidecar_last = t->finishedAt;
-        }
+        note_restart(&s->restarts, c);
+        if (sidecar) note_restart(&s->sidecars, c);
         if (c->state.terminated && c->state.terminated->exitCode == 0) continue;
         if (sidecar && c->started.has && c->started.value) {
             if (c->ready) s->ready++;
@@ -45,8 +40,6 @@ static bool init_containers(struct arena *a, const struct corev1_Pod *p, struct 
         else s->reason = arena_printf(a, "Init:%zu/%zu", i, p->spec.initContainers.len);
         return true;
     }
-    s->restarts = sidecar_restarts;
-    s->last_restart = sidecar_last;
     return false;
 }
 
@@ -64,18 +57,24 @@ static bool initialized(const struct corev1_Pod *p) {
 
 static void containers(struct arena *a, const struct corev1_Pod *p, struct summary *s) {
     bool running = false;
+    const char *failure = NULL;
+    s->restarts = s->sidecars;
     for (size_t i = p->status.containerStatuses.len; i-- > 0;) {
         const struct corev1_ContainerStatus *c = &p->status.containerStatuses.items[i];
-        s->restarts += c->restartCount;
-        note_restart(s, c);
+        note_restart(&s->restarts, c);
         if (c->state.waiting && !str_empty(c->state.waiting->reason)) s->reason = c->state.waiting->reason;
-        else if (c->state.terminated) s->reason = terminated_reason(a, c->state.terminated, "");
-        else if (c->ready && c->state.running) {
+        else if (c->state.terminated) {
+            s->reason = terminated_reason(a, c->state.terminated, "");
+            if (c->state.terminated->exitCode != 0) failure = s->reason;
+        } else if (c->ready && c->state.running) {
             running = true;
             s->ready++;
         }
     }
-    if (str_eq(s->reason, "Completed") && running) s->reason = pod_ready_condition(p) ? "Running" : "NotReady";
+    if (!str_eq(s->reason, "Completed")) return;
+    if (running && pod_ready_condition(p)) s->reason = "Running";
+    else if (failure) s->reason = failure;
+    else if (running) s->reason = "NotReady";
 }
 
 static const char *gates(struct arena *a, const struct corev1_Pod *p) {
@@ -105,10 +104,10 @@ void printers_pod(struct row *row, const void *obj) {
     cell_str(row, p->metadata.name);
     cell_printf(row, "%zu/%zu", s.ready, s.total);
     cell_str(row, s.reason);
-    if (s.restarts && s.last_restart.set) cell_printf(row, "%lld (%s ago)", (long long)s.restarts, human_duration(a, row->now_s - s.last_restart.sec));
-    else cell_printf(row, "%lld", (long long)s.restarts);
+    if (s.restarts.count && s.restarts.last.set) cell_printf(row, "%lld (%s ago)", (long long)s.restarts.count, human_duration(a, row->now_s - s.restarts.last.sec));
+    else cell_printf(row, "%lld", (long long)s.restarts.count);
     cell_age(row, &p->metadata.creationTimestamp);
-    cell_str(row, str_or(p->status.podIPs.len ? p->status.podIPs.items[0].ip : p->status.podIP, "<none>"));
+    cell_str(row, str_or(p->status.podIPs.len ? p->status.podIPs.items[0].ip : NULL, "<none>"));
     cell_str(row, str_or(p->spec.nodeName, "<none>"));
     cell_str(row, str_or(p->status.nominatedNodeName, "<none>"));
     cell_str(row, gates(a, p));

@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 #include "api/names.h"
+#include "api/pod_util.h"
 #include "api/quantity.h"
 #include "base/str.h"
 
@@ -181,20 +182,6 @@ static void container(struct sink *s, const struct corev1_Container *c, const st
     environment(s, &c->env, at);
 }
 
-/* The n-th container of a Pod as upstream visits them (init, ordinary, ephemeral) and its path's list and index; NULL past the end. */
-static const struct corev1_Container *container_at(const struct corev1_PodSpec *s, size_t n, const char **ret_list, size_t *ret_index) {
-    const struct { const char *name; const struct corev1_Container *items; size_t len; } lists[] = {{"initContainers", s->initContainers.items, s->initContainers.len}, {"containers", s->containers.items, s->containers.len}};
-    for (size_t l = 0; l < 2; l++) {
-        *ret_list = lists[l].name;
-        *ret_index = n;
-        if (n < lists[l].len) return &lists[l].items[n];
-        n -= lists[l].len;
-    }
-    *ret_list = "ephemeralContainers";
-    *ret_index = n;
-    return n < s->ephemeralContainers.len ? (const struct corev1_Container *)(const void *)&s->ephemeralContainers.items[n] : NULL;
-}
-
 struct seen_port { const struct corev1_ContainerPort *port; const char *path; };
 struct seen_ports { struct seen_port *items; size_t len; };
 
@@ -211,7 +198,7 @@ static void ports(struct sink *s, const struct corev1_PodSpec *spec, const struc
     const struct corev1_Container *c;
     const char *list;
     size_t index;
-    for (size_t n = 0; (c = container_at(spec, n, &list, &index)); n++)
+    for (size_t n = 0; (c = pod_container_at(spec, n, &list, &index)); n++)
         for (size_t i = 0; i < c->ports.len; i++) {
             const struct corev1_ContainerPort *p = &c->ports.items[i];
             const struct field_path *pp = FIELD_INDEX(FIELD(FIELD_INDEX(FIELD(at, list), index), "ports"), i);
@@ -292,7 +279,7 @@ void pod_warnings(struct arena *a, const struct corev1_PodSpec *spec, const stru
     fractional(&s, &spec->overhead, "ephemeral-storage", FIELD(p, "overhead"));
     if ((!spec->securityContext || !spec->securityContext->seccompProfile) && string_map_has(&meta->annotations, "seccomp.security.alpha.kubernetes.io/pod"))
         warn(&s, FIELD_KEY(FIELD(FIELD(at, "metadata"), "annotations"), "seccomp.security.alpha.kubernetes.io/pod"), "non-functional in v1.27+; use the \"seccompProfile\" field instead");
-    for (size_t n = 0; (c = container_at(spec, n, &list, &index)); n++) container(&s, c, spec, meta, at, FIELD_INDEX(FIELD(p, list), index), at != NULL);
+    for (size_t n = 0; (c = pod_container_at(spec, n, &list, &index)); n++) container(&s, c, spec, meta, at, FIELD_INDEX(FIELD(p, list), index), at != NULL);
     ports(&s, spec, p);
     if (spec->terminationGracePeriodSeconds.has && spec->terminationGracePeriodSeconds.value < 0)
         warn(&s, FIELD(p, "terminationGracePeriodSeconds"), "must be >= 0; negative values are invalid and will be treated as 1");

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 #include "api/field_error.h"
+#include "api/time.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/authorization.h"
 #include "apiserver/registry.h"
@@ -78,24 +79,40 @@ static int locate_kubelet(struct api_request *r, const char *node_name, struct p
 
 /* ---- log ---- */
 
+/* What the query's parameters cannot be read as. */
+static int check_parameters(struct api_request *r, struct status *reterr) {
+    static const char *const numbers[] = {"sinceSeconds", "tailLines", "limitBytes", NULL};
+    const char *since = url_query_get(&r->query, "sinceTime");
+    struct api_time t;
+    int64_t n;
+    if (!str_empty(since) && !str_eq(since, "null") && time_parse(since, &t, NULL) != 0) return status_bad_request(reterr, "parsing time \"%s\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"%s\" as \"2006\"", since, since);
+    for (size_t i = 0; numbers[i]; i++) {
+        const char *text = url_query_get(&r->query, numbers[i]);
+        if (text && !str_to_i64(text, &n)) return status_bad_request(reterr, "strconv.ParseInt: parsing \"%s\": invalid syntax", text);
+    }
+    return 0;
+}
+
 static void number_option(struct api_request *r, const char *name, int64_t least, struct field_errors *errs) {
     const char *text = url_query_get(&r->query, name);
     int64_t n;
-    if (str_empty(text) || !str_to_i64(text, &n) || n >= least) return;
+    if (!text || !str_to_i64(text, &n) || n >= least) return;
     field_invalid_int(errs, FIELD(NULL, name), n, least ? "must be greater than 0" : "must be greater than or equal to 0");
 }
 
 static int log_options(struct api_request *r, struct status *reterr) {
     struct field_errors errs = field_errors_in(r->arena);
+    if (check_parameters(r, reterr) != 0) return -1;
     number_option(r, "tailLines", 0, &errs);
     number_option(r, "limitBytes", 1, &errs);
     if (url_query_has(&r->query, "sinceSeconds") && url_query_has(&r->query, "sinceTime")) field_forbidden(&errs, FIELD(NULL, "[]"), "at most one of `sinceTime` or `sinceSeconds` may be specified");
     else number_option(r, "sinceSeconds", 1, &errs);
+    if (url_query_has(&r->query, "stream")) field_forbidden(&errs, FIELD(NULL, "stream"), "may not be specified"); /* the gate of choosing one is off by default */
     return errs.len ? field_errors_status(&errs, "", "PodLogOptions", r->name, reterr) : 0;
 }
 
 static const char *log_query(struct api_request *r) {
-    static const char *const bools[] = {"follow", "previous", "timestamps", NULL}, *const values[] = {"sinceSeconds", "sinceTime", "tailLines", "limitBytes", "stream", NULL};
+    static const char *const bools[] = {"follow", "previous", "timestamps", NULL}, *const values[] = {"sinceSeconds", "sinceTime", "tailLines", "limitBytes", NULL};
     struct buf q = BUF_INIT;
     for (size_t i = 0; bools[i]; i++)
         if (option_bool(r, bools[i])) add_param(r, &q, bools[i], "true");
@@ -248,12 +265,12 @@ static int locate_pod(struct api_request *r, struct proxy_target *t, struct stat
     if (!pod) return -1;
     LIST_FOREACH(c, &pod->spec.containers)
         if (!*port_text && !port && c->ports.len) port = c->ports.items[0].containerPort;
-    if (*port_text && !port_number(port_text, &port)) return status_bad_request(reterr, "invalid pod request \"%s\"", r->name);
     const char *ip = pod->status.podIPs.len ? pod->status.podIPs.items[0].ip : NULL;
     struct in_addr v4;
     struct in6_addr v6;
     bool good = !str_empty(ip) && ((inet_pton(AF_INET, ip, &v4) == 1 && (ntohl(v4.s_addr) >> 24) != 127 && v4.s_addr) || inet_pton(AF_INET6, ip, &v6) == 1);
     if (!good || str_eq(ip, "::1") || str_has_prefix(ip, "169.254.") || str_has_prefix(ip, "fe80:")) return status_bad_request(reterr, "address not allowed");
+    if (*port_text && !port_number(port_text, &port)) return status_set(reterr, 503, REASON_SERVICE_UNAVAILABLE, "error trying to reach service: dial tcp: lookup tcp/%s: unknown port", port_text);
     set_place(r, t, scheme, ip, port);
     return 0;
 }
@@ -319,13 +336,13 @@ static int handle_proxy(struct api_request *r, struct status *reterr) {
     const char *path = path_behind_proxy(r);
     const char *query = str_empty(r->http->query) ? "" : arena_printf(r->arena, "?%s", r->http->query);
     struct proxy_target t;
+    int failed = str_eq(r->resource, "pods") ? locate_pod(r, &t, reterr) : str_eq(r->resource, "services") ? locate_service(r, &t, reterr) : locate_node(r, &t, reterr);
+    if (failed) return -1;
     if (!*path && (str_eq(r->method, "GET") || str_eq(r->method, "HEAD")) && !r->http->upgrade) { /* so that relative links on the page work */
         const struct http_header location[] = {{"Location", arena_printf(r->arena, "%s/%s", r->path, query)}};
         http_respond(r->http, 301, location, 1, NULL, 0);
         return 0;
     }
-    int failed = str_eq(r->resource, "pods") ? locate_pod(r, &t, reterr) : str_eq(r->resource, "services") ? locate_service(r, &t, reterr) : locate_node(r, &t, reterr);
-    if (failed) return -1;
     t.target = arena_printf(r->arena, "%s%s", *path ? path : "/", query);
     if (proxy_request(r->http, &t, reterr) == 0) return 0;
     _cleanup_free_ char *why = strdup(status_message(reterr));

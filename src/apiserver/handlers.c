@@ -265,9 +265,14 @@ void *body_decode(struct api_request *r, const struct type_desc *type, struct st
     return body_decode_json(r, type, json.data, json.len, duplicate, NULL, reterr);
 }
 
-int body_check_names(struct api_request *r, struct object *obj, struct status *reterr) {
-    if (r->rd->namespaced && !str_empty(obj->metadata.namespace) && !str_eq(obj->metadata.namespace, r->namespace))
+int body_check_namespace(struct api_request *r, const struct object *obj, struct status *reterr) {
+    if (!str_empty(obj->metadata.namespace) && !str_eq(obj->metadata.namespace, r->namespace))
         return status_bad_request(reterr, "the namespace of the provided object does not match the namespace sent on the request");
+    return 0;
+}
+
+int body_check_names(struct api_request *r, struct object *obj, struct status *reterr) {
+    if (r->rd->namespaced && body_check_namespace(r, obj, reterr) != 0) return -1;
     if (r->name && str_empty(obj->metadata.name))
         return status_bad_request(reterr, "the name of the object (%s based on URL) was undeterminable: name must be provided", r->name);
     if (r->name && !str_eq(obj->metadata.name, r->name))

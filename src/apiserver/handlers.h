@@ -26,6 +26,8 @@ void *body_decode_json(struct api_request *r, const struct type_desc *type, cons
 int body_check_media(struct api_request *r, struct status *reterr); /* that the body is of a known media type and not too large: -1 with 415 or 413 */
 /* Name and namespace of the body against the URL. */
 int body_check_names(struct api_request *r, struct object *obj, struct status *reterr);
+/* The first half of it, of what is created in a subresource. */
+int body_check_namespace(struct api_request *r, const struct object *obj, struct status *reterr);
 /* What only the server sets, of an object that is to be created. Upstream: rest.WipeObjectMetaSystemFields. */
 void wipe_system_fields(struct object *obj);
 /* Owner references of an object that are there twice go, with a warning: before and after mutating admission. */

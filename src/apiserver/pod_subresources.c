@@ -161,13 +161,15 @@ static void *mark_as_target(struct api_request *r, void *current, void *arg, str
     return pod;
 }
 
+static bool is_dry(const struct metav1_DeleteOptions *o) { return o->dryRun.len == 1 && str_eq(o->dryRun.items[0], "All"); }
+
 static int mark_and_delete(struct api_request *r, struct metav1_DeleteOptions o, struct status *reterr) {
     const struct strategy *pods = strategy_find("", "pods");
     struct removal removal = {&o};
     struct metav1_Preconditions p;
     void *pod;
     bool unused;
-    if (!o.dryRun.len) {
+    if (!is_dry(&o)) {
         struct write_options w = {.subresource = "status", .no_admission = true};
         if (registry_update(r, pods, r->namespace, r->name, mark_as_target, &removal, &w, &pod, &unused, reterr) != 0) return -1;
         if (o.preconditions && o.preconditions->resourceVersion) { /* it is ours now */
@@ -176,8 +178,8 @@ static int mark_and_delete(struct api_request *r, struct metav1_DeleteOptions o,
             o.preconditions = &p;
         }
     }
-    if (check_delete_options(r, &o, reterr) != 0) return -1;
-    return registry_delete(r, pods, r->namespace, r->name, &o, &(struct write_options){.dry_run = o.dryRun.len > 0, .no_admission = true}, &pod, &unused, reterr);
+    if (check_delete_options(r, &o, reterr) != 0) return -1; /* upstream's order: the Pod is marked by now */
+    return registry_delete(r, pods, r->namespace, r->name, &o, &(struct write_options){.dry_run = is_dry(&o), .no_admission = true}, &pod, &unused, reterr);
 }
 
 /* ---- the request ---- */
@@ -221,7 +223,7 @@ static int evict_once(struct api_request *r, struct metav1_DeleteOptions o, stru
         if (lively) only_as_read(&o, &p, pod);
         return mark_and_delete(r, o, reterr);
     }
-    if (spend_budget(r, read, o.dryRun.len > 0, &free_budget, reterr) != 0) return -1;
+    if (spend_budget(r, read, is_dry(&o), &free_budget, reterr) != 0) return -1;
     if (free_budget) only_as_read(&o, &p, pod);
     if (mark_and_delete(r, o, reterr) == 0) return 0;
     if (free_budget && !asked && reterr->code == 409) {
@@ -242,7 +244,7 @@ static void evict(struct api_request *r) {
     struct metav1_DeleteOptions o;
     struct policyv1_Eviction *e = NULL;
     if (negotiate(r, false, false, &err) == 0) e = body_decode(r, &policyv1_Eviction_desc, &err);
-    int result = e && eviction_options(r, e, &o, &err) == 0 && admit_eviction(r, e, o.dryRun.len > 0, &err) == 0 ? evict_once(r, o, &err) : -1;
+    int result = e && body_check_namespace(r, (const struct object *)(const void *)e, &err) == 0 && eviction_options(r, e, &o, &err) == 0 && admit_eviction(r, e, is_dry(&o), &err) == 0 ? evict_once(r, o, &err) : -1;
     for (int tries = 0; result != 0 && err.code == 409 && !(o.preconditions && o.preconditions->resourceVersion) && tries < EVICTION_TRIES; tries++) {
         status_release(&err);
         err = (struct status)STATUS_INIT;

@@ -559,7 +559,7 @@ int registry_delete(struct api_request *r, const struct strategy *st, const char
             if (res.outcome == STORE_FAILED) return failed(&res, reterr);
             continue;
         }
-        int64_t grace = options->gracePeriodSeconds.has ? options->gracePeriodSeconds.value : -1;
+        int64_t grace = !options->gracePeriodSeconds.has ? -1 : options->gracePeriodSeconds.value < 0 ? 1 : options->gracePeriodSeconds.value;
         bool graceful = st->check_graceful_delete && st->check_graceful_delete(r, obj, &grace);
         garbage_finalizers(r, st, obj, options);
         bool stays = obj->metadata.finalizers.len > 0 || (graceful && grace > 0) || (st->type == &corev1_Namespace_desc && ((struct corev1_Namespace *)(void *)obj)->spec.finalizers.len > 0);

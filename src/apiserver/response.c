@@ -192,6 +192,9 @@ struct http_header *response_headers(struct api_request *r, const char *content_
     if (content_type) *LIST_PUSH(r->arena, &h) = (struct http_header){"Content-Type", content_type};
     if (r->retry_after_s) *LIST_PUSH(r->arena, &h) = (struct http_header){"Retry-After", arena_printf(r->arena, "%d", r->retry_after_s)};
     for (size_t i = 0; i < r->warnings.len && i < 30; i++) {
+        bool said = false;
+        for (size_t k = 0; k < i; k++) said |= strcmp(r->warnings.items[k], r->warnings.items[i]) == 0;
+        if (said) continue;
         struct buf text = BUF_INIT;
         buf_append_str(&text, "299 - \"");
         for (const char *p = r->warnings.items[i]; *p; p++) {

@@ -17,6 +17,17 @@ static void fail(struct api_request *r, struct status *err) { respond_status(r, 
 
 /* ---- pods/binding ---- */
 
+/* A Binding's uid and resourceVersion are preconditions; the words are those of upstream's storage. */
+static int check_bound_object(struct api_request *r, const struct corev1_Binding *b, const struct metav1_ObjectMeta *pod, struct status *reterr) {
+    const struct { const char *what, *wanted, *found; } all[] = {{"UID", b->metadata.uid, pod->uid}, {"ResourceVersion", b->metadata.resourceVersion, pod->resourceVersion}};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        if (!str_empty(all[i].wanted) && !str_eq(all[i].wanted, all[i].found))
+            return status_conflict(reterr, "", "pods", r->name,
+                                   arena_printf(r->arena, "StorageError: invalid object, Code: 4, Key: /registry/pods/%s/%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: %s in precondition: %s, %s in object meta: %s", r->namespace,
+                                                r->name, all[i].what, all[i].wanted, all[i].what, all[i].found));
+    return 0;
+}
+
 static void *bind_transform(struct api_request *r, void *current, void *arg, struct status *reterr) {
     struct corev1_Pod *pod = current;
     const struct corev1_Binding *b = arg;
@@ -24,6 +35,7 @@ static void *bind_transform(struct api_request *r, void *current, void *arg, str
         status_not_found(reterr, "", "pods", r->name);
         return NULL;
     }
+    if (check_bound_object(r, b, &pod->metadata, reterr) != 0) return NULL;
     if (pod->metadata.deletionTimestamp.set) {
         status_conflict(reterr, "", "pods/binding", r->name, arena_printf(r->arena, "pod %s is being deleted, cannot be assigned to a host", r->name));
         return NULL;
@@ -48,6 +60,21 @@ static void *bind_transform(struct api_request *r, void *current, void *arg, str
     return pod;
 }
 
+/* What is wrong with it is no field error to upstream's handler: a 500 with the errors' text. */
+static int check_binding(struct api_request *r, const struct corev1_Binding *b, struct status *reterr) {
+    static const char *const kinds[] = {"Node", "<empty>", NULL};
+    struct field_errors errs = field_errors_in(r->arena);
+    const struct field_path *target = FIELD(NULL, "target");
+    if (body_check_namespace(r, (const struct object *)(const void *)b, reterr) != 0) return -1;
+    if (str_empty(r->name)) return status_bad_request(reterr, "Name parameter required.");
+    if (!str_eq(b->metadata.name, r->name)) return status_bad_request(reterr, "name in URL does not match name in Binding object");
+    if (!str_empty(b->target.kind) && !str_eq(b->target.kind, "Node")) field_not_supported(&errs, FIELD(target, "kind"), b->target.kind, kinds);
+    if (str_empty(b->target.name)) field_required(&errs, FIELD(target, "name"), "%s", "");
+    if (errs.len == 1) return status_set(reterr, 500, NULL, "%s: %s", errs.items[0].field, errs.items[0].detail);
+    if (errs.len) return status_set(reterr, 500, NULL, "[%s: %s, %s: %s]", errs.items[0].field, errs.items[0].detail, errs.items[1].field, errs.items[1].detail);
+    return 0;
+}
+
 static void handle_binding(struct api_request *r) {
     _cleanup_status_ struct status err = STATUS_INIT;
     struct write_options o;
@@ -55,15 +82,8 @@ static void handle_binding(struct api_request *r) {
     bool created;
     struct corev1_Binding *b = NULL;
     if (negotiate(r, false, false, &err) == 0 && read_write_options(r, &o, &err) == 0) b = body_decode(r, &corev1_Binding_desc, &err);
-    if (b && str_empty(b->target.name)) {
-        struct field_errors errs = field_errors_in(r->arena);
-        field_required(&errs, FIELD(FIELD(NULL, "target"), "name"), "%s", "");
-        status_set(&err, 500, NULL, "%s: %s", errs.items[0].field, errs.items[0].detail);
-        b = NULL;
-    } else if (b && !str_empty(b->target.kind) && !str_eq(b->target.kind, "Node")) {
-        status_set(&err, 500, NULL, "target.kind: Unsupported value: \"%s\": supported values: \"Node\", \"<empty>\"", b->target.kind);
-        b = NULL;
-    }
+    if (b && !r->name) r->name = b->metadata.name; /* POST .../bindings: the Binding names the Pod */
+    if (b && check_binding(r, b, &err) != 0) b = NULL;
     int admitted = b ? admission_run(r, &corev1_Binding_desc, ADMIT_CREATE, b, NULL, &o, &err) : -1;
     o.no_admission = true; /* the Binding was asked for, not this write of the Pod */
     if (admitted != 0 || registry_update(r, &pod_binding_strategy, r->namespace, r->name, bind_transform, b, &o, &stored, &created, &err) != 0) fail(r, &err);
@@ -189,7 +209,7 @@ static void handle_scale(struct api_request *r) {
 
 bool handle_subresource(struct api_request *r) {
     const char *sub = str_or(r->subresource, "");
-    if (str_eq(r->resource, "pods") && str_eq(sub, "binding")) handle_binding(r);
+    if ((str_eq(r->resource, "pods") && str_eq(sub, "binding")) || (str_empty(r->group) && str_eq(r->resource, "bindings"))) handle_binding(r);
     else if (str_eq(r->resource, "pods") && handle_pod_subresource(r)) return true;
     else if (str_eq(sub, "scale") && r->strategy) handle_scale(r);
     else if (str_eq(r->resource, "serviceaccounts") && str_eq(sub, "token")) handle_token_request(r);

@@ -25,8 +25,7 @@ static int invalid(struct api_request *r, const char *name, const struct field_p
 }
 
 static int check_names(struct api_request *r, const struct authenticationv1_TokenRequest *req, struct status *reterr) {
-    if (!str_empty(req->metadata.namespace) && !str_eq(req->metadata.namespace, r->namespace))
-        return status_bad_request(reterr, "the namespace of the provided object does not match the namespace sent on the request");
+    if (body_check_namespace(r, (const struct object *)(const void *)req, reterr) != 0) return -1;
     if (!str_empty(req->metadata.name) && !str_eq(req->metadata.name, r->name))
         return invalid(r, r->name, FIELD(FIELD(NULL, "metadata"), "name"), req->metadata.name, "must match the service account name if specified", reterr);
     return 0;

@@ -183,6 +183,9 @@ static void json_is_read_and_written_as_go_would(void **state UNUSED) {
         {&corev1_Pod_desc, "{\"metadata\":{\"creationTimestamp\":1}}", "error: json: cannot unmarshal number into Go struct field ObjectMeta.metadata.creationTimestamp of type string", NULL},
         {&corev1_Pod_desc, "{\"spec\":{\"volumes\":[{\"emptyDir\":{\"sizeLimit\":{}}}]}}", "error: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'", NULL},
         {&corev1_ServicePort_desc, "{\"targetPort\":false}", "error: json: cannot unmarshal bool into Go struct field ServicePort.targetPort of type int32", NULL},
+        {&corev1_Pod_desc, "{\"metadata\":{\"finalizers\":[null],\"annotations\":{\"a\":null}},\"spec\":{\"overhead\":{\"cpu\":null}}}", "{\"metadata\":{\"annotations\":{\"a\":\"\"},\"finalizers\":[\"\"]},\"spec\":{\"containers\":null,\"overhead\":{\"cpu\":\"0\"}},\"status\":{}}", NULL},
+        {&corev1_Container_desc, "{\"resources\":{\"limits\":{\"cpu\":\"e\"}}}", "error: unable to parse quantity's suffix", NULL},
+        {&corev1_Container_desc, "{\"resources\":{\"limits\":{\"cpu\":\"-Mi\"}}}", "{\"name\":\"\",\"resources\":{\"limits\":{\"cpu\":\"0\"}}}", NULL},
         {&corev1_ServicePort_desc, "[]", "error: json: cannot unmarshal array into Go value of type v1.ServicePort", NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

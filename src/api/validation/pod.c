@@ -29,25 +29,32 @@ static void host_aliases(const struct corev1_HostAlias_list *list, const struct 
     }
 }
 
-static void tolerations(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
-    static const char *const effects[] = {"NoExecute", "NoSchedule", "PreferNoSchedule", NULL};
-    for (size_t i = 0; i < s->tolerations.len; i++) {
-        const struct corev1_Toleration *t = &s->tolerations.items[i];
-        const struct field_path *p = FIELD_INDEX(FIELD(at, "tolerations"), i);
+static void toleration_operator(const struct corev1_Toleration *t, const struct field_path *at, struct field_errors *errs) {
+    static const char *const known[] = {"Equal", "Exists", NULL}, *const comparing[] = {"Equal", "Exists", "Lt", "Gt", NULL};
+    struct string_list msgs = {0};
+    const char *all = NULL;
+    if (str_empty(t->operator) || str_eq(t->operator, "Equal")) {
+        name_label_value(errs->arena, str_or(t->value, ""), &msgs);
+        for (size_t i = 0; i < msgs.len; i++) all = all ? arena_printf(errs->arena, "%s;%s", all, msgs.items[i]) : msgs.items[i];
+        if (all) field_invalid(errs, at, t->value, "%s", all);
+    } else if (str_eq(t->operator, "Exists")) {
+        if (!str_empty(t->value)) field_invalid(errs, at, t->value, "value must be empty when `operator` is 'Exists'");
+    } else field_not_supported(errs, at, t->operator, str_in(t->operator, comparing) ? comparing : known); /* the gate of comparing is off by default */
+}
+
+void validate_tolerations(const struct corev1_Toleration_list *list, const struct field_path *at, struct field_errors *errs) {
+    static const char *const effects[] = {"NoSchedule", "PreferNoSchedule", "NoExecute", NULL};
+    for (size_t i = 0; i < list->len; i++) {
+        const struct corev1_Toleration *t = &list->items[i];
+        const struct field_path *p = FIELD_INDEX(at, i);
         struct string_list msgs = {0};
         if (!str_empty(t->key)) {
             name_qualified(errs->arena, t->key, &msgs);
             field_invalid_each(errs, FIELD(p, "key"), t->key, &msgs);
         } else if (!str_eq(t->operator, "Exists")) field_invalid(errs, FIELD(p, "operator"), t->operator, "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
         if (t->tolerationSeconds.has && !str_eq(t->effect, "NoExecute")) field_invalid(errs, FIELD(p, "effect"), t->effect, "effect must be 'NoExecute' when `tolerationSeconds` is set");
-        if (str_empty(t->operator) || str_eq(t->operator, "Equal")) {
-            msgs = (struct string_list){0};
-            name_label_value(errs->arena, str_or(t->value, ""), &msgs);
-            field_invalid_each(errs, FIELD(p, "operator"), t->value, &msgs);
-        } else if (str_eq(t->operator, "Exists")) {
-            if (!str_empty(t->value)) field_invalid(errs, FIELD(p, "operator"), t->value, "value must be empty when `operator` is 'Exists'");
-        } else field_not_supported(errs, FIELD(p, "operator"), t->operator, (const char *const[]){"Equal", "Exists", NULL});
-        if (!str_empty(t->effect) && !str_in(t->effect, effects)) field_not_supported(errs, FIELD(p, "effect"), t->effect, (const char *const[]){"NoSchedule", "PreferNoSchedule", "NoExecute", NULL});
+        toleration_operator(t, FIELD(p, "operator"), errs);
+        if (!str_empty(t->effect)) validate_enum(t->effect, effects, FIELD(p, "effect"), errs);
     }
 }
 
@@ -67,7 +74,7 @@ static void other_names(const struct corev1_PodSpec *s, const struct field_path 
         field_invalid_int(errs, FIELD(at, "activeDeadlineSeconds"), s->activeDeadlineSeconds.value, "must be between 1 and 2147483647, inclusive");
     if (!str_empty(s->hostname)) validate_dns1123_label(s->hostname, FIELD(at, "hostname"), errs);
     if (!str_empty(s->subdomain)) validate_dns1123_label(s->subdomain, FIELD(at, "subdomain"), errs);
-    tolerations(s, at, errs);
+    validate_tolerations(&s->tolerations, FIELD(at, "tolerations"), errs);
     host_aliases(&s->hostAliases, FIELD(at, "hostAliases"), errs);
     if (!str_empty(s->priorityClassName)) validate_dns1123_subdomain(s->priorityClassName, FIELD(at, "priorityClassName"), errs);
     if (s->runtimeClassName) validate_dns1123_subdomain(s->runtimeClassName, FIELD(at, "runtimeClassName"), errs);
@@ -108,22 +115,12 @@ void validate_pod_spec(const struct corev1_PodSpec *s, const struct metav1_Objec
     validate_file_key_volumes(s, at, errs);
 }
 
-static void specific_annotations(const struct string_map *annotations, const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
-    static const char mirror[] = "kubernetes.io/config.mirror", cost[] = "controller.kubernetes.io/pod-deletion-cost";
-    const char *value = string_map_get(annotations, cost);
-    int64_t number;
-    if (string_map_has(annotations, mirror) && str_empty(s->nodeName))
-        field_invalid(errs, FIELD_KEY(at, mirror), string_map_get(annotations, mirror), "must set spec.nodeName if mirror pod annotation is set");
-    if (!string_map_has(annotations, cost)) return;
-    bool canonical = value && (value[0] != '+' && (value[0] != '0' || !value[1]) && !(value[0] == '-' && value[1] == '0'));
-    if (!canonical || !str_to_i64(value, &number) || number < INT32_MIN || number > INT32_MAX) field_invalid(errs, FIELD_KEY(at, cost), value, "must be a 32bit integer");
-}
-
 void validate_pod_template(const struct corev1_PodTemplateSpec *t, const struct field_path *at, struct field_errors *errs) {
     validate_labels(&t->metadata.labels, FIELD(at, "labels"), errs);
     validate_annotations(&t->metadata.annotations, FIELD(at, "annotations"), errs);
-    specific_annotations(&t->metadata.annotations, &t->spec, FIELD(at, "annotations"), errs);
+    validate_pod_annotations(&t->metadata.annotations, &t->spec, FIELD(at, "annotations"), errs);
     validate_pod_spec(&t->spec, &t->metadata, FIELD(at, "spec"), true, errs);
+    validate_pod_annotations_match(&t->metadata.annotations, &t->spec, FIELD(at, "spec"), errs);
     if (t->spec.ephemeralContainers.len) field_forbidden(errs, FIELD(FIELD(at, "spec"), "ephemeralContainers"), "ephemeral containers not allowed in pod template");
 }
 
@@ -138,10 +135,15 @@ static void token_needs_account(const struct corev1_PodSpec *s, const struct fie
 
 void validate_whole_pod(const struct corev1_Pod *p, struct field_errors *errs) {
     const struct field_path *at = FIELD(NULL, "spec");
-    specific_annotations(&p->metadata.annotations, &p->spec, FIELD(FIELD(NULL, "metadata"), "annotations"), errs);
+    validate_pod_annotations(&p->metadata.annotations, &p->spec, FIELD(FIELD(NULL, "metadata"), "annotations"), errs);
     validate_pod_spec(&p->spec, &p->metadata, at, false, errs);
     token_needs_account(&p->spec, at, errs);
     validate_images_not_padded(&p->spec, at, errs);
+}
+
+void validate_changed_pod(const struct corev1_Pod *p, struct field_errors *errs) {
+    validate_object_meta(&p->metadata, true, object_name_dns_subdomain, FIELD(NULL, "metadata"), errs);
+    validate_whole_pod(p, errs);
 }
 
 void validate_pod(const void *obj, struct field_errors *errs) {
@@ -150,6 +152,7 @@ void validate_pod(const void *obj, struct field_errors *errs) {
     validate_whole_pod(p, errs);
     if (p->spec.ephemeralContainers.len) field_forbidden(errs, FIELD(at, "ephemeralContainers"), "cannot be set on create");
     if (p->spec.schedulingGates.len && !str_empty(p->spec.nodeName)) field_forbidden(errs, FIELD(at, "nodeName"), "cannot be set until all schedulingGates have been cleared");
+    validate_pod_annotations_match(&p->metadata.annotations, &p->spec, at, errs);
 }
 
 /* ---- updates: images, deadline, tolerations added, gates removed; nothing else ---- */
@@ -207,11 +210,12 @@ static void anything_else(const struct corev1_Pod *pod, const struct corev1_Pod 
 void validate_pod_update(const void *obj, const void *old_obj, struct field_errors *errs) {
     const struct corev1_Pod *pod = obj, *old = old_obj;
     const struct field_path *at = FIELD(NULL, "spec");
-    validate_whole_pod(pod, errs);
+    validate_changed_pod(pod, errs);
+    validate_pod_annotations_update(pod, old, errs);
     if (!containers_update(&pod->spec.containers, &old->spec.containers, FIELD(at, "containers"), errs)) return;
     if (!containers_update(&pod->spec.initContainers, &old->spec.initContainers, FIELD(at, "initContainers"), errs)) return;
     if (!deadline_update(&pod->spec, &old->spec, FIELD(at, "activeDeadlineSeconds"), errs)) return;
     if (!tolerations_only_added(pod, old)) field_forbidden(errs, FIELD(at, "tolerations"), "existing toleration can not be modified except its tolerationSeconds");
-    tolerations(&pod->spec, at, errs);
+    else validate_tolerations(&pod->spec.tolerations, FIELD(at, "tolerations"), errs);
     anything_else(pod, old, at, errs);
 }

@@ -157,6 +157,19 @@ static void recursive_read_only(const struct corev1_VolumeMount *m, const struct
     if (m->mountPropagation && !str_eq(m->mountPropagation, "None")) field_forbidden(errs, at, "may only be specified when mountPropagation is None or not specified");
 }
 
+/* Upstream keeps the mounts (and devices) of a container by their names: of several of one name the last one's path. */
+static bool last_of_its_name(const struct corev1_VolumeMount_list *list, const struct corev1_VolumeMount *m) {
+    for (const struct corev1_VolumeMount *o = m + 1; o < list->items + list->len; o++)
+        if (str_eq(o->name, m->name)) return false;
+    return true;
+}
+
+static bool last_device_of_its_name(const struct corev1_VolumeDevice_list *list, const struct corev1_VolumeDevice *d) {
+    for (const struct corev1_VolumeDevice *o = d + 1; o < list->items + list->len; o++)
+        if (str_eq(o->name, d->name)) return false;
+    return true;
+}
+
 static void volume_mount(const struct corev1_Container *c, size_t i, const struct pod_scope *scope, const struct field_path *list, struct field_errors *errs) {
     const struct corev1_VolumeMount *m = &c->volumeMounts.items[i];
     const struct field_path *at = FIELD_INDEX(list, i);
@@ -164,7 +177,7 @@ static void volume_mount(const struct corev1_Container *c, size_t i, const struc
     for (size_t j = 0; j < i; j++) same_path |= str_eq(c->volumeMounts.items[j].mountPath, m->mountPath);
     LIST_FOREACH(d, &c->volumeDevices) {
         device_name |= str_eq(d->name, m->name);
-        device_path |= str_eq(d->devicePath, m->mountPath);
+        device_path |= str_eq(d->devicePath, m->mountPath) && last_device_of_its_name(&c->volumeDevices, d);
     }
     validate_required(m->name, FIELD(at, "name"), errs);
     if (!pod_volumes_find(&scope->volumes, m->name)) field_not_found(errs, FIELD(at, "name"), m->name);
@@ -191,7 +204,7 @@ static void volume_device(const struct corev1_Container *c, size_t i, const stru
     }
     LIST_FOREACH(m, &c->volumeMounts) {
         mount_name |= str_eq(m->name, d->name);
-        mount_path |= str_eq(m->mountPath, d->devicePath);
+        mount_path |= str_eq(m->mountPath, d->devicePath) && last_of_its_name(&c->volumeMounts, m);
     }
     validate_required(d->name, FIELD(at, "name"), errs);
     if (same_name) field_invalid(errs, FIELD(at, "name"), d->name, "must be unique");
@@ -258,6 +271,11 @@ static void restart_policy(const struct corev1_Container *c, const struct field_
     }
 }
 
+static void init_restart_policy(const struct corev1_Container *c, const struct field_path *at, struct field_errors *errs) {
+    if (c->restartPolicy) restart_policy(c, at, errs);
+    else if (c->restartPolicyRules.len) field_required(errs, FIELD(at, "restartPolicy"), "must specify restartPolicy when restart rules are used");
+}
+
 static bool named_before(const struct corev1_Container *items, size_t len, const char *name) {
     for (size_t i = 0; i < len; i++)
         if (str_eq(items[i].name, name)) return true;
@@ -295,7 +313,7 @@ void validate_pod_init_containers(const struct pod_scope *scope, const struct fi
         const struct field_path *p = FIELD_INDEX(at, i);
         bool sidecar = str_eq(c->restartPolicy, "Always");
         container_common(c, scope, p, errs);
-        restart_policy(c, p, errs);
+        init_restart_policy(c, p, errs);
         if (named_before(scope->spec->containers.items, scope->spec->containers.len, c->name) || (!str_empty(c->name) && named_before(list->items, i, c->name))) field_duplicate(errs, FIELD(p, "name"), c->name);
         host_port_conflicts(c, 1, at, errs);
         if (sidecar) lifecycle_and_probes(c, scope->spec, p, errs);

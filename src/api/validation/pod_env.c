@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <string.h>
 #include "api/names.h"
+#include "api/pod_util.h"
 #include "api/quantity.h"
 #include "api/validation/meta.h"
 #include "api/validation/pod_parts.h"
@@ -83,8 +84,9 @@ static void divisor(const char *resource, const char *value, const struct field_
     static const char *const cpu[] = {"1m", "1", NULL}, *const bytes[] = {"1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei", NULL};
     static const char list[] = "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the %s resource";
     if (quantity_of(value).nanos == 0) return;
-    const char *what = str_has_suffix(resource, ".memory") ? "memory" : str_has_suffix(resource, ".ephemeral-storage") ? "local ephemeral storage" : strstr(resource, ".hugepages-") ? "hugepages" : NULL;
-    if (str_has_suffix(resource, ".cpu")) {
+    const char *name = str_has_prefix(resource, "limits.") ? resource + strlen("limits.") : str_has_prefix(resource, "requests.") ? resource + strlen("requests.") : "";
+    const char *what = str_eq(name, "memory") ? "memory" : str_eq(name, "ephemeral-storage") ? "local ephemeral storage" : str_has_prefix(name, "hugepages-") ? "hugepages" : NULL;
+    if (str_eq(name, "cpu")) {
         if (!str_in(value, cpu)) field_invalid(errs, FIELD(at, "divisor"), resource, "only divisor's values 1m and 1 are supported with the cpu resource");
     } else if (what && !str_in(value, bytes)) field_invalid(errs, FIELD(at, "divisor"), resource, list, what);
 }
@@ -162,7 +164,8 @@ static void file_key_volume(const struct corev1_PodSpec *s, const struct corev1_
 }
 
 void validate_file_key_volumes(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
-    for (size_t i = 0; i < s->initContainers.len; i++) file_key_volume(s, &s->initContainers.items[i].env, FIELD_INDEX(FIELD(at, "initContainers"), i), errs);
-    for (size_t i = 0; i < s->containers.len; i++) file_key_volume(s, &s->containers.items[i].env, FIELD_INDEX(FIELD(at, "containers"), i), errs);
-    for (size_t i = 0; i < s->ephemeralContainers.len; i++) file_key_volume(s, &s->ephemeralContainers.items[i].env, FIELD_INDEX(FIELD(at, "ephemeralContainers"), i), errs);
+    const struct corev1_Container *c;
+    const char *list;
+    size_t i;
+    for (size_t n = 0; (c = pod_container_at(s, n, &list, &i)); n++) file_key_volume(s, &c->env, FIELD_INDEX(FIELD(at, list), i), errs);
 }

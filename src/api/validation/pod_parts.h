@@ -12,8 +12,18 @@ struct pod_scope {
     bool is_template;
 };
 
-/* Annotations and spec, as at creation and at each update. */
+/* ---- annotations: pod_annotations.c ---- */
+
+/* Those that have rules of their own, of Pods and of templates; then whether they say what the fields of the same meaning say. */
+void validate_pod_annotations(const struct string_map *annotations, const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs);
+void validate_pod_annotations_match(const struct string_map *annotations, const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs);
+/* Of a Pod's update: those that stay as they are. */
+void validate_pod_annotations_update(const struct corev1_Pod *pod, const struct corev1_Pod *old, struct field_errors *errs);
+void validate_tolerations(const struct corev1_Toleration_list *list, const struct field_path *at, struct field_errors *errs);
+
+/* Annotations and spec, as at creation and at each update; the second with the metadata, which upstream's updates look at once more. */
 void validate_whole_pod(const struct corev1_Pod *p, struct field_errors *errs);
+void validate_changed_pod(const struct corev1_Pod *p, struct field_errors *errs);
 void validate_pod_containers(const struct pod_scope *s, const struct field_path *at, struct field_errors *errs);
 void validate_pod_init_containers(const struct pod_scope *s, const struct field_path *at, struct field_errors *errs);
 void validate_pod_ephemeral_containers(const struct pod_scope *s, const struct field_path *at, struct field_errors *errs);

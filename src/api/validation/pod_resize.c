@@ -101,19 +101,20 @@ static void containers(const struct corev1_PodSpec *now, const struct corev1_Pod
 
 static void only(struct field_errors *errs, size_t from, const char *detail) {
     errs->len = from;
-    field_forbidden(errs, FIELD(NULL, ""), "%s", detail);
+    field_forbidden(errs, FIELD(NULL, "[]"), "%s", detail);
 }
 
 void validate_pod_resize(const void *obj, const void *old_obj, const char *qos_before, const char *qos_after, struct field_errors *errs) {
     const struct corev1_Pod *pod = obj, *old = old_obj;
     const struct field_path *at = FIELD(NULL, "spec");
-    validate_whole_pod(pod, errs);
+    size_t before = errs->len;
+    validate_changed_pod(pod, errs);
     if (string_map_has(&old->metadata.annotations, "kubernetes.io/config.mirror")) {
-        only(errs, 0, "static pods cannot be resized");
+        only(errs, before, "static pods cannot be resized");
         return;
     }
     if (old->spec.os && str_eq(old->spec.os->name, "windows")) {
-        only(errs, 0, "windows pods cannot be resized");
+        only(errs, before, "windows pods cannot be resized");
         return;
     }
     if (!str_eq(qos_before, qos_after)) field_invalid(errs, at, pod->status.qosClass, "Pod QOS Class may not change as a result of resizing");

@@ -1,6 +1,8 @@
 /* Resources: their names and amounts, of containers, of whole Pods, of quotas. Upstream: the second half of core/validation and core/helper. */
+#include <stdlib.h>
 #include <string.h>
 #include "api/names.h"
+#include "api/pod_util.h"
 #include "api/quantity.h"
 #include "api/validation/groups.h"
 #include "api/validation/meta.h"
@@ -73,33 +75,45 @@ void validate_resource_quantity(const char *name, const char *value, const struc
 
 static void huge_page_amount(const char *name, const char *value, const struct field_path *at, struct field_errors *errs) {
     struct quantity q = quantity_of(value), page;
-    if (quantity_parse(name + strlen("hugepages-"), &page, NULL) != 0) return;
-    int64_t size = quantity_value(&page), amount = quantity_value(&q);
-    if (size <= 0 || amount % size != 0) field_invalid(errs, at, value, "%s is not positive integer multiple of %s", value, name);
+    bool known = quantity_parse(name + strlen("hugepages-"), &page, NULL) == 0;
+    int64_t size = known ? quantity_value(&page) : 0, amount = quantity_value(&q);
+    if (size <= 0 || !quantity_is_integer(&page) || amount % size != 0) field_invalid(errs, at, value, "%s is not positive integer multiple of %s", value, name);
 }
 
+static int compare_names(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+static void claim_known(const char *name, const struct corev1_PodSpec *spec, const struct field_path *at, struct field_errors *errs) {
+    const char *names = "";
+    struct string_list all = {0};
+    LIST_FOREACH(k, &spec->resourceClaims) {
+        if (str_eq(k->name, name)) return;
+        if (!str_empty(k->name) && !string_list_has(&all, k->name)) string_list_push(errs->arena, &all, k->name);
+    }
+    if (all.len) qsort(all.items, all.len, sizeof(*all.items), compare_names);
+    for (size_t i = 0; i < all.len; i++) names = arena_printf(errs->arena, "%s%s%s", names, i ? ", " : "", all.items[i]);
+    field_error_add(errs, "FieldValueNotFound", at, "Not found: %s: must be one of the names in pod.spec.resourceClaims%s%s", go_quote(errs->arena, name), *names ? ": " : " which is empty", names);
+}
+
+/* A claim may be named whole or by its requests, each once. */
 static void claim_names(const struct corev1_ResourceRequirements *r, const struct corev1_PodSpec *spec, const struct field_path *at, struct field_errors *errs) {
+    struct string_list seen = {0};
     for (size_t i = 0; i < r->claims.len; i++) {
         const struct corev1_ResourceClaim *c = &r->claims.items[i];
         const struct field_path *p = FIELD_INDEX(at, i);
-        bool duplicate = false, known = false;
-        const char *names = "";
         if (str_empty(c->name)) {
             field_required(errs, p, "%s", "");
             continue;
         }
-        for (size_t j = 0; j < i; j++) {
-            const struct corev1_ResourceClaim *o = &r->claims.items[j];
-            duplicate |= str_eq(o->name, c->name) && (str_eq(o->request, c->request) || str_empty(o->request) || str_empty(c->request));
+        if (string_list_has(&seen, c->name)) field_duplicate(errs, p, c->name);
+        else {
+            const char *key = str_empty(c->request) ? c->name : arena_printf(errs->arena, "%s/%s", c->name, c->request), *part = arena_printf(errs->arena, "%s/", c->name);
+            if (!str_empty(c->request)) validate_dns1123_label(c->request, FIELD(p, "request"), errs);
+            if (string_list_has(&seen, key)) field_duplicate(errs, p, key);
+            for (size_t k = 0; str_empty(c->request) && k < seen.len; k++)
+                if (str_has_prefix(seen.items[k], part)) field_duplicate(errs, p, c->name);
+            if (!string_list_has(&seen, key)) string_list_push(errs->arena, &seen, key);
         }
-        if (!str_empty(c->request)) validate_dns1123_label(c->request, FIELD(p, "request"), errs);
-        if (duplicate) field_duplicate(errs, p, str_empty(c->request) ? c->name : arena_printf(errs->arena, "%s/%s", c->name, c->request));
-        LIST_FOREACH(k, &spec->resourceClaims) {
-            known |= str_eq(k->name, c->name);
-            names = arena_printf(errs->arena, "%s%s%s", names, *names ? ", " : "", str_or(k->name, ""));
-        }
-        if (!known)
-            field_error_add(errs, "FieldValueNotFound", p, "Not found: %s: must be one of the names in pod.spec.resourceClaims%s%s", go_quote(errs->arena, c->name), *names ? ": " : " which is empty", names);
+        claim_known(c->name, spec, p, errs);
     }
 }
 
@@ -147,35 +161,17 @@ void validate_overhead(const struct string_map *overhead, const struct field_pat
 
 /* ---- the whole Pod ---- */
 
-/* What all containers together ask for: init containers run one by one, sidecars go on. */
-static struct quantity aggregate(const struct corev1_PodSpec *s, const char *name, bool limits) {
-    struct quantity sum = {0}, sidecars = {0}, peak = {0};
-    LIST_FOREACH(c, &s->containers) {
-        struct quantity q = quantity_of(string_map_get(limits ? &c->resources.limits : &c->resources.requests, name));
-        quantity_add(&sum, &q);
-    }
-    LIST_FOREACH(c, &s->initContainers) {
-        struct quantity q = quantity_of(string_map_get(limits ? &c->resources.limits : &c->resources.requests, name)), now = sidecars;
-        quantity_add(&now, &q);
-        if (str_eq(c->restartPolicy, "Always")) {
-            quantity_add(&sum, &q);
-            sidecars = now;
-        }
-        if (quantity_cmp(&now, &peak) > 0) peak = now;
-    }
-    return quantity_cmp(&peak, &sum) > 0 ? peak : sum;
-}
-
 static void consistency(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
+    bool any;
     LIST_FOREACH(e, &s->resources->requests) {
-        struct quantity sum = aggregate(s, e->key, false), whole = quantity_of(e->value);
-        if (quantity_cmp(&sum, &whole) > 0)
+        struct quantity sum = pod_aggregate(s, e->key, false, &any), whole = quantity_of(e->value);
+        if (any && quantity_cmp(&sum, &whole) > 0)
             field_invalid(errs, FIELD_KEY(FIELD(at, "requests"), e->key), e->value, "must be greater than or equal to aggregate container requests of %s", quantity_format(errs->arena, &sum));
     }
     LIST_FOREACH(e, &s->resources->limits) {
         if (!resource_is_huge_page(e->key)) continue;
-        struct quantity sum = aggregate(s, e->key, true), whole = quantity_of(e->value);
-        if (quantity_cmp(&sum, &whole) > 0)
+        struct quantity sum = pod_aggregate(s, e->key, true, &any), whole = quantity_of(e->value);
+        if (any && quantity_cmp(&sum, &whole) > 0)
             field_invalid(errs, FIELD_KEY(FIELD(at, "limits"), e->key), e->value, "must be greater than or equal to aggregate container limits of %s", quantity_format(errs->arena, &sum));
     }
     for (size_t i = 0; i < s->containers.len; i++)
@@ -214,7 +210,7 @@ static void resource_claim(const struct corev1_PodSpec *s, size_t i, const struc
 void validate_resource_claims(const struct corev1_PodSpec *s, const struct metav1_ObjectMeta *meta, const struct field_path *at, struct field_errors *errs) {
     bool mirror = meta && string_map_has(&meta->annotations, "kubernetes.io/config.mirror");
     for (size_t i = 0; i < s->resourceClaims.len; i++) {
-        if (mirror) field_forbidden(errs, FIELD(NULL, ""), "static pods do not support resource claims");
+        if (mirror) field_forbidden(errs, FIELD(NULL, "[]"), "static pods do not support resource claims");
         else resource_claim(s, i, FIELD_INDEX(at, i), errs);
     }
 }

@@ -42,19 +42,33 @@ static void field_expression(const struct corev1_NodeSelectorRequirement *r, con
     }
 }
 
-static void term(const struct corev1_NodeSelectorTerm *t, const struct field_path *at, struct field_errors *errs) {
-    for (size_t i = 0; i < t->matchExpressions.len; i++) expression(&t->matchExpressions.items[i], FIELD_INDEX(FIELD(at, "matchExpressions"), i), true, errs);
+/* Values that are no labels are let be where they are only preferred. */
+static void term(const struct corev1_NodeSelectorTerm *t, bool strict, const struct field_path *at, struct field_errors *errs) {
+    for (size_t i = 0; i < t->matchExpressions.len; i++) expression(&t->matchExpressions.items[i], FIELD_INDEX(FIELD(at, "matchExpressions"), i), strict, errs);
     for (size_t i = 0; i < t->matchFields.len; i++) field_expression(&t->matchFields.items[i], FIELD_INDEX(FIELD(at, "matchFields"), i), errs);
 }
 
 void validate_node_selector(const struct corev1_NodeSelector *s, const struct field_path *at, struct field_errors *errs) {
     const struct field_path *terms = FIELD(at, "nodeSelectorTerms");
     if (!s->nodeSelectorTerms.len) field_required(errs, terms, "must have at least one node selector term");
-    for (size_t i = 0; i < s->nodeSelectorTerms.len; i++) term(&s->nodeSelectorTerms.items[i], FIELD_INDEX(terms, i), errs);
+    for (size_t i = 0; i < s->nodeSelectorTerms.len; i++) term(&s->nodeSelectorTerms.items[i], true, FIELD_INDEX(terms, i), errs);
 }
 
 static void weight(int32_t w, const struct field_path *at, struct field_errors *errs) {
     if (w < 1 || w > 100) field_invalid_int(errs, FIELD(at, "weight"), w, "must be in the range 1-100");
+}
+
+/* Upstream merges the keys into the selector when it makes the Pod: one that the selector already had is now there twice. */
+static void label_keys_in_selector(const struct string_list *match, const struct metav1_LabelSelector *ls, const struct field_path *at, struct field_errors *errs) {
+    for (size_t e = 0; e < ls->matchExpressions.len; e++) {
+        const char *key = str_or(ls->matchExpressions.items[e].key, "");
+        bool before = string_map_has(&ls->matchLabels, key);
+        size_t found = match->len;
+        for (size_t k = 0; k < e; k++) before |= str_eq(ls->matchExpressions.items[k].key, key);
+        for (size_t i = 0; i < match->len; i++)
+            if (str_eq(match->items[i], key)) found = i;
+        if (before && found < match->len) field_invalid(errs, FIELD_INDEX(at, found), key, "exists in both matchLabelKeys and labelSelector");
+    }
 }
 
 static void label_keys(const struct string_list *match, const struct string_list *mismatch, const struct metav1_LabelSelector *ls, const struct field_path *at, struct field_errors *errs) {
@@ -63,8 +77,9 @@ static void label_keys(const struct string_list *match, const struct string_list
     for (size_t k = 0; k < 2; k++) {
         if (!lists[k] || !lists[k]->len) continue;
         if (!ls) field_forbidden(errs, FIELD(at, names[k]), "must not be specified when labelSelector is not set");
-        for (size_t i = 0; i < lists[k]->len; i++) label_name(lists[k]->items[i], FIELD_INDEX(FIELD(at, names[k]), i), errs);
+        for (size_t i = 0; ls && i < lists[k]->len; i++) label_name(lists[k]->items[i], FIELD_INDEX(FIELD(at, names[k]), i), errs);
     }
+    if (match && ls) label_keys_in_selector(match, ls, at, errs);
     for (size_t i = 0; match && mismatch && i < match->len; i++)
         if (string_list_has(mismatch, match->items[i])) field_invalid(errs, FIELD_INDEX(FIELD(at, "matchLabelKeys"), i), match->items[i], "exists in both matchLabelKeys and mismatchLabelKeys");
 }
@@ -101,7 +116,7 @@ void validate_affinity(const struct corev1_Affinity *a, const struct field_path 
             const struct corev1_PreferredSchedulingTerm *t = &a->nodeAffinity->preferredDuringSchedulingIgnoredDuringExecution.items[i];
             const struct field_path *q = FIELD_INDEX(FIELD(p, "preferredDuringSchedulingIgnoredDuringExecution"), i);
             weight(t->weight, q, errs);
-            term(&t->preference, FIELD(q, "preference"), errs);
+            term(&t->preference, false, FIELD(q, "preference"), errs);
         }
     }
     if (a->podAffinity) pod_terms(&a->podAffinity->requiredDuringSchedulingIgnoredDuringExecution, &a->podAffinity->preferredDuringSchedulingIgnoredDuringExecution, FIELD(at, "podAffinity"), errs);
@@ -115,7 +130,6 @@ void validate_topology_spread(const struct corev1_TopologySpreadConstraint_list 
         const struct field_path *p = FIELD_INDEX(at, i);
         if (c->maxSkew <= 0) field_invalid_int(errs, FIELD(p, "maxSkew"), c->maxSkew, "must be greater than zero");
         if (str_empty(c->topologyKey)) field_required(errs, FIELD(p, "topologyKey"), "can not be empty");
-        else label_name(c->topologyKey, FIELD(p, "topologyKey"), errs);
         if (!str_in(c->whenUnsatisfiable, when)) field_not_supported(errs, FIELD(p, "whenUnsatisfiable"), c->whenUnsatisfiable, when);
         for (size_t j = i + 1; j < list->len; j++)
             if (str_eq(list->items[j].topologyKey, c->topologyKey) && str_eq(list->items[j].whenUnsatisfiable, c->whenUnsatisfiable)) {
@@ -163,13 +177,20 @@ static bool only_additions(const struct corev1_NodeSelectorTerm *now, const stru
     return grew(&now->matchExpressions, &old->matchExpressions) && grew(&now->matchFields, &old->matchFields);
 }
 
+static const char *terms_text(struct arena *a, const struct corev1_NodeSelectorTerm_list *list) {
+    const char *text = "[";
+    if (!list->items) return "null";
+    for (size_t i = 0; i < list->len; i++) text = arena_printf(a, "%s%s%s", text, i ? "," : "", object_json_text(a, &corev1_NodeSelectorTerm_desc, &list->items[i]));
+    return arena_printf(a, "%s]", text);
+}
+
 static void node_affinity_mutation(const struct corev1_NodeAffinity *now, const struct corev1_NodeAffinity *old, const struct field_path *at, struct field_errors *errs) {
     const struct field_path *terms = FIELD(FIELD(at, "requiredDuringSchedulingIgnoredDuringExecution"), "nodeSelectorTerms");
     struct corev1_NodeSelector empty = {0}, *before = old ? old->requiredDuringSchedulingIgnoredDuringExecution : NULL, *after = now ? now->requiredDuringSchedulingIgnoredDuringExecution : NULL;
     if (!before || !before->nodeSelectorTerms.len) return;
     if (!after) after = &empty;
     if (after->nodeSelectorTerms.len != before->nodeSelectorTerms.len) {
-        field_invalid_raw(errs, terms, object_json_text(errs->arena, &corev1_NodeSelector_desc, after), "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
+        field_invalid_raw(errs, terms, terms_text(errs->arena, &after->nodeSelectorTerms), "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
         return;
     }
     for (size_t i = 0; i < before->nodeSelectorTerms.len; i++)
@@ -180,7 +201,8 @@ static void node_affinity_mutation(const struct corev1_NodeAffinity *now, const 
 /* Node affinity as it was before, in what is otherwise the new affinity. */
 static void restore_node_affinity(struct corev1_PodSpec *a, const struct corev1_PodSpec *old, struct arena *arena) {
     struct corev1_NodeAffinity *before = old->affinity ? old->affinity->nodeAffinity : NULL;
-    if (!a->affinity && !before) return;
+    struct corev1_NodeAffinity *now = a->affinity ? a->affinity->nodeAffinity : NULL;
+    if ((!now && !before) || (now && before && object_equal(&corev1_NodeAffinity_desc, now, before))) return;
     if (!a->affinity) a->affinity = ARENA_NEW(arena, struct corev1_Affinity);
     a->affinity->nodeAffinity = before;
     if (!old->affinity && !a->affinity->podAffinity && !a->affinity->podAntiAffinity) a->affinity = NULL;

@@ -1,9 +1,13 @@
 #include "api/validation/pod_security.h"
+#include <ctype.h>
 #include <string.h>
 #include "api/names.h"
+#include "api/pod_util.h"
 #include "api/validation/meta.h"
 #include "api/validation/pod_volumes.h"
 #include "base/str.h"
+
+enum { PROFILE_MAX = 4095, SYSCTL_MAX = 253 };
 
 static void id(const struct opt_int64 *v, const struct field_path *at, struct field_errors *errs) {
     if (v->has && (v->value < 0 || v->value > INT32_MAX)) field_invalid_int(errs, at, v->value, "must be between 0 and 2147483647, inclusive");
@@ -21,13 +25,14 @@ static void seccomp(const struct corev1_SeccompProfile *p, const struct field_pa
         field_invalid_raw(errs, FIELD(at, "localhostProfile"), object_json_text(errs->arena, &corev1_SeccompProfile_desc, p), "can only be set when seccomp type is Localhost");
 }
 
-static void app_armor(const struct corev1_AppArmorProfile *p, const struct field_path *at, struct field_errors *errs) {
+void validate_app_armor_profile(const struct corev1_AppArmorProfile *p, const struct field_path *at, struct field_errors *errs) {
     static const char *const types[] = {"Localhost", "RuntimeDefault", "Unconfined", NULL};
     if (!p) return;
     const char *profile = p->localhostProfile;
     if (str_eq(p->type, "Localhost")) {
         if (str_empty(profile)) field_required(errs, FIELD(at, "localhostProfile"), "must be set when AppArmor type is Localhost");
-        else if (profile[0] == ' ' || profile[strlen(profile) - 1] == ' ') field_invalid(errs, FIELD(at, "localhostProfile"), profile, "must not be padded with whitespace");
+        else if (isspace((unsigned char)profile[0]) || isspace((unsigned char)profile[strlen(profile) - 1])) field_invalid(errs, FIELD(at, "localhostProfile"), profile, "must not be padded with whitespace");
+        if (profile && strlen(profile) > PROFILE_MAX) field_too_long(errs, FIELD(at, "localhostProfile"), PROFILE_MAX);
     } else if (str_empty(p->type)) field_required(errs, FIELD(at, "type"), "type is required when appArmorProfile is set");
     else if (!str_in(p->type, types)) field_not_supported(errs, FIELD(at, "type"), p->type, types);
     else if (profile) field_invalid(errs, FIELD(at, "localhostProfile"), profile, "can only be set when AppArmor type is Localhost");
@@ -37,7 +42,7 @@ static void app_armor(const struct corev1_AppArmorProfile *p, const struct field
 
 static bool sysctl_form(const char *name) {
     bool start = true;
-    if (!*name || strlen(name) > 253) return false;
+    if (!*name || strlen(name) > SYSCTL_MAX) return false;
     for (const char *p = name; *p; p++) {
         bool word = (*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9'), separator = *p == '.' || *p == '/';
         if (separator && (start || !((p[-1] >= 'a' && p[-1] <= 'z') || (p[-1] >= '0' && p[-1] <= '9')))) return false;
@@ -46,6 +51,18 @@ static bool sysctl_form(const char *name) {
     }
     char last = name[strlen(name) - 1];
     return (last >= 'a' && last <= 'z') || (last >= '0' && last <= '9');
+}
+
+/* Whether the sysctl belongs to the namespace of IPC or of networks; in names whose first separator is a slash, slashes are the dots. */
+static void sysctl_namespace(const char *name, bool *ret_ipc, bool *ret_net) {
+    static const char *const ipc[] = {"kernel.shm", "kernel.msg", "fs.mqueue."};
+    char dotted[SYSCTL_MAX + 1] = "";
+    size_t len = strnlen(name, SYSCTL_MAX), first = strcspn(name, "./");
+    bool slashed = name[first] == '/';
+    for (size_t i = 0; i < len; i++) dotted[i] = !slashed ? name[i] : name[i] == '/' ? '.' : name[i] == '.' ? '/' : name[i];
+    *ret_net = str_has_prefix(dotted, "net.");
+    *ret_ipc = str_eq(dotted, "kernel.sem");
+    for (size_t i = 0; i < ARRAY_LEN(ipc); i++) *ret_ipc |= str_has_prefix(dotted, ipc[i]);
 }
 
 static void sysctls(const struct corev1_PodSecurityContext *c, const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
@@ -65,11 +82,28 @@ static void sysctls(const struct corev1_PodSecurityContext *c, const struct core
                     break;
                 }
         }
-        if (s->hostNetwork && (str_has_prefix(name, "net.") || str_has_prefix(name, "net/"))) field_invalid(errs, p, name, "may not be specified when 'hostNetwork' is true");
+        bool ipc, net;
+        sysctl_namespace(name, &ipc, &net);
+        if (s->hostNetwork && net) field_invalid(errs, p, name, "may not be specified when 'hostNetwork' is true");
+        else if (s->hostIPC && ipc) field_invalid(errs, p, name, "may not be specified when 'hostIPC' is true");
     }
 }
 
 /* ---- Windows: the account that processes run as is DOMAIN\\USER or USER ---- */
+
+static bool netbios_domain(const char *d, size_t len) { return len >= 1 && len <= 15 && d[0] != '.' && strcspn(d, "\\/:*?\"<>|") >= len; }
+
+/* Labels of letters, digits and dashes (not at their ends), joined by dots. */
+static bool dns_domain(const char *d, size_t len) {
+    for (size_t from = 0; from <= len;) {
+        size_t n = 0;
+        while (from + n < len && (isalnum((unsigned char)d[from + n]) || d[from + n] == '-')) n++;
+        if (n < 1 || n > 63 || d[from] == '-' || d[from + n - 1] == '-') return false;
+        if (from + n < len && d[from + n] != '.') return false;
+        from += n + 1;
+    }
+    return true;
+}
 
 static void windows_user(const char *name, const struct field_path *at, struct field_errors *errs) {
     const char *slash = strchr(name, '\\'), *user = slash ? slash + 1 : name;
@@ -81,7 +115,7 @@ static void windows_user(const char *name, const struct field_path *at, struct f
     else if (slash && strchr(slash + 1, '\\')) field_invalid(errs, at, name, "runAsUserName cannot contain more than one backslash");
     else {
         if (domain >= 256) field_invalid(errs, at, name, "runAsUserName's Domain length must be under 256 characters");
-        if (slash && (!domain || strcspn(name, "/:*?\"<>|") < domain || name[0] == '.')) field_invalid(errs, at, name, "runAsUserName's Domain doesn't match the NetBios nor the DNS format");
+        if (slash && !netbios_domain(name, domain) && !dns_domain(name, domain)) field_invalid(errs, at, name, "runAsUserName's Domain doesn't match the NetBios nor the DNS format");
         if (!*user) field_invalid(errs, at, name, "runAsUserName's User cannot be empty");
         else if (strlen(user) > 104) field_invalid(errs, at, name, "runAsUserName's User length must not be longer than 104 characters");
         if (*user && user[strspn(user, ". ")] == '\0') field_invalid(errs, at, name, "runAsUserName's User cannot contain only periods or spaces");
@@ -112,11 +146,11 @@ void validate_pod_security(const struct corev1_PodSpec *s, const struct field_pa
     if (s->shareProcessNamespace.has && s->shareProcessNamespace.value && s->hostPID)
         field_invalid_bool(errs, FIELD(p, "shareProcessNamespace"), true, "ShareProcessNamespace and HostPID cannot both be enabled");
     sysctls(c, s, FIELD(p, "sysctls"), errs);
-    static const char *const change[] = {"Always", "OnRootMismatch", NULL}, *const groups[] = {"Merge", "Strict", NULL}, *const selinux[] = {"MountOption", "Recursive", NULL};
+    static const char *const change[] = {"Always", "OnRootMismatch", NULL}, *const groups[] = {"Merge", "Strict", NULL}, *const selinux[] = {"Recursive", NULL}; /* MountOption: its gate, SELinuxMount, is off by default */
     if (c->fsGroupChangePolicy && !str_in(c->fsGroupChangePolicy, change)) field_not_supported(errs, FIELD(p, "fsGroupChangePolicy"), c->fsGroupChangePolicy, change);
     seccomp(c->seccompProfile, FIELD(p, "seccompProfile"), errs);
     windows_options(c->windowsOptions, FIELD(p, "windowsOptions"), errs);
-    app_armor(c->appArmorProfile, FIELD(p, "appArmorProfile"), errs);
+    validate_app_armor_profile(c->appArmorProfile, FIELD(p, "appArmorProfile"), errs);
     if (c->supplementalGroupsPolicy && !str_in(c->supplementalGroupsPolicy, groups)) field_not_supported(errs, FIELD(p, "supplementalGroupsPolicy"), c->supplementalGroupsPolicy, groups);
     if (c->seLinuxChangePolicy && !str_in(c->seLinuxChangePolicy, selinux)) field_not_supported(errs, FIELD(p, "seLinuxChangePolicy"), c->seLinuxChangePolicy, selinux);
 }
@@ -140,7 +174,7 @@ void validate_container_security(const struct corev1_SecurityContext *c, const s
                 field_invalid_raw(errs, at, object_json_text(errs->arena, &corev1_SecurityContext_desc, c), "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
     }
     windows_options(c->windowsOptions, FIELD(at, "windowsOptions"), errs);
-    app_armor(c->appArmorProfile, FIELD(at, "appArmorProfile"), errs);
+    validate_app_armor_profile(c->appArmorProfile, FIELD(at, "appArmorProfile"), errs);
 }
 
 /* Domains may hold underscores and end in a dot; "." alone is fine. */
@@ -181,31 +215,29 @@ void validate_host_users(const struct corev1_PodSpec *s, const struct field_path
     if (s->hostNetwork) field_forbidden(errs, FIELD(at, "hostNetwork"), "when `hostUsers` is false");
     if (s->hostPID) field_forbidden(errs, FIELD(at, "HostPID"), "when `hostUsers` is false");
     if (s->hostIPC) field_forbidden(errs, FIELD(at, "HostIPC"), "when `hostUsers` is false");
-    for (size_t i = 0; i < s->initContainers.len; i++)
-        if (s->initContainers.items[i].volumeDevices.len) field_forbidden(errs, FIELD(FIELD_INDEX(FIELD(at, "initContainers"), i), "volumeDevices"), "when `hostUsers` is false");
-    for (size_t i = 0; i < s->containers.len; i++)
-        if (s->containers.items[i].volumeDevices.len) field_forbidden(errs, FIELD(FIELD_INDEX(FIELD(at, "containers"), i), "volumeDevices"), "when `hostUsers` is false");
+    const struct corev1_Container *c;
+    const char *list;
+    size_t i;
+    for (size_t n = 0; (c = pod_container_at(s, n, &list, &i)); n++)
+        if (c->volumeDevices.len) field_forbidden(errs, FIELD(FIELD_INDEX(FIELD(at, list), i), "volumeDevices"), "when `hostUsers` is false");
 }
 
 static struct opt_bool host_process_of(const struct corev1_WindowsSecurityContextOptions *o) { return o ? o->hostProcess : (struct opt_bool){0}; }
 
-static size_t host_process_containers(const struct corev1_Container_list *list, struct opt_bool pod, const struct field_path *at, struct field_errors *errs) {
-    size_t n = 0;
-    for (size_t i = 0; i < list->len; i++) {
-        struct opt_bool own = host_process_of(list->items[i].securityContext ? list->items[i].securityContext->windowsOptions : NULL);
+void validate_host_process(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
+    struct opt_bool pod = host_process_of(s->securityContext ? s->securityContext->windowsOptions : NULL);
+    const struct corev1_Container *c;
+    const char *list;
+    size_t i, all = 0, n = 0;
+    for (; (c = pod_container_at(s, all, &list, &i)); all++) {
+        struct opt_bool own = host_process_of(c->securityContext ? c->securityContext->windowsOptions : NULL);
         if (pod.has && own.has && pod.value != own.value)
-            field_invalid_bool(errs, FIELD(FIELD(FIELD(FIELD_INDEX(at, i), "securityContext"), "windowsOptions"), "hostProcess"), own.value,
+            field_invalid_bool(errs, FIELD(FIELD(FIELD(FIELD_INDEX(FIELD(at, list), i), "securityContext"), "windowsOptions"), "hostProcess"), own.value,
                                "pod hostProcess value must be identical if both are specified, was %s", pod.value ? "true" : "false");
         n += own.has ? own.value : pod.has && pod.value;
     }
-    return n;
-}
-
-void validate_host_process(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
-    struct opt_bool pod = host_process_of(s->securityContext ? s->securityContext->windowsOptions : NULL);
-    size_t n = host_process_containers(&s->initContainers, pod, FIELD(at, "initContainers"), errs) + host_process_containers(&s->containers, pod, FIELD(at, "containers"), errs);
     if (!n) return;
-    if (n != s->initContainers.len + s->containers.len) field_invalid(errs, at, "", "If pod contains any hostProcess containers then all containers must be HostProcess containers");
+    if (n != all) field_invalid(errs, at, "", "If pod contains any hostProcess containers then all containers must be HostProcess containers");
     if (!s->hostNetwork) field_invalid_bool(errs, FIELD(at, "hostNetwork"), false, "hostNetwork must be true if pod contains any hostProcess containers");
 }
 
@@ -240,8 +272,6 @@ static void windows_pod(const struct corev1_PodSpec *s, const struct field_path 
     not_for_os(more, ARRAY_LEN(more), no, p, errs);
     if (s->shareProcessNamespace.has) field_forbidden(errs, FIELD(at, "shareProcessNamespace"), "%s", no);
     not_for_os(last, ARRAY_LEN(last), no, p, errs);
-    for (size_t i = 0; i < s->initContainers.len; i++) windows_container(s->initContainers.items[i].securityContext, FIELD_INDEX(FIELD(at, "initContainers"), i), errs);
-    for (size_t i = 0; i < s->containers.len; i++) windows_container(s->containers.items[i].securityContext, FIELD_INDEX(FIELD(at, "containers"), i), errs);
 }
 
 static void linux_container(const struct corev1_SecurityContext *c, const struct field_path *at, struct field_errors *errs) {
@@ -250,13 +280,20 @@ static void linux_container(const struct corev1_SecurityContext *c, const struct
 
 void validate_os(const struct corev1_PodSpec *s, const struct field_path *at, struct field_errors *errs) {
     static const char *const systems[] = {"linux", "windows", NULL};
+    const struct corev1_Container *c;
+    const char *list;
+    size_t i;
     if (!s->os) return;
-    if (str_empty(s->os->name)) field_required(errs, FIELD(FIELD(at, "os"), "name"), "%s", "");
-    else if (!str_in(s->os->name, systems)) field_not_supported(errs, FIELD(at, "os"), s->os->name, systems);
-    else if (str_eq(s->os->name, "windows")) windows_pod(s, at, errs);
-    else {
-        if (s->securityContext && s->securityContext->windowsOptions) field_forbidden(errs, FIELD(FIELD(at, "securityContext"), "windowsOptions"), "windows options cannot be set for a linux pod");
-        for (size_t i = 0; i < s->initContainers.len; i++) linux_container(s->initContainers.items[i].securityContext, FIELD_INDEX(FIELD(at, "initContainers"), i), errs);
-        for (size_t i = 0; i < s->containers.len; i++) linux_container(s->containers.items[i].securityContext, FIELD_INDEX(FIELD(at, "containers"), i), errs);
+    bool windows = str_eq(s->os->name, "windows");
+    if (str_empty(s->os->name)) {
+        field_required(errs, FIELD(FIELD(at, "os"), "name"), "%s", "");
+        return;
     }
+    if (!str_in(s->os->name, systems)) {
+        field_not_supported(errs, FIELD(at, "os"), s->os->name, systems);
+        return;
+    }
+    if (windows) windows_pod(s, at, errs);
+    else if (s->securityContext && s->securityContext->windowsOptions) field_forbidden(errs, FIELD(FIELD(at, "securityContext"), "windowsOptions"), "windows options cannot be set for a linux pod");
+    for (size_t n = 0; (c = pod_container_at(s, n, &list, &i)); n++) (windows ? windows_container : linux_container)(c->securityContext, FIELD_INDEX(FIELD(at, list), i), errs);
 }

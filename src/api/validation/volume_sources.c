@@ -66,7 +66,10 @@ void validate_csi_driver_name(const char *name, const struct field_path *at, str
 
 void validate_host_path_source(const struct corev1_HostPathVolumeSource *s, const struct field_path *at, struct field_errors *errs) {
     static const char *const types[] = {"", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket", NULL};
-    validate_required(s->path, FIELD(at, "path"), errs);
+    if (str_empty(s->path)) {
+        field_required(errs, FIELD(at, "path"), "%s", "");
+        return;
+    }
     validate_path_no_backsteps(s->path, FIELD(at, "path"), errs);
     validate_enum(s->type, types, FIELD(at, "type"), errs);
 }

@@ -1,4 +1,5 @@
 /* RuntimeClass: what a class adds to its Pods. Upstream: plugin/pkg/admission/runtimeclass. */
+#include "api/names.h"
 #include "api/quantity.h"
 #include "apiserver/admission/plugins.h"
 #include "apiserver/admission/tolerations.h"
@@ -27,7 +28,11 @@ static int get_class(struct admission_attributes *a, const struct corev1_Pod *po
     const char *name = pod->spec.runtimeClassName;
     void *found;
     *ret = NULL;
+    struct string_list msgs = {0};
     if (!name) return 0;
+    if (!*name) return status_set(reterr, 500, NULL, "resource name may not be empty"); /* upstream's client would not ask for it */
+    object_name_path_segment(a->r->arena, name, false, &msgs);
+    if (msgs.len) return status_set(reterr, 500, NULL, "invalid resource name \"%s\": [%s]", name, msgs.items[0]);
     int there = registry_find(a->r, strategy_find("node.k8s.io", "runtimeclasses"), NULL, name, &found, reterr);
     if (there < 0) return -1;
     if (!there) return ADMISSION_FORBID(a, reterr, "pod rejected: RuntimeClass \"%s\" not found", name);

@@ -1,5 +1,6 @@
 /* ServiceAccount: a Pod gets one, its token as a volume and its pull secrets; a mirror Pod has none. Upstream: plugin/pkg/admission/serviceaccount. */
 #include <string.h>
+#include "api/names.h"
 #include "apiserver/admission/plugins.h"
 #include "apiserver/apiserver.h"
 #include "api/pod_references.h"
@@ -69,10 +70,13 @@ static int get_account(struct admission_attributes *a, const struct corev1_Pod *
         *ret = a->service_account;
         return 0;
     }
+    struct string_list msgs = {0};
+    object_name_path_segment(a->r->arena, name, false, &msgs);
+    if (msgs.len) return ADMISSION_FORBID(a, reterr, "error looking up service account %s/%s: invalid resource name \"%s\": [%s]", a->namespace, name, name, msgs.items[0]);
     int there = registry_find(a->r, strategy_find("", "serviceaccounts"), a->namespace, name, &found, reterr);
     if (there < 0) return -1;
     if (!there)
-        return ADMISSION_FORBID(a, reterr, "error looking up service account %s/%s: serviceaccount \"%s\" not found", a->namespace, name, name);
+        return ADMISSION_FORBID(a, reterr, "error looking up service account %s/%s: serviceaccount %s not found", a->namespace, name, go_quote(a->r->arena, name));
     *ret = a->service_account = found;
     return 0;
 }

@@ -6,9 +6,19 @@
 #include "apiserver/registry/strategies.h"
 #include "base/str.h"
 
+#define TEMPLATE(o) ((o)->spec.template)
 #define SPLIT_STATUS(name, T)                                                                                                                                        \
-    static void name##_create(struct api_request *r UNUSED, void *obj) { memset(&((struct T *)obj)->status, 0, sizeof(((struct T *)obj)->status)); }                  \
-    static void name##_update(struct api_request *r UNUSED, void *obj, const void *old) { ((struct T *)obj)->status = ((const struct T *)old)->status; }              \
+    static void name##_create(struct api_request *r UNUSED, void *obj) {                                                                                             \
+        struct T *o = obj;                                                                                                                                            \
+        memset(&o->status, 0, sizeof(o->status));                                                                                                                     \
+        pod_spec_drop_disabled(&TEMPLATE(o).spec, NULL);                                                                                                              \
+    }                                                                                                                                                                 \
+    static void name##_update(struct api_request *r UNUSED, void *obj, const void *old_obj) {                                                                        \
+        struct T *o = obj;                                                                                                                                            \
+        const struct T *old = old_obj;                                                                                                                                \
+        o->status = old->status;                                                                                                                                      \
+        pod_spec_drop_disabled(&TEMPLATE(o).spec, &TEMPLATE(old).spec);                                                                                               \
+    }                                                                                                                                                                 \
     static void name##_status(struct api_request *r UNUSED, void *obj, const void *old) { ((struct T *)obj)->spec = ((const struct T *)old)->spec; }
 /* At creation the name too, later the template only when the generation moved. */
 #define TEMPLATE_WARNINGS(prefix, T)                                                                                                                           \
@@ -117,7 +127,18 @@ const struct strategy controllerrevision_strategy = {.group = "apps", .version =
 
 /* ---- ReplicationController ---- */
 
-SPLIT_STATUS(rc, corev1_ReplicationController)
+static void rc_create(struct api_request *r UNUSED, void *obj) {
+    struct corev1_ReplicationController *c = obj;
+    c->status = (struct corev1_ReplicationControllerStatus){0};
+    if (c->spec.template) pod_spec_drop_disabled(&c->spec.template->spec, NULL);
+}
+static void rc_update(struct api_request *r UNUSED, void *obj, const void *old_obj) {
+    struct corev1_ReplicationController *c = obj;
+    const struct corev1_ReplicationController *old = old_obj;
+    c->status = old->status;
+    if (c->spec.template) pod_spec_drop_disabled(&c->spec.template->spec, old->spec.template ? &old->spec.template->spec : NULL);
+}
+static void rc_status(struct api_request *r UNUSED, void *obj, const void *old) { ((struct corev1_ReplicationController *)obj)->spec = ((const struct corev1_ReplicationController *)old)->spec; }
 /* An update is warned of what the old template held: upstream mixes the two up. */
 static void rc_warnings(struct api_request *r, const void *obj, const void *old) {
     const struct corev1_ReplicationController *c = obj, *before = old;

@@ -34,10 +34,17 @@ static void generate_selector(struct api_request *r, struct batchv1_Job *j) {
 static void job_create(struct api_request *r, void *obj) {
     struct batchv1_Job *j = obj;
     j->status = (struct batchv1_JobStatus){0};
+    pod_spec_drop_disabled(&j->spec.template.spec, NULL);
     if (!j->spec.manualSelector.has || !j->spec.manualSelector.value) generate_selector(r, j);
 }
 
-static void job_update(struct api_request *r UNUSED, void *obj, const void *old) { ((struct batchv1_Job *)obj)->status = ((const struct batchv1_Job *)old)->status; }
+static void job_update(struct api_request *r UNUSED, void *obj, const void *old_obj) {
+    struct batchv1_Job *j = obj;
+    const struct batchv1_Job *old = old_obj;
+    j->status = old->status;
+    pod_spec_drop_disabled(&j->spec.template.spec, &old->spec.template.spec);
+}
+
 static void job_status(struct api_request *r UNUSED, void *obj, const void *old) { ((struct batchv1_Job *)obj)->spec = ((const struct batchv1_Job *)old)->spec; }
 
 static void job_warnings(struct api_request *r, const void *obj, const void *old) {
@@ -56,8 +63,19 @@ const struct strategy job_strategy = {.group = "batch", .version = "v1", .resour
 
 /* ---- CronJob ---- */
 
-static void cronjob_create(struct api_request *r UNUSED, void *obj) { ((struct batchv1_CronJob *)obj)->status = (struct batchv1_CronJobStatus){0}; }
-static void cronjob_update(struct api_request *r UNUSED, void *obj, const void *old) { ((struct batchv1_CronJob *)obj)->status = ((const struct batchv1_CronJob *)old)->status; }
+static void cronjob_create(struct api_request *r UNUSED, void *obj) {
+    struct batchv1_CronJob *c = obj;
+    c->status = (struct batchv1_CronJobStatus){0};
+    pod_spec_drop_disabled(&c->spec.jobTemplate.spec.template.spec, NULL);
+}
+
+static void cronjob_update(struct api_request *r UNUSED, void *obj, const void *old_obj) {
+    struct batchv1_CronJob *c = obj;
+    const struct batchv1_CronJob *old = old_obj;
+    c->status = old->status;
+    pod_spec_drop_disabled(&c->spec.jobTemplate.spec.template.spec, &old->spec.jobTemplate.spec.template.spec);
+}
+
 static void cronjob_status(struct api_request *r UNUSED, void *obj, const void *old) { ((struct batchv1_CronJob *)obj)->spec = ((const struct batchv1_CronJob *)old)->spec; }
 
 static void cronjob_warnings(struct api_request *r, const void *obj, const void *old) {

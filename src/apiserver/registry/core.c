@@ -237,9 +237,11 @@ const struct strategy limitrange_strategy = {.group = "", .version = "v1", .reso
 
 /* ---- PodTemplate: its template makes the generation ---- */
 
+static void podtemplate_create(struct api_request *r UNUSED, void *obj) { pod_spec_drop_disabled(&((struct corev1_PodTemplate *)obj)->template.spec, NULL); }
 static void podtemplate_update(struct api_request *r UNUSED, void *obj, const void *old_obj) {
     struct corev1_PodTemplate *t = obj;
     const struct corev1_PodTemplate *old = old_obj;
+    pod_spec_drop_disabled(&t->template.spec, &old->template.spec);
     if (!object_equal(&corev1_PodTemplateSpec_desc, &t->template, &old->template)) t->metadata.generation = old->metadata.generation + 1;
 }
 static void podtemplate_validate(const void *obj, struct field_errors *errs) { validate_pod_template(&((const struct corev1_PodTemplate *)obj)->template, FIELD(NULL, "template"), errs); }
@@ -249,4 +251,4 @@ static void podtemplate_warnings(struct api_request *r, const void *obj, const v
     if (!old || t->metadata.generation != ((const struct object *)old)->metadata.generation) pod_warnings(r->arena, &t->template.spec, &t->template.metadata, FIELD(NULL, "template"), &r->warnings);
 }
 const struct strategy podtemplate_strategy = {.group = "", .version = "v1", .resource = "podtemplates", .type = &corev1_PodTemplate_desc, .flags = RETURN_DELETED_OBJECT | HAS_GENERATION,
-    .prepare_update = podtemplate_update, .validate = podtemplate_validate, .validate_update = podtemplate_validate_update, .warnings = podtemplate_warnings};
+    .prepare_create = podtemplate_create, .prepare_update = podtemplate_update, .validate = podtemplate_validate, .validate_update = podtemplate_validate_update, .warnings = podtemplate_warnings};

@@ -32,7 +32,7 @@ static void container_totals(const struct corev1_ResourceRequirements *res, stru
 
 const char *compute_pod_qos(const struct corev1_PodSpec *s) {
     struct totals t = {.all_limited = true, .equal = true};
-    if (s->resources && (s->resources->requests.len || s->resources->limits.len)) container_totals(&(struct corev1_ResourceRequirements){.requests = s->resources->requests, .limits = s->resources->limits}, &t);
+    if (s->resources) container_totals(s->resources, &t);
     else {
         LIST_FOREACH(c, &s->containers) container_totals(&c->resources, &t);
         LIST_FOREACH(c, &s->initContainers) container_totals(&c->resources, &t);
@@ -41,26 +41,25 @@ const char *compute_pod_qos(const struct corev1_PodSpec *s) {
     return t.all_limited && t.equal ? "Guaranteed" : "Burstable";
 }
 
-/* Old objects may hold a negative grace period: it counts as the shortest. */
-static void fix_grace(struct corev1_Pod *pod) {
-    if (pod->spec.terminationGracePeriodSeconds.has && pod->spec.terminationGracePeriodSeconds.value < 0) pod->spec.terminationGracePeriodSeconds.value = 1;
-}
-
-/* Upstream merges matchLabelKeys and mismatchLabelKeys of affinity terms into their selectors when the Pod is made. */
-static void merge_label_keys(struct arena *a, const struct corev1_Pod *pod, struct corev1_PodAffinityTerm *t) {
-    if (!t->labelSelector || (!t->matchLabelKeys.len && !t->mismatchLabelKeys.len)) return;
-    for (size_t i = 0; i < t->matchLabelKeys.len + t->mismatchLabelKeys.len; i++) {
-        bool match = i < t->matchLabelKeys.len;
-        const char *key = match ? t->matchLabelKeys.items[i] : t->mismatchLabelKeys.items[i - t->matchLabelKeys.len], *value = string_map_get(&pod->metadata.labels, key);
+/* Upstream merges matchLabelKeys and mismatchLabelKeys of affinity terms and spread constraints into their selectors when the Pod is made. */
+static void merge_keys(struct arena *a, const struct corev1_Pod *pod, struct metav1_LabelSelector *ls, const struct string_list *keys, const char *operator) {
+    for (size_t i = 0; ls && i < keys->len; i++) {
+        const char *key = keys->items[i], *value = string_map_get(&pod->metadata.labels, key);
         if (!value) continue;
-        struct metav1_LabelSelectorRequirement *e = LIST_PUSH(a, &t->labelSelector->matchExpressions);
-        *e = (struct metav1_LabelSelectorRequirement){.key = key, .operator = match ? "In" : "NotIn"};
+        struct metav1_LabelSelectorRequirement *e = LIST_PUSH(a, &ls->matchExpressions);
+        *e = (struct metav1_LabelSelectorRequirement){.key = key, .operator = operator};
         string_list_push(a, &e->values, value);
     }
 }
 
+static void merge_label_keys(struct arena *a, const struct corev1_Pod *pod, struct corev1_PodAffinityTerm *t) {
+    merge_keys(a, pod, t->labelSelector, &t->matchLabelKeys, "In");
+    merge_keys(a, pod, t->labelSelector, &t->mismatchLabelKeys, "NotIn");
+}
+
 static void apply_label_keys(struct arena *a, struct corev1_Pod *pod) {
     struct corev1_Affinity *f = pod->spec.affinity;
+    LIST_FOREACH(c, &pod->spec.topologySpreadConstraints) merge_keys(a, pod, c->labelSelector, &c->matchLabelKeys, "In");
     if (!f) return;
     if (f->podAffinity) {
         LIST_FOREACH(t, &f->podAffinity->requiredDuringSchedulingIgnoredDuringExecution) merge_label_keys(a, pod, t);
@@ -74,16 +73,19 @@ static void apply_label_keys(struct arena *a, struct corev1_Pod *pod) {
 
 static void pod_prepare_create(struct api_request *r, void *obj) {
     struct corev1_Pod *pod = obj;
-    fix_grace(pod);
+    pod_spec_drop_disabled(&pod->spec, NULL);
     apply_label_keys(r->arena, pod);
+    pod_apply_app_armor(r, pod);
     pod->status = (struct corev1_PodStatus){.phase = "Pending", .qosClass = compute_pod_qos(&pod->spec)};
     if (pod->spec.schedulingGates.len)
         *LIST_PUSH(r->arena, &pod->status.conditions) = (struct corev1_PodCondition){.type = "PodScheduled", .status = "False", .lastTransitionTime = time_from_s(env_now_s(apiserver_env(r->server))), .reason = "SchedulingGated", .message = "Scheduling is blocked due to non-empty scheduling gates"};
 }
 
-static void pod_prepare_update(struct api_request *r UNUSED, void *obj, const void *old) {
-    ((struct corev1_Pod *)obj)->status = ((const struct corev1_Pod *)old)->status;
-    fix_grace(obj);
+static void pod_prepare_update(struct api_request *r UNUSED, void *obj, const void *old_obj) {
+    struct corev1_Pod *pod = obj;
+    const struct corev1_Pod *old = old_obj;
+    pod->status = old->status;
+    pod_spec_drop_disabled(&pod->spec, &old->spec);
 }
 
 /* What a client leaves out of observedGeneration stays as it was, in the status and in each condition. */
@@ -102,7 +104,7 @@ static void keep_observed_generations(struct corev1_PodStatus *s, const struct c
     }
 }
 
-static void pod_prepare_status(struct api_request *r, void *object, const void *old_object) {
+static void pod_prepare_status(struct api_request *r UNUSED, void *object, const void *old_object) {
     struct corev1_Pod *pod = object;
     const struct corev1_Pod *old = old_object;
     pod->spec = old->spec;
@@ -110,9 +112,7 @@ static void pod_prepare_status(struct api_request *r, void *object, const void *
     pod->metadata.ownerReferences = old->metadata.ownerReferences; /* the first kubelets lost some */
     if (str_empty(pod->status.qosClass)) pod->status.qosClass = old->status.qosClass;
     keep_observed_generations(&pod->status, &old->status);
-    /* podIP and podIPs, hostIP and hostIPs say the same: the one that was given fills the other. */
-    if (!str_empty(pod->status.podIP) && !pod->status.podIPs.len) LIST_PUSH(r->arena, &pod->status.podIPs)->ip = pod->status.podIP;
-    if (pod->status.podIPs.len) pod->status.podIP = pod->status.podIPs.items[0].ip;
+    pod_status_drop_disabled(&pod->status, &old->status);
 }
 
 /* spec.host is what the first clients called the node. */
@@ -158,8 +158,9 @@ const struct strategy pod_strategy = {.group = "", .version = "v1", .resource = 
 
 /* ---- ephemeralcontainers: only they change; resize: only the containers' resources ---- */
 
-/* Nothing of the metadata changes by these. */
+/* Nothing of the metadata changes by these. Upstream: ResetObjectMetaForStatus. */
 static void keep_metadata(struct metav1_ObjectMeta *m, const struct metav1_ObjectMeta *old) {
+    m->deletionTimestamp = old->deletionTimestamp;
     m->labels = old->labels;
     m->annotations = old->annotations;
     m->finalizers = old->finalizers;
@@ -172,6 +173,7 @@ static void ephemeral_prepare(struct api_request *r UNUSED, void *obj, const voi
     struct corev1_EphemeralContainer_list kept = pod->spec.ephemeralContainers;
     pod->spec = old->spec;
     pod->spec.ephemeralContainers = kept;
+    pod_spec_drop_disabled(&pod->spec, &old->spec);
     pod->status = old->status;
     keep_metadata(&pod->metadata, &old->metadata);
 }

@@ -19,4 +19,12 @@ extern const struct strategy role_strategy, clusterrole_strategy, rolebinding_st
 extern const struct strategy customresourcedefinition_strategy;
 /* A Pod's status.qosClass, by what its containers request and are limited to. Upstream: helper/qos ComputePodQOS. */
 const char *compute_pod_qos(const struct corev1_PodSpec *s);
+
+/* ---- pod_fields.c: `old` is what is written over, NULL at creation ---- */
+
+/* Fields whose gates are off, of Pods and of templates (NULL: there is none). */
+void pod_spec_drop_disabled(struct corev1_PodSpec *s, const struct corev1_PodSpec *old);
+void pod_status_drop_disabled(struct corev1_PodStatus *s, const struct corev1_PodStatus *old);
+/* Makes fields of AppArmor's old annotations, and warns of them. */
+void pod_apply_app_armor(struct api_request *r, struct corev1_Pod *pod);
 #endif
