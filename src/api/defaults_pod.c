@@ -33,7 +33,6 @@ static void lifecycle(struct corev1_Lifecycle *l) {
     if (l->preStop) http_get(l->preStop->httpGet);
 }
 
-/* Amounts finer than thousandths are rounded up to them. */
 void default_resource_list(struct arena *a, struct string_map *list) {
     LIST_FOREACH(e, list) {
         struct quantity q = quantity_of(e->value);

@@ -112,16 +112,22 @@ static bool may_mount(const struct corev1_ServiceAccount *sa, const char *secret
     return false;
 }
 
-static int check_env(struct admission_attributes *a, const struct corev1_ServiceAccount *sa, const char *kind, const struct corev1_EphemeralContainerCommon *c, struct status *reterr) {
+/* Why a container may not have its environment; NULL: it may. */
+static const char *env_refused(struct arena *a, const struct corev1_ServiceAccount *sa, const char *kind, const struct corev1_EphemeralContainerCommon *c) {
     const char *name = str_or(c->name, ""), *account = sa->metadata.name;
     LIST_FOREACH(e, &c->env)
         if (e->valueFrom && e->valueFrom->secretKeyRef && !may_mount(sa, e->valueFrom->secretKeyRef->name))
-            return ADMISSION_FORBID(a, reterr, "%s %s with envVar %s referencing secret.secretName=\"%s\" is not allowed because service account %s does not reference that secret", kind, name, str_or(e->name, ""),
-                                    str_or(e->valueFrom->secretKeyRef->name, ""), account);
+            return arena_printf(a, "%s %s with envVar %s referencing secret.secretName=\"%s\" is not allowed because service account %s does not reference that secret", kind, name, str_or(e->name, ""),
+                                str_or(e->valueFrom->secretKeyRef->name, ""), account);
     LIST_FOREACH(e, &c->envFrom)
         if (e->secretRef && !may_mount(sa, e->secretRef->name))
-            return ADMISSION_FORBID(a, reterr, "%s %s with envFrom referencing secret.secretName=\"%s\" is not allowed because service account %s does not reference that secret", kind, name, str_or(e->secretRef->name, ""), account);
-    return 0;
+            return arena_printf(a, "%s %s with envFrom referencing secret.secretName=\"%s\" is not allowed because service account %s does not reference that secret", kind, name, str_or(e->secretRef->name, ""), account);
+    return NULL;
+}
+
+static int check_env(struct admission_attributes *a, const struct corev1_ServiceAccount *sa, const char *kind, const struct corev1_Container *c, struct status *reterr) {
+    const char *why = env_refused(a->r->arena, sa, kind, (const void *)c); /* the same layout: see api/pod_util.c */
+    return why ? admission_forbid(a, why, reterr) : 0;
 }
 
 static int check_secrets(struct admission_attributes *a, const struct corev1_ServiceAccount *sa, const struct corev1_Pod *pod, struct status *reterr) {
@@ -129,9 +135,9 @@ static int check_secrets(struct admission_attributes *a, const struct corev1_Ser
         if (v->secret && !may_mount(sa, v->secret->secretName))
             return ADMISSION_FORBID(a, reterr, "volume with secret.secretName=\"%s\" is not allowed because service account %s does not reference that secret", str_or(v->secret->secretName, ""), sa->metadata.name);
     LIST_FOREACH(c, &pod->spec.initContainers)
-        if (check_env(a, sa, "init container", (const void *)c, reterr) != 0) return -1; /* the same layout: see pod_security_checks.c */
+        if (check_env(a, sa, "init container", c, reterr) != 0) return -1;
     LIST_FOREACH(c, &pod->spec.containers)
-        if (check_env(a, sa, "container", (const void *)c, reterr) != 0) return -1;
+        if (check_env(a, sa, "container", c, reterr) != 0) return -1;
     for (size_t i = 0; i < pod->spec.imagePullSecrets.len; i++) {
         const char *name = str_or(pod->spec.imagePullSecrets.items[i].name, "");
         bool found = false;
@@ -143,11 +149,12 @@ static int check_secrets(struct admission_attributes *a, const struct corev1_Ser
 
 static int check_ephemeral(struct admission_attributes *a, const struct corev1_Pod *pod, struct status *reterr) {
     const struct corev1_ServiceAccount *sa = NULL;
+    const char *why;
     if (str_empty(pod->spec.serviceAccountName)) return ADMISSION_FORBID(a, reterr, "no service account specified for pod %s/%s", a->namespace, pod->metadata.name);
     if (get_account(a, pod, &sa, reterr) != 0) return -1;
     if (!enforces(sa)) return 0;
     LIST_FOREACH(c, &pod->spec.ephemeralContainers)
-        if (check_env(a, sa, "ephemeral container", &c->EphemeralContainerCommon, reterr) != 0) return -1;
+        if ((why = env_refused(a->r->arena, sa, "ephemeral container", &c->EphemeralContainerCommon))) return status_set(reterr, 500, NULL, "%s", why); /* no 403: upstream forgets to say so */
     return 0;
 }
 
