@@ -230,6 +230,16 @@ static void quantities_are_canonical(void **state UNUSED) {
     assert_int_equal(quantity_milli_value(&(struct quantity){1500000001, 0}), 1501);
 }
 
+/* Upstream's internal struct keeps what a Pod shares with its host in its security context. */
+static void pods_as_go_has_them(void **state UNUSED) {
+    const struct corev1_PodSpec s = {.nodeName = "n", .hostPID = true, .setHostnameAsFQDN = {.has = true, .value = true}, .serviceAccount = "s"};
+    _cleanup_buf_ struct buf out = BUF_INIT;
+    object_encode_go(&corev1_PodSpec_desc, &s, &out);
+    assert_non_null(strstr(out.data, "\"NodeName\":\"n\",\"SecurityContext\":{\"HostNetwork\":false,\"HostPID\":true,\"HostIPC\":false,\"ShareProcessNamespace\":null,\"HostUsers\":null,\"SELinuxOptions\":null,"));
+    assert_non_null(strstr(out.data, "\"Subdomain\":\"\",\"SetHostnameAsFQDN\":true,\"Affinity\":null"));
+    assert_null(strstr(out.data, "\"ServiceAccount\":"));
+}
+
 static void times_and_ages(void **state UNUSED) {
     struct api_time t;
     _cleanup_buf_ struct buf out = BUF_INIT;
@@ -271,7 +281,7 @@ int main(void) {
         cmocka_unit_test(json_is_read_and_written_as_go_would),
         cmocka_unit_test(a_stored_object_notes_where_its_revision_goes),
         cmocka_unit_test(quantities_are_canonical),
-        cmocka_unit_test(times_and_ages),
+        cmocka_unit_test(pods_as_go_has_them), cmocka_unit_test(times_and_ages),
         cmocka_unit_test(floats_are_written_as_go_writes_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
