@@ -17,7 +17,7 @@
 #include "wire/url.h"
 #include "wire/x509.h"
 
-enum { ANSWERS_TTL_S = 10, LOOKUP_MS = 60000, LOOKUP_FAILED_MS = 1000, REVIEW_TIMEOUT_MS = 10000, GRACE_MS = 500, CERTIFICATE_DAYS = 365 };
+enum { ANSWERS_TTL_S = 10, LOOKUP_MS = 60000, LOOKUP_FAILED_MS = 1000, REVIEW_TIMEOUT_MS = 10000, LOOKUP_TIMEOUT_MS = 2000 /* a stop waits for it */, GRACE_MS = 500, CERTIFICATE_DAYS = 365 };
 
 /* A file of this process's memory, for what is read by its path. */
 struct memory_file { int fd; char path[40]; };
@@ -29,7 +29,7 @@ struct secure_serving {
     const char *cert_file, *key_file, *ca_file;
     struct memory_file cert, key, ca;
     char *ca_pem;                      /* as looked up last */
-    struct client *authentication, *authorization;
+    struct client *authentication, *authorization, *reader;
     struct delegated_auth *auth;
     struct http_server *http;
     struct file_watch *files;
@@ -231,7 +231,7 @@ static bool look_up(struct secure_serving *s) {
     _cleanup_arena_ struct arena *a = arena_new();
     _cleanup_status_ struct status err = STATUS_INIT;
     struct corev1_ConfigMap cm = {0};
-    if (client_get(s->authentication, a, &corev1_ConfigMap_desc, "kube-system", "extension-apiserver-authentication", &cm, &err) != 0) {
+    if (client_get(s->reader, a, &corev1_ConfigMap_desc, "kube-system", "extension-apiserver-authentication", &cm, &err) != 0) {
         log_debug("%s: the client authority is not known yet: %s", s->component, status_message(&err));
         return false;
     }
@@ -255,7 +255,7 @@ static void *look_up_all_the_time(void *arg) {
 
 /* ---- life ---- */
 
-static struct client *client_of(const char *kubeconfig, const char *servers, struct status *reterr) {
+static struct client *client_of(const char *kubeconfig, const char *servers, int timeout_ms, struct status *reterr) {
     struct transport *t = transport_from_kubeconfig(kubeconfig, reterr);
     if (!t) return NULL;
     if (servers && transport_https_servers(t, servers, reterr) != 0) {
@@ -263,15 +263,17 @@ static struct client *client_of(const char *kubeconfig, const char *servers, str
         return NULL;
     }
     struct client *c = client_new(t);
-    client_set_timeout(c, REVIEW_TIMEOUT_MS);
+    client_set_timeout(c, timeout_ms);
     return c;
 }
 
 static int start(struct secure_serving *s, const char *kubeconfig, const char *servers, struct status *reterr) {
     const struct secure_serving_flags *f = s->flags;
     s->ca_file = f->client_ca_file;
-    if (serving_certificate(s, reterr) != 0 || !(s->authentication = client_of(str_or(f->authentication_kubeconfig, kubeconfig), servers, reterr)) ||
-        !(s->authorization = client_of(str_or(f->authorization_kubeconfig, kubeconfig), servers, reterr))) return -1;
+    const char *authentication = str_or(f->authentication_kubeconfig, kubeconfig);
+    if (serving_certificate(s, reterr) != 0 || !(s->authentication = client_of(authentication, servers, REVIEW_TIMEOUT_MS, reterr)) ||
+        !(s->reader = client_of(authentication, servers, LOOKUP_TIMEOUT_MS, reterr)) ||
+        !(s->authorization = client_of(str_or(f->authorization_kubeconfig, kubeconfig), servers, REVIEW_TIMEOUT_MS, reterr))) return -1;
     s->auth = delegated_auth_new(&(struct delegated_auth_options){.component = s->component, .authentication = s->authentication, .authorization = s->authorization, .anonymous = true,
         .token_ttl_s = ANSWERS_TTL_S, .allowed_ttl_s = ANSWERS_TTL_S, .denied_ttl_s = ANSWERS_TTL_S, .env = env_real()});
     struct http_server_options o = {.bind_address = f->bind_address, .port = f->port, .loops = 1, .cert_file = s->cert_file, .key_file = s->key_file, .client_ca_file = s->ca_file,
@@ -320,6 +322,7 @@ void secure_serving_stop(struct secure_serving *s) {
     delegated_auth_free(s->auth);
     client_free(s->authentication);
     client_free(s->authorization);
+    client_free(s->reader);
     memory_file_free(&s->cert);
     memory_file_free(&s->key);
     memory_file_free(&s->ca);

@@ -50,6 +50,7 @@
     EXPONENTIAL(hpa_computation_duration, "horizontal_pod_autoscaler_controller_metric_computation_duration_seconds", "[BETA] How long computing a replica count from one metric took.", .001, 2, 15) \
     GAUGE(hpa_number, "horizontal_pod_autoscaler_controller_num_horizontal_pod_autoscalers", "[ALPHA] Autoscalers that are looked after.") \
     GAUGE(hpa_desired, "horizontal_pod_autoscaler_controller_desired_replicas", "[ALPHA] Replicas that an autoscaler wants.") \
+    EXPONENTIAL(deletion_age_ratio, "replicaset_controller_sorting_deletion_age_ratio", "[ALPHA] Age of ready Pods that were chosen to go, as a multiple of the youngest ready Pod's; good choices are below 2.", .25, 2, 6) \
     GAUGE(stateful_max_unavailable, "statefulset_controller_statefulset_max_unavailable", "[ALPHA] Pods that may be unavailable while a StatefulSet is updated.") \
     GAUGE(stateful_unavailable, "statefulset_controller_statefulset_unavailable_replicas", "[ALPHA] Pods of a StatefulSet that are missing or not available.") \
     COUNTER(garbage_sync_errors, "garbagecollector_controller_resources_sync_error_total", "[ALPHA] Times that the garbage collector could not find out which resources there are.") \

@@ -8,6 +8,7 @@
 #include "client/parallel.h"
 #include "controller/controller_utils.h"
 #include "controller/controllers.h"
+#include "controller/metrics.h"
 
 enum { BURST_REPLICAS = 500, DOUBT_PERIOD_MS = 20, LARGE_SET = 50, GATHER_MS = 15 };
 
@@ -188,6 +189,17 @@ static void count_neighbours(struct replica_set_controller *rc, const struct app
     map_free(per_node);
 }
 
+/* Whole multiples, as upstream tells them. */
+static void tell_ages(const struct ranked *pods, size_t len, size_t chosen) {
+    int64_t youngest_s = 0;
+    for (size_t i = 0; i < len; i++)
+        if (pod_is_ready(pods[i].pod)) youngest_s = MAX(youngest_s, pods[i].pod->metadata.creationTimestamp.sec);
+    for (size_t i = 0; i < chosen; i++) {
+        int64_t age = pods[i].now_s - pods[i].pod->metadata.creationTimestamp.sec, least = MAX(pods[i].now_s - youngest_s, (int64_t)1);
+        if (pod_is_ready(pods[i].pod)) metric_observe(&metrics_deletion_age_ratio, "", (double)(age / least));
+    }
+}
+
 static int delete_pods(struct batch *b, struct arena *a, const struct corev1_Pod *const *pods, size_t len, size_t n) {
     struct replica_set_controller *rc = b->rc;
     n = MIN(n, (size_t)BURST_REPLICAS);
@@ -196,6 +208,7 @@ static int delete_pods(struct batch *b, struct arena *a, const struct corev1_Pod
     if (n < len) {
         count_neighbours(rc, b->set, ranked, len);
         qsort(ranked, len, sizeof(*ranked), by_deletion_order);
+        tell_ages(ranked, len, n);
     }
     const struct corev1_Pod **chosen = arena_calloc(a, n, sizeof(*chosen));
     struct string_list keys = {0};

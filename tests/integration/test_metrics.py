@@ -136,6 +136,15 @@ def test_controllers_count_their_own_work():
             raise AssertionError({k: v.get(k) for k in want if v.get(k, 0) < want[k]})
         for k in want:
             if 'finished' in k or 'creation' in k: same(v[k], float(want[k]), k)
+        s.kubectl('create', 'deployment', 'web', '--image=x', '--replicas=3')
+        def three():
+            pods = s.json('get', 'pods', '-l', 'app=web')['items']
+            return len(pods) == 3 and pods
+        for pod in until(three):
+            s.kubectl('patch', 'pod', pod['metadata']['name'], '--subresource=status', '--type=merge', '-p', '{"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}')
+        until(lambda: s.json('get', 'deployment', 'web')['status'].get('readyReplicas') == 3)
+        s.kubectl('scale', 'deployment', 'web', '--replicas=1')
+        until(lambda: values(s.kubectl('get', '--raw', '/metrics').stdout).get('replicaset_controller_sorting_deletion_age_ratio_count') == 2)
         check_text(s.kubectl('get', '--raw', '/metrics').stdout)
     finally:
         s.remove()
