@@ -131,6 +131,7 @@ struct resource_desc {
 
 extern const struct resource_desc api_resources[];
 extern const size_t api_resources_len;
+extern const uint16_t api_resources_by_name[]; /* their places, sorted by resource, subresource, version and group */
 extern const struct type_desc *const api_kinds[]; /* every type that has a kind */
 extern const size_t api_kinds_len;
 

@@ -28,9 +28,17 @@ const struct type_desc *api_kind_find(const char *group, const char *version, co
 }
 
 const struct resource_desc *api_resource_find(const char *group, const char *version, const char *resource, const char *subresource) {
-    for (size_t i = 0; i < api_resources_len; i++) {
-        const struct resource_desc *r = &api_resources[i];
-        if (strcmp(r->resource, resource) == 0 && str_eq(r->subresource, subresource) && str_eq(r->version, version) && str_eq(r->group, group)) return r;
+    size_t lo = 0, hi = api_resources_len;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        const struct resource_desc *r = &api_resources[api_resources_by_name[mid]];
+        int c = strcmp(r->resource, str_or(resource, ""));
+        if (c == 0) c = strcmp(str_or(r->subresource, ""), str_or(subresource, ""));
+        if (c == 0) c = strcmp(r->version, str_or(version, ""));
+        if (c == 0) c = strcmp(r->group, str_or(group, ""));
+        if (c == 0) return r;
+        if (c < 0) lo = mid + 1;
+        else hi = mid;
     }
     return NULL;
 }

@@ -131,12 +131,12 @@ struct lister {
 };
 
 static void add_bytes(struct lister *l, const struct store_view *v) {
-    char digits[24];
-    int n = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)v->mod_revision);
+    char digits[STR_U64_MAX];
+    size_t n = str_from_u64(v->mod_revision, digits);
     if (l->count) buf_append_char(&l->items, ',');
     buf_append_char(&l->items, '{');
     buf_append(&l->items, v->value + 1 + l->skip_len, v->rv_offset - 1 - l->skip_len);
-    buf_append(&l->items, digits, (size_t)n);
+    buf_append(&l->items, digits, n);
     buf_append(&l->items, v->value + v->rv_offset, v->value_len - v->rv_offset);
     l->count++;
 }
@@ -280,7 +280,7 @@ static int convert_found(struct lister *l, struct status *reterr) {
 
 static void finish_meta(struct lister *l, struct metav1_ListMeta *m) {
     struct arena *a = l->r->arena;
-    m->resourceVersion = arena_printf(a, "%llu", (unsigned long long)l->revision);
+    m->resourceVersion = arena_u64(a, l->revision);
     if (!l->next) return;
     m->continue_ = encode_continue(a, l->revision, l->next + strlen(l->prefix));
     if (l->filter.any) m->remainingItemCount = (struct opt_int64)OPT(l->remaining);

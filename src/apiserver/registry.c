@@ -20,14 +20,13 @@
 enum { NAME_SUFFIX_LEN = 5, NAME_GENERATED_MAX = 63, CREATE_TRIES = 8, UPDATE_TRIES = 100, TRANSACT_TRIES = 100, EVENT_TTL_S = 3600 };
 
 char *storage_key(struct arena *a, const struct strategy *st, const char *namespace, const char *name) {
-    const char *prefix = st->storage_prefix ? st->storage_prefix : arena_printf(a, "/registry/%s", st->resource);
-    return arena_printf(a, "%s/%s%s%s", prefix, namespace ? namespace : "", namespace ? "/" : "", name ? name : "");
+    return ARENA_CONCAT(a, st->storage_prefix ? st->storage_prefix : "/registry/", st->storage_prefix ? NULL : st->resource, "/", namespace, namespace ? "/" : NULL, name);
 }
 
 void *registry_decode(struct arena *a, const struct strategy *st, const struct store_view *view) {
     struct object *obj = arena_alloc(a, st->type->size);
     if (object_decode_json(a, st->type, obj, view->value, view->value_len, NULL, NULL) != 0) return NULL;
-    obj->metadata.resourceVersion = arena_printf(a, "%llu", (unsigned long long)view->mod_revision);
+    obj->metadata.resourceVersion = arena_u64(a, view->mod_revision);
     return obj;
 }
 
@@ -125,7 +124,7 @@ static int store_put(struct api_request *r, const struct strategy *st, void *tok
                           .expect_mod_revision = expect, .value = out.data, .value_len = out.len, .rv_offset = (uint32_t)rv_offset, .ttl_s = st->type == &corev1_Event_desc ? (event_ttl ? event_ttl : EVENT_TTL_S) : 0};
     write_with(r, st, token, obj, &op, ret);
     if (ret->outcome != STORE_OK) return 0;
-    stored->metadata.resourceVersion = arena_printf(r->arena, "%llu", (unsigned long long)ret->revision);
+    stored->metadata.resourceVersion = arena_u64(r->arena, ret->revision);
     if (stored == obj) return 0;
     object_copy_into(r->arena, st->type, obj, stored); /* what is answered is what the webhook makes of what is stored */
     if (custom_convert(r, st, &obj, 1, &ret->error) != 0) ret->outcome = STORE_FAILED;
@@ -146,7 +145,7 @@ static void generate_name(struct api_request *r, struct object *obj) {
     char suffix[NAME_SUFFIX_LEN + 1];
     env_name_suffix(apiserver_env(r->server), suffix, NAME_SUFFIX_LEN);
     int keep = NAME_GENERATED_MAX - NAME_SUFFIX_LEN;
-    obj->metadata.name = arena_printf(r->arena, "%.*s%s", keep, obj->metadata.generateName, suffix);
+    obj->metadata.name = ARENA_CONCAT(r->arena, arena_strndup(r->arena, obj->metadata.generateName, strnlen(obj->metadata.generateName, (size_t)keep)), suffix);
 }
 
 static void fill_system_fields(struct api_request *r, struct object *obj) {

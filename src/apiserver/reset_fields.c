@@ -28,7 +28,7 @@ static const struct { const char *group, *resource, *subresource; struct reset_f
 const struct reset_fields *reset_fields_of(const char *group, const char *version, const char *resource, const char *subresource) {
     static const struct reset_fields main_path = {status_only}, status_path = {spec_only};
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
-        if (str_eq(table[i].group, group) && str_eq(table[i].resource, resource) && str_eq(table[i].subresource, subresource)) return &table[i].fields;
+        if (str_eq(table[i].resource, resource) && str_eq(table[i].group, group) && str_eq(table[i].subresource, subresource)) return &table[i].fields;
     if (str_eq(subresource, "status")) return &status_path;
     if (!str_empty(subresource)) return NULL;
     return api_resource_find(group, version, resource, "status") ? &main_path : NULL;

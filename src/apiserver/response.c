@@ -50,7 +50,7 @@ static const char *parse_clause(const char *p, struct clause *c) {
     p = skip_blanks(p);
     size_t len = strcspn(p, ";,"), n = len;
     while (n && p[n - 1] == ' ') n--;
-    snprintf(c->type, sizeof(c->type), "%.*s", (int)MIN(n, sizeof(c->type) - 1), p);
+    memcpy(c->type, p, MIN(n, sizeof(c->type) - 1)); /* *c is zeroed */
     p += len;
     while (*p == ';') {
         p = skip_blanks(p + 1);
@@ -355,10 +355,10 @@ void respond_object(struct api_request *r, int code, const struct type_desc *typ
 }
 
 void respond_stored(struct api_request *r, int code, const struct type_desc *type, const char *bytes, size_t len, uint32_t rv_offset, uint64_t revision) {
-    char digits[24];
-    int n = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)revision);
+    char digits[STR_U64_MAX];
+    size_t n = str_from_u64(revision, digits);
     if (r->out.as == AS_OBJECT && r->out.media == MEDIA_JSON && !r->out.pretty && response_type(r, type) == type && !(type->flags & TYPE_DOCUMENT)) {
-        struct http_slice body[] = {{bytes, rv_offset}, {digits, (size_t)n}, {bytes + rv_offset, len - rv_offset}, {"\n", 1}};
+        struct http_slice body[] = {{bytes, rv_offset}, {digits, n}, {bytes + rv_offset, len - rv_offset}, {"\n", 1}};
         respond_bytes(r, code, "application/json", body, 4);
         return;
     }

@@ -2,6 +2,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/str.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -165,6 +166,21 @@ char *arena_vprintf(struct arena *a, const char *format, va_list args) {
     char *p = arena_alloc(a, (size_t)len + 1);
     vsnprintf(p, (size_t)len + 1, format, args);
     return p;
+}
+
+char *arena_concat(struct arena *a, const char *const *parts, size_t len) {
+    size_t total = 0;
+    for (size_t i = 0; i < len; i++) total += parts[i] ? strlen(parts[i]) : 0;
+    char *all = arena_alloc(a, total + 1), *to = all;
+    for (size_t i = 0; i < len; i++)
+        if (parts[i]) to = stpcpy(to, parts[i]);
+    return all;
+}
+
+char *arena_u64(struct arena *a, uint64_t v) {
+    char digits[STR_U64_MAX];
+    size_t n = str_from_u64(v, digits);
+    return arena_strndup(a, digits, n);
 }
 
 char *arena_printf(struct arena *a, const char *format, ...) {

@@ -7,6 +7,7 @@
 #define CKUBE_BASE_ARENA_H
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "base/macros.h"
 
 struct arena;
@@ -30,6 +31,10 @@ char *arena_strdup(struct arena *a, const char *s);
 char *arena_strndup(struct arena *a, const char *s, size_t len);
 char *arena_printf(struct arena *a, const char *format, ...) PRINTF_LIKE(2, 3);
 char *arena_vprintf(struct arena *a, const char *format, va_list args) PRINTF_LIKE(2, 0);
+/* What every request needs, without the cost of a format: ARENA_CONCAT(a, "x", y, "z"), of which NULL counts as "", and a number in decimal. */
+#define ARENA_CONCAT(arena, ...) arena_concat((arena), (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+char *arena_concat(struct arena *a, const char *const *parts, size_t len);
+char *arena_u64(struct arena *a, uint64_t v);
 
 #define ARENA_NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
 

@@ -2,6 +2,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/str.h"
 
 void buf_release(struct buf *b) {
     free(b->data);
@@ -30,7 +31,7 @@ void buf_reserve(struct buf *b, size_t more) {
 }
 
 void buf_append(struct buf *b, const void *data, size_t len) {
-    buf_reserve(b, len);
+    if (len >= b->cap - b->len) buf_reserve(b, len);
     if (len) memcpy(b->data + b->len, data, len);
     b->len += len;
     b->data[b->len] = 0;
@@ -40,7 +41,11 @@ void buf_append_str(struct buf *b, const char *s) {
     if (s) buf_append(b, s, strlen(s));
 }
 
-void buf_append_char(struct buf *b, char c) { buf_append(b, &c, 1); }
+void buf_append_char(struct buf *b, char c) {
+    if (b->cap - b->len < 2) buf_reserve(b, 1);
+    b->data[b->len++] = c;
+    b->data[b->len] = 0;
+}
 
 void buf_vprintf(struct buf *b, const char *format, va_list args) {
     va_list again;
@@ -61,11 +66,8 @@ void buf_printf(struct buf *b, const char *format, ...) {
 }
 
 void buf_append_u64(struct buf *b, uint64_t v) {
-    char digits[20];
-    size_t n = sizeof(digits);
-    do digits[--n] = (char)('0' + v % 10);
-    while ((v /= 10) != 0);
-    buf_append(b, digits + n, sizeof(digits) - n);
+    char digits[STR_U64_MAX];
+    buf_append(b, digits, str_from_u64(v, digits));
 }
 
 void buf_append_i64(struct buf *b, int64_t v) {

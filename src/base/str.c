@@ -23,6 +23,15 @@ bool str_has_suffix(const char *s, const char *suffix) {
 
 const char *str_or(const char *s, const char *fallback) { return str_empty(s) ? fallback : s; }
 
+size_t str_from_u64(uint64_t v, char ret[STR_U64_MAX]) {
+    char digits[STR_U64_MAX];
+    size_t n = sizeof(digits);
+    do digits[--n] = (char)('0' + v % 10);
+    while ((v /= 10) != 0);
+    memcpy(ret, digits + n, sizeof(digits) - n);
+    return sizeof(digits) - n;
+}
+
 bool str_to_u64(const char *s, uint64_t *ret) {
     uint64_t v = 0;
     if (str_empty(s)) return false;

@@ -17,5 +17,7 @@ const char *str_or(const char *s, const char *fallback); /* s unless empty */
 /* Whole-string numbers in base 10; false (and *ret untouched) on anything else, overflow included. */
 bool str_to_i64(const char *s, int64_t *ret);
 bool str_to_u64(const char *s, uint64_t *ret);
+enum { STR_U64_MAX = 20 };
+size_t str_from_u64(uint64_t v, char ret[STR_U64_MAX]); /* the digits, without a NUL, and how many */
 bool str_to_bool(const char *s, bool *ret); /* Go's strconv.ParseBool: 1, t, T, true, True, TRUE and their opposites; false and *ret untouched for others */
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+#include "base/str.h"
 #include "wire/http_conn.h"
 
 static struct conn *conn_of(llhttp_t *p) { return p->data; }
@@ -262,8 +263,12 @@ static void put_str(struct outq *q, const char *s) { outq_append(q, s, strlen(s)
 
 static void put_head(struct request_ext *r, int code, const struct http_header *headers, size_t headers_len) {
     struct outq *q = sock_out(&r->conn->sock);
-    char line[64];
-    outq_append(q, line, (size_t)snprintf(line, sizeof(line), "HTTP/1.1 %d %s\r\n", code, http_code_text(code)));
+    char number[STR_U64_MAX];
+    put_str(q, "HTTP/1.1 ");
+    outq_append(q, number, str_from_u64((uint64_t)code, number));
+    put_str(q, " ");
+    put_str(q, http_code_text(code));
+    put_str(q, "\r\n");
     for (size_t i = 0; i < headers_len; i++) {
         size_t n = strlen(headers[i].name), v = strlen(headers[i].value);
         char *to = outq_reserve(q, n + v + 4);
@@ -326,9 +331,13 @@ void http1_respond(struct request_ext *r, int code, const struct http_header *he
         return;
     }
     for (size_t i = 0; i < body_len; i++) len += http_slice_len(&body[i]);
-    char line[48];
-    if (!length && code != 204 && code != 304) outq_append(q, line, (size_t)snprintf(line, sizeof(line), "Content-Length: %zu\r\n\r\n", len));
-    else put_str(q, "\r\n");
+    if (!length && code != 204 && code != 304) {
+        char number[STR_U64_MAX];
+        put_str(q, "Content-Length: ");
+        outq_append(q, number, str_from_u64(len, number));
+        put_str(q, "\r\n");
+    }
+    put_str(q, "\r\n");
     for (size_t i = 0; i < body_len && !r->head_only; i++) http_slice_append(q, &body[i]);
     answered(r);
 }

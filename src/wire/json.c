@@ -21,11 +21,52 @@ const yyjson_alc *json_arena_alc(struct arena *a) {
     return alc;
 }
 
+/* ---- sixteen bytes at a time: most of what passes here are strings in which there is nothing to do ---- */
+
+typedef signed char bytes16 __attribute__((vector_size(16)));
+
+static bytes16 load16(const char *p) {
+    bytes16 v;
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+static bool any16(bytes16 v) {
+    uint64_t half[2];
+    memcpy(half, &v, sizeof(half));
+    return (half[0] | half[1]) != 0;
+}
+
+/* How many of the first bytes, in sixteens, certainly are no quote and no backslash. */
+static size_t span_within_string(const char *p, size_t len) {
+    size_t n = 0;
+    for (; len - n >= 16; n += 16) {
+        bytes16 v = load16(p + n);
+        if (any16((v == '"') | (v == '\\'))) break;
+    }
+    return n;
+}
+
+/* The same, of what is written as it is: no control character, none of HTML's, nothing beyond ASCII. */
+static size_t span_unescaped(const char *p, size_t len) {
+    size_t n = 0;
+    for (; len - n >= 16; n += 16) {
+        bytes16 v = load16(p + n); /* signed: what is beyond ASCII is below the blank, too */
+        if (any16((v < ' ') | (v == '"') | (v == '\\') | (v == '<') | (v == '>') | (v == '&'))) break;
+    }
+    return n;
+}
+
 /* yyjson parses without recursion, but what reads its documents recurses: the depth is checked on the text first. */
 static bool too_deep(const char *text, size_t len) {
-    size_t depth = 0;
+    size_t depth = 0, look = 0; /* look: where sixteens may be worth a try again */
     bool in_string = false;
     for (size_t i = 0; i < len; i++) {
+        if (in_string && i >= look) {
+            i += span_within_string(text + i, len - i);
+            look = i + 16;
+            if (i == len) break;
+        }
         char c = text[i];
         if (in_string) {
             if (c == '\\') i++;
@@ -155,15 +196,18 @@ void json_write_string_n(struct buf *out, const char *s, size_t len) {
     buf_reserve(out, len + 2);
     buf_append_char(out, '"');
     while (p < end) {
-        char text[8];
-        size_t used = 0, n = escape_of[*p] ? escape(p, end, text, &used) : 0;
-        if (!used) {
-            p++;
-            continue;
+        p += span_unescaped((const char *)p, (size_t)(end - p));
+        for (const unsigned char *next = end - p > 16 ? p + 16 : end; p < next;) {
+            char text[8];
+            size_t used = 0, n = escape_of[*p] ? escape(p, end, text, &used) : 0;
+            if (!used) {
+                p++;
+                continue;
+            }
+            buf_append(out, from, (size_t)(p - from));
+            buf_append(out, text, n);
+            from = p += used;
         }
-        buf_append(out, from, (size_t)(p - from));
-        buf_append(out, text, n);
-        from = p += used;
     }
     buf_append(out, from, (size_t)(end - from));
     buf_append_char(out, '"');

@@ -30,6 +30,15 @@ static void arena_memory_is_zeroed_and_aligned(void **state UNUSED) {
     for (size_t i = 0; i < 100; i++) assert_int_equal(p[i], 0);
 }
 
+static void texts_are_joined_and_numbers_written(void **state UNUSED) {
+    _cleanup_arena_ struct arena *a = arena_new();
+    assert_string_equal(ARENA_CONCAT(a, "/registry/", NULL, "pods", "", "/x"), "/registry/pods/x");
+    assert_string_equal(ARENA_CONCAT(a, NULL), "");
+    assert_string_equal(arena_u64(a, 0), "0");
+    assert_string_equal(arena_u64(a, 90210), "90210");
+    assert_string_equal(arena_u64(a, UINT64_MAX), "18446744073709551615");
+}
+
 static void a_list_grows_and_keeps_its_items(void **state UNUSED) {
     _cleanup_arena_ struct arena *a = arena_new();
     struct { int *items; size_t len; } list = {0};
@@ -130,7 +139,7 @@ static void no_random_number_is_given_twice(void **state UNUSED) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(arena_memory_is_zeroed_and_aligned), cmocka_unit_test(a_list_grows_and_keeps_its_items),
+        cmocka_unit_test(arena_memory_is_zeroed_and_aligned), cmocka_unit_test(texts_are_joined_and_numbers_written), cmocka_unit_test(a_list_grows_and_keeps_its_items),
         cmocka_unit_test(buffers_append_print_and_consume),   cmocka_unit_test(maps_find_what_was_put_and_not_deleted),
         cmocka_unit_test(numbers_are_whole_or_refused),       cmocka_unit_test(a_status_carries_upstreams_words),
         cmocka_unit_test(random_names_use_the_alphabet),      cmocka_unit_test(no_random_number_is_given_twice),
