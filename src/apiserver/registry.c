@@ -210,6 +210,12 @@ static int already_exists(struct api_request *r, const struct strategy *st, cons
 
 enum { WRITE_AGAIN = 1 };
 
+/* What a dry run answers has been through the codec, as if it were read again. */
+static void as_if_stored(struct api_request *r, const struct strategy *st, struct object *obj) {
+    if (st->type->flags & TYPE_DOCUMENT) return;
+    object_set_defaults(r->arena, st->type, obj);
+}
+
 /* A version is refused when all else is right. What is no number is none. */
 static int check_unversioned(struct object *obj, struct status *reterr) {
     uint64_t version;
@@ -230,6 +236,7 @@ static int store_new(struct api_request *r, const struct strategy *st, void *tok
         if (o->dry_run) {
             if (registry_get(r, st, obj->metadata.namespace, obj->metadata.name, &there, NULL, NULL) == 0)
                 return already_exists(r, st, obj, reterr);
+            as_if_stored(r, st, obj);
             return 0;
         }
         store_put(r, st, token, obj, 0, &res);
@@ -297,7 +304,6 @@ static void keep_system_fields(struct object *obj, const struct object *old) {
     if (old->metadata.deletionGracePeriodSeconds.has && !m->deletionGracePeriodSeconds.has) m->deletionGracePeriodSeconds = old->metadata.deletionGracePeriodSeconds;
     if (str_empty(m->uid)) m->uid = old->metadata.uid;
     m->generation = old->metadata.generation;
-    if (str_empty(m->generateName)) m->generateName = old->metadata.generateName;
 }
 
 static int check_revision(const struct strategy *st, const struct object *obj, uint64_t current, struct status *reterr) {

@@ -123,3 +123,15 @@ def test_a_stateful_set_that_names_its_strategy_gets_no_rest_of_it():
     for name, given, want in (('named', {'updateStrategy': {'type': 'RollingUpdate'}}, {'type': 'RollingUpdate'}), ('unnamed', {}, {'type': 'RollingUpdate', 'rollingUpdate': {'partition': 0}})):
         code, _, made = ask('POST', at, {'metadata': {'name': name}, 'spec': {'serviceName': 's', 'selector': {'matchLabels': {'a': 'b'}}, 'template': template, **given}})
         assert code == 201 and made['spec']['updateStrategy'] == want, made
+
+
+def test_an_update_drops_the_name_that_was_generated_from():
+    _, _, made = ask('POST', CONFIGMAPS, {'metadata': {'generateName': 'from-'}})
+    name = made['metadata']['name']
+    assert 'generateName' not in ask('PUT', f'{CONFIGMAPS}/{name}', configmap(name))[2]['metadata']
+
+
+def test_a_dry_run_answers_what_would_be_read():
+    job = {'metadata': {'name': 'j'}, 'spec': {'template': {'spec': {'restartPolicy': 'Never', 'containers': [{'name': 'c', 'image': 'i'}]}}}}
+    code, _, made = ask('POST', '/apis/batch/v1/namespaces/default/jobs?dryRun=All', job)
+    assert code == 201 and made['metadata']['labels']['job-name'] == 'j', made # of its template, which a Job without labels takes over when it is read

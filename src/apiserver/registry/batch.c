@@ -57,7 +57,7 @@ static const char *job_field(struct arena *a, const void *obj, const char *name)
     return strcmp(name, "status.successful") == 0 ? arena_printf(a, "%d", ((const struct batchv1_Job *)obj)->status.succeeded) : NULL;
 }
 static const char *const job_fields[] = {"status.successful", NULL};
-const struct strategy job_strategy = {.group = "batch", .version = "v1", .resource = "jobs", .type = &batchv1_Job_desc, .flags = HAS_GENERATION | ORPHAN_BY_DEFAULT, .prepare_create = job_create,
+const struct strategy job_strategy = {.group = "batch", .version = "v1", .resource = "jobs", .type = &batchv1_Job_desc, .flags = HAS_GENERATION | ORPHAN_BY_DEFAULT | META_ONLY, .prepare_create = job_create,
     .prepare_update = job_update, .prepare_status_update = job_status, .validate = validate_job, .validate_update = validate_job_update, .validate_status_update = validate_job_status_update,
     .warnings = job_warnings, .selectable_fields = job_fields, .field = job_field};
 

@@ -152,7 +152,7 @@ static void warn_of_pod_status(struct api_request *r, const void *obj, const voi
 
 static const char *const pod_fields[] = {"spec.nodeName", "spec.host", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork", "status.phase", "status.podIP", "status.podIPs",
     "status.nominatedNodeName", NULL};
-const struct strategy pod_strategy = {.group = "", .version = "v1", .resource = "pods", .type = &corev1_Pod_desc, .flags = RETURN_DELETED_OBJECT | HAS_GENERATION, .prepare_create = pod_prepare_create,
+const struct strategy pod_strategy = {.group = "", .version = "v1", .resource = "pods", .type = &corev1_Pod_desc, .flags = RETURN_DELETED_OBJECT | HAS_GENERATION | META_TWICE, .prepare_create = pod_prepare_create,
     .prepare_update = pod_prepare_update, .prepare_status_update = pod_prepare_status, .validate = validate_pod, .validate_update = validate_pod_update, .validate_status_update = validate_pod_status_update, .selectable_fields = pod_fields, .field = pod_field,
     .warnings = warn_of_pod, .status_warnings = warn_of_pod_status, .check_graceful_delete = pod_graceful};
 
