@@ -141,7 +141,11 @@ static int invalid(const struct strategy *st, const struct field_errors *errs, c
     return field_errors_status(errs, st->type->group, st->type->kind, name, reterr);
 }
 
-static void generate_name(struct api_request *r, struct object *obj) {
+static void generate_name(struct api_request *r, const struct strategy *st, struct object *obj) {
+    if (st->flags & NAMES_AS_GIVEN) {
+        obj->metadata.name = obj->metadata.generateName;
+        return;
+    }
     char suffix[NAME_SUFFIX_LEN + 1];
     env_name_suffix(apiserver_env(r->server), suffix, NAME_SUFFIX_LEN);
     int keep = NAME_GENERATED_MAX - NAME_SUFFIX_LEN;
@@ -187,7 +191,7 @@ static void begin_create(struct api_request *r, struct object *obj) {
 static void complete_create(struct api_request *r, const struct strategy *st, struct object *obj) {
     if (st->flags & HAS_GENERATION) obj->metadata.generation = 1;
     fill_system_fields(r, obj);
-    if (str_empty(obj->metadata.name) && !str_empty(obj->metadata.generateName)) generate_name(r, obj);
+    if (str_empty(obj->metadata.name) && !str_empty(obj->metadata.generateName)) generate_name(r, st, obj);
 }
 
 /* What stands in the way of a creation is named, and whether it is on its way out. */
@@ -243,7 +247,7 @@ static int store_new(struct api_request *r, const struct strategy *st, void *tok
         if (res.outcome == STORE_OK) return 0;
         if (lost(&res)) return WRITE_AGAIN;
         if (res.outcome == STORE_CONFLICT && generated && tries < CREATE_TRIES) {
-            generate_name(r, obj);
+            generate_name(r, st, obj);
             continue;
         }
         if (res.outcome == STORE_FAILED) return failed(&res, reterr);

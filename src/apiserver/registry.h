@@ -34,6 +34,7 @@ enum strategy_flags {
     META_ONLY = 256,             /* an update whole, but not at what changed */
     META_THRICE = 512,           /* an update whole once more */
     META_PLAIN_PREFIX = 1024,    /* generateName is not looked at (ValidateObjectMetaWithOpts) */
+    NAMES_AS_GIVEN = 4096,       /* generateName is the name (noopNameGenerator) */
     META_STATUS_ALIKE = 2048,    /* an update of the status as any other; else it is looked at what changed */
     ORPHAN_BY_DEFAULT = 16,      /* DELETE without a propagation policy leaves dependents (Job) */
 };

@@ -19,6 +19,7 @@ static const struct { const char *group, *resource, *subresource; struct reset_f
     {"certificates.k8s.io", "certificatesigningrequests", "status", {spec_and_conditions}},
     {"certificates.k8s.io", "certificatesigningrequests", "approval", {spec_and_certificate}},
     {"storage.k8s.io", "volumeattachments", "status", {spec_and_metadata}},
+    {"networking.k8s.io", "servicecidrs", "status", {spec_and_metadata}},
     {"flowcontrol.apiserver.k8s.io", "flowschemas", "status", {spec_and_metadata}},
     {"flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "status", {spec_and_metadata}},
     {"apiregistration.k8s.io", "apiservices", "status", {spec_and_metadata}},

@@ -56,11 +56,22 @@ static void attachments(void **state UNUSED) {
     CHECK_CREATIONS(storagev1_VolumeAttachment_desc, validate_volumeattachment, cases);
 }
 
-static void runtime_classes(void **state UNUSED) {
+static void node_and_scheduling(void **state UNUSED) {
     static const struct update_case cases[] = {
         {"{'handler':'h'}", "{'handler':'h','overhead':{'podFixed':{'a':'1'}}}", "overhead.limits[a]: Invalid value: \"a\": must be a standard resource type or fully qualified | overhead.limits[a]: Invalid value: \"a\": must be a standard resource for containers"},
     };
+#define TOLERATIONS(list) "{'handler':'h','scheduling':{'tolerations':[" list "]}}"
+    static const struct validation_case tolerations[] = {
+        {TOLERATIONS("{'key':'a','operator':'Exists','effect':'NoExecute'},{'key':'a','operator':'Exists','effect':'NoExecute','tolerationSeconds':5}"),
+         "scheduling.tolerations[1]: Duplicate value: {\"Key\":\"a\",\"Operator\":\"Exists\",\"Value\":\"\",\"Effect\":\"NoExecute\",\"TolerationSeconds\":5}"},
+        {TOLERATIONS("{'operator':'Equal'}"), "scheduling.tolerations[0].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty, which means \"match all values and all keys\""},
+    };
+    static const struct validation_case priorities[] = {
+        {"{'metadata':{'name':'a'},'preemptionPolicy':''}", "preemptionPolicy: Required value"},
+    };
     CHECK_UPDATES(nodev1_RuntimeClass_desc, validate_runtimeclass_update, cases);
+    CHECK_CREATIONS(nodev1_RuntimeClass_desc, validate_runtimeclass, tolerations);
+    CHECK_CREATIONS(schedulingv1_PriorityClass_desc, validate_priorityclass, priorities);
 }
 
 static void networking(void **state UNUSED) {
@@ -76,6 +87,11 @@ static void networking(void **state UNUSED) {
         {"{'spec':{'parentRef':{'resource':'services','name':'a'}}}", "{'spec':{'parentRef':{'resource':'services','name':'a/b'}}}",
          "spec.parentRef.name: Invalid value: \"a/b\": may not contain '/' | spec.parentRef: Invalid value: {\"Group\":\"\",\"Resource\":\"services\",\"Namespace\":\"\",\"Name\":\"a/b\"}: field is immutable"},
     };
+    static const struct validation_case policies[] = {
+        {"{'spec':{'podSelector':{},'ingress':[{'from':[{'ipBlock':{'cidr':'010.0.0.0/8','except':['11.0.0.0/8','010.1.0.0/16']}}]}]}}",
+         "spec.ingress[0].from[0].ipBlock.cidr: Invalid value: \"010.0.0.0/8\": must not have leading 0s in IP or prefix length | spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: \"11.0.0.0/8\": must be a strict subset of `cidr` | "
+         "spec.ingress[0].from[0].ipBlock.except[1]: Invalid value: \"010.1.0.0/16\": must not have leading 0s in IP or prefix length"},
+    };
 #define SLICE(type, address) "{'addressType':'" type "','endpoints':[{'addresses':['" address "']}]}"
     static const struct validation_case slices[] = {
         {SLICE("IPv4", "010.0.0.1"), "endpoints[0].addresses[0]: Invalid value: \"010.0.0.1\": must not have leading 0s"},
@@ -85,6 +101,7 @@ static void networking(void **state UNUSED) {
     };
     static const struct update_case slice_changes[] = {{SLICE("IPv4", "x"), SLICE("IPv4", "x"), ""}};
     CHECK_UPDATES(networkingv1_Ingress_desc, validate_ingress_status, ingresses);
+    CHECK_CREATIONS(networkingv1_NetworkPolicy_desc, validate_networkpolicy, policies);
     CHECK_CREATIONS(networkingv1_IngressClass_desc, validate_ingressclass, classes);
     CHECK_UPDATES(networkingv1_IPAddress_desc, validate_ipaddress_update, addresses);
     CHECK_CREATIONS(discoveryv1_EndpointSlice_desc, validate_endpointslice, slices);
@@ -122,6 +139,6 @@ static void devices(void **state UNUSED) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(storage_classes), cmocka_unit_test(drivers_and_attributes), cmocka_unit_test(attachments), cmocka_unit_test(runtime_classes), cmocka_unit_test(networking), cmocka_unit_test(devices)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(storage_classes), cmocka_unit_test(drivers_and_attributes), cmocka_unit_test(attachments), cmocka_unit_test(node_and_scheduling), cmocka_unit_test(networking), cmocka_unit_test(devices)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

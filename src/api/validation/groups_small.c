@@ -7,6 +7,12 @@
 
 /* ---- RuntimeClass ---- */
 
+/* By the list's keys. */
+static bool same_toleration(const struct corev1_Toleration *a, const struct corev1_Toleration *b) {
+    return str_eq(str_or(a->key, ""), str_or(b->key, "")) && str_eq(str_or(a->operator, ""), str_or(b->operator, "")) && str_eq(str_or(a->value, ""), str_or(b->value, "")) &&
+           str_eq(str_or(a->effect, ""), str_or(b->effect, ""));
+}
+
 void validate_runtimeclass(const void *obj, struct field_errors *errs) {
     const struct nodev1_RuntimeClass *c = obj;
     const struct field_path *scheduling = FIELD(NULL, "scheduling");
@@ -16,17 +22,13 @@ void validate_runtimeclass(const void *obj, struct field_errors *errs) {
     if (!c->scheduling) return;
     validate_labels(&c->scheduling->nodeSelector, FIELD(scheduling, "nodeSelector"), errs);
     const struct corev1_Toleration_list *t = &c->scheduling->tolerations;
-    for (size_t i = 0; i < t->len; i++) {
-        const struct field_path *at = FIELD_INDEX(FIELD(scheduling, "tolerations"), i);
-        struct field_errors one = field_errors_in(errs->arena);
-        check_tolerations(&one, NULL, &(struct corev1_Toleration_list){&t->items[i], 1});
-        for (size_t j = 0; j < one.len; j++) field_error_add(errs, one.items[j].type, FIELD(at, strchr(one.items[j].field, '.') ? strchr(one.items[j].field, '.') + 1 : one.items[j].field), "%s", one.items[j].detail);
+    check_tolerations(errs, FIELD(scheduling, "tolerations"), t);
+    for (size_t i = 0; i < t->len; i++)
         for (size_t j = 0; j < i; j++)
-            if (object_equal(&corev1_Toleration_desc, &t->items[j], &t->items[i])) {
-                field_duplicate_raw(errs, at, text_of_go(errs->arena, &corev1_Toleration_desc, &t->items[i]));
+            if (same_toleration(&t->items[j], &t->items[i])) {
+                field_duplicate_raw(errs, FIELD_INDEX(FIELD(scheduling, "tolerations"), i), text_of_go(errs->arena, &corev1_Toleration_desc, &t->items[i]));
                 break;
             }
-    }
 }
 
 void validate_runtimeclass_update(const void *obj, const void *old, struct field_errors *errs) {

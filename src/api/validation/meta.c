@@ -75,17 +75,20 @@ void validate_enum(const char *value, const char *const *supported, const struct
     if (value && !str_in(value, supported)) field_not_supported(errs, at, value, supported);
 }
 
-/* Four numbers with leading zeros: what Go's sloppy parser took and its strict one refuses. */
-static bool has_leading_zeros(struct arena *a, const char *ip) {
-    const char *out = "";
-    if (ip[strspn(ip, "0123456789.")]) return false;
+char *ip_without_zeros(struct arena *a, const char *ip) {
+    char *out = arena_strdup(a, "");
     for (const char *p = ip; *p;) {
         while (p[0] == '0' && p[1] >= '0' && p[1] <= '9') p++;
         size_t len = strcspn(p, ".");
         out = arena_printf(a, "%s%.*s%s", out, (int)len, p, p[len] ? "." : "");
         p += len + (p[len] == '.');
     }
-    return name_is_ip(out);
+    return out;
+}
+
+/* Four numbers with leading zeros: what Go's sloppy parser took and its strict one refuses. */
+static bool has_leading_zeros(struct arena *a, const char *ip) {
+    return !ip[strspn(ip, "0123456789.")] && name_is_ip(ip_without_zeros(a, ip));
 }
 
 static bool is_mapped(const char *ip) {

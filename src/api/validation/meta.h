@@ -39,6 +39,8 @@ void field_invalid_omitted(struct field_errors *errs, const struct field_path *a
 void validate_enum(const char *value, const char *const *supported, const struct field_path *at, struct field_errors *errs);
 /* An IP address, without leading zeros and no IPv4 address in IPv6 form. */
 void validate_ip(const char *value, const struct field_path *at, struct field_errors *errs);
+/* "010.1.02.3" as "10.1.2.3". */
+char *ip_without_zeros(struct arena *a, const char *ip);
 void validate_cidr(const char *value, const struct field_path *at, struct field_errors *errs);
 /* "acme.io/foo" */
 void validate_domain_prefixed_path(const char *value, const struct field_path *at, struct field_errors *errs);

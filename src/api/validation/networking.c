@@ -26,11 +26,14 @@ static void policy_port(const struct networkingv1_NetworkPolicyPort *p, const st
 
 struct cidr { int family; unsigned char bytes[16]; unsigned prefix; };
 
+/* Zeros may lead the numbers of an IPv4 address (ParseCIDRSloppy). */
 static bool cidr_parse(struct arena *a, const char *text, struct cidr *ret) {
     const char *slash = strchr(str_or(text, ""), '/');
     uint64_t prefix;
-    if (!name_is_cidr(text) || !str_to_u64(slash + 1, &prefix)) return false;
+    if (!slash) return false;
     char *ip = arena_strndup(a, text, (size_t)(slash - text));
+    if (!strchr(ip, ':')) ip = ip_without_zeros(a, ip);
+    if (!name_is_cidr(arena_printf(a, "%s%s", ip, slash)) || !str_to_u64(slash + 1, &prefix)) return false;
     *ret = (struct cidr){.family = strchr(ip, ':') ? AF_INET6 : AF_INET, .prefix = (unsigned)prefix};
     return inet_pton(ret->family, ip, ret->bytes) == 1;
 }

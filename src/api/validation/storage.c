@@ -192,9 +192,9 @@ void validate_csinode_update(const void *obj, const void *old_obj, struct field_
     LIST_FOREACH(d, &n->spec.drivers)
         LIST_FOREACH(o, &old->spec.drivers) {
             if (!str_eq(d->name, o->name)) continue;
-            struct storagev1_CSINodeDriver same = *o;
-            same.allocatable = d->allocatable; /* may change since 1.33 */
-            if (!object_equal(&storagev1_CSINodeDriver_desc, d, &same)) field_invalid_raw(errs, FIELD(FIELD(NULL, "spec"), "drivers"), text_of_go(errs->arena, &storagev1_CSINodeDriver_desc, d), "field is immutable");
+            struct storagev1_CSINodeDriver now = *d, was = *o;
+            now.allocatable = was.allocatable = NULL; /* may change since 1.33 */
+            if (!object_equal(&storagev1_CSINodeDriver_desc, &now, &was)) field_invalid_raw(errs, FIELD(FIELD(NULL, "spec"), "drivers"), text_of_go(errs->arena, &storagev1_CSINodeDriver_desc, &now), "field is immutable");
         }
 }
 

@@ -69,7 +69,7 @@ static const struct strategy ingress_strategy = {KIND("networking.k8s.io", "v1",
 
 static const struct strategy ingressclass_strategy = {KIND("networking.k8s.io", "v1", "ingressclasses", networkingv1_IngressClass_desc, ingressclass), .flags = HAS_GENERATION | META_TWICE};
 
-static const struct strategy ipaddress_strategy = {KIND("networking.k8s.io", "v1", "ipaddresses", networkingv1_IPAddress_desc, ipaddress), .flags = META_TWICE, .validate_name = object_name_ip};
+static const struct strategy ipaddress_strategy = {KIND("networking.k8s.io", "v1", "ipaddresses", networkingv1_IPAddress_desc, ipaddress), .flags = META_TWICE | NAMES_AS_GIVEN, .validate_name = object_name_ip};
 
 SPLIT_STATUS_META(servicecidr, networkingv1_ServiceCIDR)
 static const struct strategy servicecidr_strategy = {KIND("networking.k8s.io", "v1", "servicecidrs", networkingv1_ServiceCIDR_desc, servicecidr), WITH_STATUS(servicecidr)};
