@@ -369,7 +369,7 @@ void respond_stored(struct api_request *r, int code, const struct type_desc *typ
         status_release(&err);
         return;
     }
-    obj->metadata.resourceVersion = arena_strdup(r->arena, digits);
+    obj->metadata.resourceVersion = arena_u64(r->arena, revision);
     respond_object(r, code, type, obj);
 }
 
