@@ -64,20 +64,33 @@ static void make_durable(struct store *s, const struct committed *first) {
     if (rc) s->broken = rc;
 }
 
+/* The writer may wait for this (take_batch). */
+static void tell_finished(struct store *s, size_t batches) {
+    pthread_mutex_lock(&s->mutex);
+    s->unfinished -= batches;
+    if (!s->unfinished) pthread_cond_signal(&s->cond);
+    pthread_mutex_unlock(&s->mutex);
+}
+
 static void *finisher_main(void *arg) {
     struct store *s = arg;
     for (struct committed *c; (c = take_committed(s));) {
+        size_t n = 0;
         make_durable(s, c);
-        while (c) {
-            struct committed *next = c->next;
+        for (struct committed *each = c; each; each = each->next) n++;
+        tell_finished(s, n);
+        for (struct committed *next; c; c = next) {
+            next = c->next;
             finish(s, c);
-            c = next;
         }
     }
     return NULL;
 }
 
 void store_finish(struct store *s, struct committed *c) {
+    pthread_mutex_lock(&s->mutex);
+    s->unfinished++;
+    pthread_mutex_unlock(&s->mutex);
     pthread_mutex_lock(&s->finish_mutex);
     bool was_empty = s->committed == NULL;
     *s->committed_last = c;

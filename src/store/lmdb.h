@@ -85,9 +85,11 @@ struct store {
     size_t log_entries_max;
 
     pthread_t writer;
-    pthread_mutex_t mutex; /* guards the queue and stopping */
+    pthread_mutex_t mutex; /* guards the queue, unfinished and stopping */
     pthread_cond_t cond;
     struct submission *first, **last;
+    size_t queued, batch_len; /* how many wait; how many the last batch had */
+    size_t unfinished; /* batches that the finisher has not made durable yet */
     bool stopping;
 
     pthread_t finisher;

@@ -68,10 +68,10 @@ void store_enqueue(struct store *s, struct submission *sub) {
     seal(s, sub);
     pthread_mutex_lock(&s->mutex);
     CHECK(!s->stopping);
-    bool was_empty = s->first == NULL;
     *s->last = sub;
     s->last = &sub->next;
-    if (was_empty) pthread_cond_signal(&s->cond);
+    s->queued++;
+    if (s->queued == 1 || s->queued == s->batch_len) pthread_cond_signal(&s->cond);
     pthread_mutex_unlock(&s->mutex);
 }
 
@@ -301,17 +301,23 @@ void store_batch_run(struct store *s, struct submission *batch) {
 
 /* ---- the thread ---- */
 
+/* A commit costs much however little is in it: while the finisher waits for the disk, fewer than the last time wait for those who are about to come. So a disk that is slower than the processors has its next
+ * batch at once, and one that is faster gets large ones. */
+static bool is_time(const struct store *s) { return s->stopping || (s->first && (!s->unfinished || s->queued >= s->batch_len || s->queued >= BATCH_MAX)); }
+
 static struct submission *take_batch(struct store *s, bool *ret_stop) {
     pthread_mutex_lock(&s->mutex);
     int64_t deadline = env_mono_ns(s->clock) + (s->care_behind ? 0 : (int64_t)CARE_MS * 1000000);
-    while (!s->first && !s->stopping)
+    while (!is_time(s))
         if (!env_cond_wait(s->clock, &s->cond, &s->mutex, deadline)) break;
     struct submission *batch = s->first, **end = &s->first;
-    size_t bytes = 0; /* many large values would make a transaction that LMDB has to spill, and all would wait for it */
-    for (size_t n = 0; *end && n < BATCH_MAX && bytes < BATCH_BYTES_MAX; n++) {
+    size_t bytes = 0, n = 0; /* many large values would make a transaction that LMDB has to spill, and all would wait for it */
+    for (; *end && n < BATCH_MAX && bytes < BATCH_BYTES_MAX; n++) {
         bytes += (*end)->bytes;
         end = &(*end)->next;
     }
+    s->queued -= n;
+    if (n) s->batch_len = n;
     s->first = *end;
     *end = NULL;
     if (!s->first) s->last = &s->first;
