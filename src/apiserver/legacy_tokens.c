@@ -16,9 +16,9 @@
 enum { CREATE_INTERVAL_S = 1800, RETRY_MS = 1000, WAITING_MAX = 10000, DAY_S = 86400 };
 
 static struct metric_family
-    manual_uses = METRIC_FAMILY("serviceaccount_legacy_manual_token_uses_total", "counter", "[ALPHA] Cumulative manually created legacy tokens used"),
-    auto_uses = METRIC_FAMILY("serviceaccount_legacy_auto_token_uses_total", "counter", "[ALPHA] Cumulative auto-generated legacy tokens used"),
-    invalid_uses = METRIC_FAMILY("serviceaccount_invalid_legacy_auto_token_uses_total", "counter", "[ALPHA] Cumulative invalid auto-generated legacy tokens used");
+    manual_uses = METRIC_FAMILY("serviceaccount_legacy_manual_token_uses_total", "counter", "[ALPHA] Uses of tokens in Secrets that somebody made by hand."),
+    auto_uses = METRIC_FAMILY("serviceaccount_legacy_auto_token_uses_total", "counter", "[ALPHA] Uses of tokens in Secrets that were made for a ServiceAccount by itself."),
+    invalid_uses = METRIC_FAMILY("serviceaccount_invalid_legacy_auto_token_uses_total", "counter", "[ALPHA] Uses of such tokens that had been declared invalid.");
 
 struct legacy_tokens {
     struct apiserver *server;

@@ -2,8 +2,6 @@
  *
  * One sync serves all batches that were committed before it began. While it waits for the disk the writer works at the next batch; how the two fit together stands in lmdb.h. When a sync
  * fails, nobody can say what the file holds, and the kernel tells of it only once: what it was for is answered as failed, and so is every later write until the process starts anew. */
-#include <errno.h>
-#include <string.h>
 #include "store/lmdb.h"
 
 static void fail_all(struct submission *batch, int rc) {
