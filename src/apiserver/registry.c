@@ -197,14 +197,13 @@ static void complete_create(struct api_request *r, const struct strategy *st, st
 /* What stands in the way of a creation is named, and whether it is on its way out. */
 static int already_exists(struct api_request *r, const struct strategy *st, const struct object *obj, struct status *reterr) {
     void *there;
-    bool generated = !str_empty(obj->metadata.generateName); /* even where a name was given too */
-    if (generated) {
-        status_already_exists(reterr, st->group, st->resource, obj->metadata.name);
+    status_already_exists(reterr, st->group, st->resource, obj->metadata.name);
+    if (!str_empty(obj->metadata.generateName)) { /* even where a name was given too */
         const char *message = arena_strdup(r->arena, status_message(reterr));
         status_set(reterr, 409, REASON_ALREADY_EXISTS, "%s, the server was not able to generate a unique name for the object", message);
         status_details(reterr, st->group, st->resource, obj->metadata.name);
         reterr->retry_after_seconds = 1;
-    } else status_already_exists(reterr, st->group, st->resource, obj->metadata.name);
+    }
     if (registry_get(r, st, obj->metadata.namespace, obj->metadata.name, &there, NULL, NULL) != 0 || !((struct object *)there)->metadata.deletionTimestamp.set) return -1;
     const char *message = arena_strdup(r->arena, status_message(reterr));
     status_set(reterr, 409, REASON_ALREADY_EXISTS, "object is being deleted: %s", message);
@@ -221,11 +220,10 @@ static void as_if_stored(struct api_request *r, const struct strategy *st, struc
 }
 
 /* A version is refused when all else is right. What is no number is none. */
-static int check_unversioned(struct object *obj, struct status *reterr) {
+static int check_unversioned(const struct object *obj, struct status *reterr) {
     uint64_t version;
-    if (str_to_u64(str_or(obj->metadata.resourceVersion, ""), &version) && version) return status_set(reterr, 500, NULL, "resourceVersion should not be set on objects to be created");
-    obj->metadata.resourceVersion = NULL;
-    return 0;
+    bool has = str_to_u64(str_or(obj->metadata.resourceVersion, ""), &version) && version;
+    return has ? status_set(reterr, 500, NULL, "resourceVersion should not be set on objects to be created") : 0;
 }
 
 static int store_new(struct api_request *r, const struct strategy *st, void *token, struct object *obj, bool generated, const struct write_options *o, struct status *reterr) {
@@ -233,9 +231,6 @@ static int store_new(struct api_request *r, const struct strategy *st, void *tok
     for (int tries = 0;; tries++) {
         struct store_result res;
         void *there;
-        uint64_t version = 0;
-        if (!o->dry_run && !str_empty(obj->metadata.resourceVersion) && str_to_u64(obj->metadata.resourceVersion, &version) && version)
-            return status_set(reterr, 500, NULL, "resourceVersion should not be set on objects to be created");
         obj->metadata.resourceVersion = NULL;
         if (o->dry_run) {
             if (registry_get(r, st, obj->metadata.namespace, obj->metadata.name, &there, NULL, NULL) == 0)
